@@ -1,0 +1,125 @@
+"""From planned batches to crops; runs in the loader's worker processes."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from sapiens_pl.errors import BoxError, SapiensError, UnreadableImageError
+from sapiens_pl.geometry import box_center_scale, box_to_crop
+from sapiens_pl.images import MAX_MEGAPIXELS, LoadedImage, read_image, upright_bboxes
+from sapiens_pl.structures import CropBatch, CropSpan, Failure, ImageCrops, ImagePart, ImageTask
+
+
+class CropDataset(Dataset):
+    """Item i is the i-th planned batch: each of its images decoded once, its boxes cut out.
+
+    Args:
+        tasks: all images of the run.
+        batches: the plan, as `packing.pack_batches` makes it.
+        input_hw: height and width of a crop, px.
+        max_megapixels: larger images are refused.
+    """
+
+    def __init__(
+        self,
+        tasks: list[ImageTask],
+        batches: list[list[CropSpan]],
+        input_hw: tuple[int, int],
+        max_megapixels: float = MAX_MEGAPIXELS,
+    ) -> None:
+        self.tasks, self.batches = tasks, batches
+        self.input_wh = input_hw[1], input_hw[0]
+        self.max_megapixels = max_megapixels
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> list[ImageCrops]:
+        return [self._crop(span) for span in self.batches[index]]
+
+    def _crop(self, span: CropSpan) -> ImageCrops:
+        task = self.tasks[span.image_index]
+        try:
+            image = self._load(task)
+            return _cut(image, task, span, self.input_wh)
+        except SapiensError as error:
+            return _no_crops(span, None, [Failure(task.name, None, type(error).__name__, str(error))])
+        except (cv2.error, MemoryError) as error:
+            message = f"{task.path or task.name} could not be cropped ({_one_line(error)}); look at the image."
+            return _no_crops(span, None, [Failure(task.name, None, UnreadableImageError.__name__, message)])
+
+    def _load(self, task: ImageTask) -> LoadedImage:
+        if isinstance(task.source, str):
+            return read_image(task.source, self.max_megapixels)
+        pixels = task.source
+        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            raise UnreadableImageError(f"{task.name} is no (height, width, 3) uint8 BGR array; convert it.")
+        if pixels.size == 0:
+            raise UnreadableImageError(f"{task.name} is an empty array; pass an image with pixels.")
+        return LoadedImage(pixels, 1)
+
+
+def _cut(image: LoadedImage, task: ImageTask, span: CropSpan, input_wh: tuple[int, int]) -> ImageCrops:
+    height, width = image.pixels.shape[:2]
+    bboxes = task.bboxes_xyxy
+    if bboxes is None:
+        bboxes = np.array([[0.0, 0.0, width, height]])
+    elif task.raw_exif:
+        bboxes = upright_bboxes(bboxes, image.orientation, (width, height))
+    bboxes = bboxes[span.start : span.stop]
+    inside = (bboxes[:, :2] < (width, height)).all(axis=1) & (bboxes[:, 2:] > 0).all(axis=1)
+    failures = [_outside(task, span.start + int(row), width, height) for row in np.flatnonzero(~inside)]
+    bboxes = bboxes[inside]
+    centers, scales = box_center_scale(bboxes, input_wh)
+    crops = [
+        cv2.warpAffine(image.pixels, box_to_crop(center, scale, input_wh), input_wh, flags=cv2.INTER_LINEAR)
+        for center, scale in zip(centers, scales)
+    ]
+    box_indices = [span.start + int(row) for row in np.flatnonzero(inside)]
+    return ImageCrops(span, (width, height), crops, box_indices, bboxes, centers, scales, failures)
+
+
+def _outside(task: ImageTask, box_index: int, width: int, height: int) -> Failure:
+    instance_id = int(task.instance_ids[box_index])
+    where = task.path or task.name
+    message = f"Box {instance_id} of {where} lies fully outside its {width}x{height} px; correct the box file."
+    return Failure(task.name, instance_id, BoxError.__name__, message)
+
+
+def _no_crops(span: CropSpan, image_wh: tuple[int, int] | None, failures: list[Failure]) -> ImageCrops:
+    none = np.empty((0, 2))
+    return ImageCrops(span, image_wh, [], [], np.empty((0, 4)), none, none, failures)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def ragged_collate(images: list[ImageCrops], input_hw: tuple[int, int]) -> CropBatch:
+    """Joins the crops of images of any size and any number of boxes into one batch.
+
+    Args:
+        images: what `CropDataset` gives.
+        input_hw: height and width of a crop, needed where there is none.
+    """
+    crops = [crop for image in images for crop in image.crops]
+    stacked = np.stack(crops) if crops else np.empty((0, *input_hw, 3), np.uint8)
+    return CropBatch(
+        # A view: the memory stays height, width, channel.
+        crops=torch.from_numpy(stacked).permute(0, 3, 1, 2),
+        image_indices=np.array([image.span.image_index for image in images for _ in image.crops], np.int64),
+        box_indices=np.array([index for image in images for index in image.box_indices], np.int64),
+        bboxes_xyxy=np.concatenate([image.bboxes_xyxy for image in images]),
+        centers=np.concatenate([image.centers for image in images]),
+        scales=np.concatenate([image.scales for image in images]),
+        parts=[ImagePart(image.span, image.image_wh, image.failures) for image in images],
+    )
+
+
+def prepare_worker(worker_id: int) -> None:
+    """Keeps OpenCV to one thread a worker and off the terminal: what it mutters is in our failures."""
+    cv2.setNumThreads(0)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

@@ -1,0 +1,67 @@
+"""The bundled demo: calibration figures, a small network that knows them, and its accuracy."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from sapiens_pl.demo.accuracy import accuracy_line
+from sapiens_pl.writers.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+_ASSETS = Path(__file__).parent / "assets"
+CHECKPOINT = _ASSETS / "demo_network.safetensors"
+IMAGES = _ASSETS / "images"
+PEOPLE = _ASSETS / "people.json"
+"""Boxes in the form of `boxes=json`, with the drawn keypoints beside them as [x, y, visible]."""
+
+
+def fill_in(cfg: DictConfig) -> None:
+    """Puts the demo's checkpoint, images and boxes where the configuration leaves them open."""
+    own_images = cfg.data.images is None
+    if own_images:
+        cfg.data.images = str(IMAGES)
+        if "demo_file" in cfg.boxes:
+            cfg.boxes.demo_file = str(PEOPLE)
+    if cfg.output.overlay is None:
+        cfg.output.overlay = own_images
+    if cfg.model.checkpoint is None:
+        cfg.model.checkpoint = str(CHECKPOINT)
+        if not own_images:
+            log.warning(
+                "The bundled demo network knows only drawn calibration figures; for photographs set "
+                "model.checkpoint=FILE to a downloaded Sapiens pose checkpoint."
+            )
+        if cfg.model.flip_test:
+            log.warning(
+                "The calibration figures' left and right differ by colour, which a mirror does not swap, so "
+                "model.flip_test=true makes the demo worse; it is meant for photographs."
+            )
+
+
+def report(config: Any, folder: RunFolder) -> None:
+    """After a demo run: what it was, how right it was, and what brings the real thing."""
+    if config["data"]["images"] != str(IMAGES) or config["model"]["checkpoint"] != str(CHECKPOINT):
+        return
+    truth = json.loads(PEOPLE.read_text("utf-8"))
+    found, expected, visible, sides = [], [], [], []
+    for entry in truth:
+        path = folder.prediction_path(entry["image"])
+        if path.is_file():
+            for instance in json.loads(path.read_text("utf-8"))["instance_info"]:
+                drawn = np.array(entry["keypoints"][instance["instance_id"]])
+                found.append(instance["keypoints"])
+                expected.append(drawn[:, :2])
+                visible.append(drawn[:, 2] > 0)
+                left, top, right, bottom = instance["bbox"]
+                sides.append(max(right - left, bottom - top))
+    if found:
+        line = accuracy_line(np.array(found), np.array(expected), np.array(visible), np.array(sides))
+        print(f"\nDemo: a small network of Sapiens' architecture, trained on drawn calibration figures only.\n{line}")
+        print("For people in photographs: model.checkpoint=FILE (a published Sapiens pose checkpoint).")

@@ -1,0 +1,43 @@
+"""Errors that are for people: each message is one sentence that says what, where and what to do."""
+
+from __future__ import annotations
+
+
+class SapiensError(Exception):
+    """Something outside the program is wrong. Takes one string, so that loader workers can re-raise it."""
+
+
+class ConfigError(SapiensError):
+    """A setting, or a file that a setting names, cannot be used; nothing has run."""
+
+
+class CheckpointError(ConfigError):
+    """A weights file is damaged, of an unknown kind, or of another network."""
+
+
+class MissingImageError(SapiensError):
+    """An image file that was asked for is not there."""
+
+
+class UnreadableImageError(SapiensError):
+    """A file is no image, or one that no decoder here reads."""
+
+
+class DamagedImageError(SapiensError):
+    """An image file ends early or is broken inside, so that a part of the picture would be made up."""
+
+
+class OversizedImageError(SapiensError):
+    """An image has more pixels than the limit; it was refused before decoding."""
+
+
+class BoxError(SapiensError):
+    """A box that cannot hold a person: no numbers, no area, or outside the image."""
+
+
+class NonFiniteError(SapiensError):
+    """The network gave infinities or NaN for a crop."""
+
+
+class WriteError(SapiensError):
+    """A result could not be written."""

@@ -1,0 +1,185 @@
+"""The Python API: poses for lists of images and boxes, or for one image as the original has it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.fabric.utilities.apply_func import move_data_to_device
+from torch.utils.data import DataLoader
+
+from sapiens_pl.data.boxes import BoxRow, BoxRules
+from sapiens_pl.data.dataset import CropDataset, prepare_worker, ragged_collate
+from sapiens_pl.data.packing import pack_batches
+from sapiens_pl.errors import ConfigError
+from sapiens_pl.keypoints import KeypointSpec, keypoint_spec
+from sapiens_pl.models.checkpoints import load_network
+from sapiens_pl.models.sapiens import SapiensPose
+from sapiens_pl.module import PoseModule
+from sapiens_pl.structures import Failure, ImageFile, ImageTask, PoseResult
+from sapiens_pl.writers.assembly import ResultAssembler
+
+ImageLike = str | Path | np.ndarray
+BoxesLike = np.ndarray | Sequence[Sequence[float]] | None
+
+
+class PoseEstimator:
+    """A pose network on one device, for use from Python.
+
+    Args:
+        network: as `models.checkpoints.load_network` gives it.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+        precision: `32-true`, `bf16-mixed`, `16-mixed` or `bf16-true`.
+        flip_test: average with the mirrored crop's heatmaps.
+
+    Raises:
+        ConfigError: an unknown device or precision, or a flip test without left and right.
+    """
+
+    def __init__(
+        self, network: SapiensPose, *, device: str = "auto", precision: str = "32-true", flip_test: bool = False
+    ) -> None:
+        self.keypoint_spec: KeypointSpec = keypoint_spec(network.shape.num_keypoints)
+        self.input_hw = network.shape.input_hw
+        fabric = _fabric(device, precision)
+        module = PoseModule(network, flip_indices_for(self.keypoint_spec) if flip_test else None)
+        self._device = fabric.device
+        self._module = fabric.setup_module(module.eval())
+        self._module.mark_forward_method("predict_step")
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | Path,
+        *,
+        device: str = "auto",
+        precision: str = "32-true",
+        flip_test: bool = False,
+        num_heads: int | None = None,
+        input_hw: tuple[int, int] | None = None,
+    ) -> PoseEstimator:
+        """Loads a Sapiens v1 pose checkpoint of any published kind of file.
+
+        Args:
+            num_heads, input_hw: only for networks of unpublished sizes; the rest as in the class.
+
+        Raises:
+            CheckpointError: a missing, damaged or foreign file.
+            ConfigError: as the class.
+        """
+        return cls(load_network(path, num_heads, input_hw), device=device, precision=precision, flip_test=flip_test)
+
+    def predict(
+        self,
+        images: Sequence[ImageLike],
+        boxes: Sequence[BoxesLike] | None = None,
+        batch_size: int = 16,
+        num_workers: int = 0,
+    ) -> list[PoseResult]:
+        """Poses of every person in every image, in full batches.
+
+        Args:
+            images: paths or (H, W, 3) uint8 BGR arrays.
+            boxes: for each image (N, 4) xyxy in image px, or None for the whole image. An empty
+                array asks for nobody. None for all: every image whole.
+            batch_size: crops a forward pass.
+            num_workers: processes that read and crop; 0 does it here.
+
+        Returns:
+            One result an image, in their order. What is wrong with an image or a box stands in
+            its result's `error` and harms no other.
+
+        Raises:
+            ValueError: not as many boxes as images, or a batch size below 1.
+        """
+        boxes = [None] * len(images) if boxes is None else boxes
+        if len(boxes) != len(images):
+            raise ValueError(f"{len(images)} images but {len(boxes)} sets of boxes; give one for each image.")
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size} must be at least 1.")
+        tasks, failures = [], []
+        for index, (image, image_boxes) in enumerate(zip(images, boxes)):
+            task, complaints = _task(index, image, image_boxes)
+            tasks.append(task)
+            failures.append(complaints)
+        results: dict[int, PoseResult] = {}
+        assembler = ResultAssembler(tasks, self.keypoint_spec.num_keypoints)
+        with torch.inference_mode():
+            for batch in self._loader(tasks, batch_size, num_workers):
+                prediction = self._module.predict_step(move_data_to_device(batch, self._device))
+                results.update(assembler.add(batch, prediction))
+        return [
+            results[index]._replace(failures=(*failures[index], *results[index].failures))
+            for index in range(len(images))
+        ]
+
+    def _loader(self, tasks: list[ImageTask], batch_size: int, num_workers: int) -> DataLoader:
+        batches = pack_batches(((index, task.num_boxes) for index, task in enumerate(tasks)), batch_size)
+
+        def collate(images: list) -> object:
+            return ragged_collate(images, self.input_hw)
+
+        return DataLoader(
+            CropDataset(tasks, batches, self.input_hw),
+            batch_size=None,
+            num_workers=num_workers,
+            collate_fn=collate,
+            worker_init_fn=prepare_worker,
+        )
+
+
+def inference_topdown(
+    estimator: PoseEstimator,
+    images: ImageLike | Sequence[ImageLike],
+    bboxes: Any = None,
+    batch_size: int = 16,
+) -> PoseResult | list[PoseResult]:
+    """The original's call: one image and its boxes give one result; lists of both give a list.
+
+    Args:
+        images: a path or (H, W, 3) uint8 BGR array, or a list of them.
+        bboxes: (N, 4) xyxy in image px, or a list of such; None for the whole image.
+        batch_size: crops a forward pass.
+    """
+    if isinstance(images, (str, Path, np.ndarray)):
+        return estimator.predict([images], [bboxes], batch_size)[0]
+    return estimator.predict(images, bboxes, batch_size)
+
+
+def flip_indices_for(spec: KeypointSpec) -> tuple[int, ...]:
+    """The set's mirror partners; a set without them raises ConfigError, for a flip test needs them."""
+    if spec.flip_indices is None:
+        raise ConfigError(
+            f"model.flip_test=true needs to know left from right, which is known for 17, 133 and 308 keypoints, "
+            f"not for {spec.num_keypoints}; set model.flip_test=false."
+        )
+    return spec.flip_indices
+
+
+def _fabric(device: str, precision: Any) -> L.Fabric:
+    kind, _, number = str(device).partition(":")
+    devices = [int(number)] if number else 1
+    level = logging.getLogger("lightning.fabric").level
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    try:
+        return L.Fabric(accelerator=kind, devices=devices, precision=precision)
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(f"device={device} with precision={precision} does not work here: {error}") from None
+    finally:
+        logging.getLogger("lightning.fabric").setLevel(level)
+
+
+def _task(index: int, image: ImageLike, boxes: BoxesLike) -> tuple[ImageTask, list[Failure]]:
+    source = image if isinstance(image, np.ndarray) else str(image)
+    name = f"image {index}" if isinstance(image, np.ndarray) else str(image)
+    if boxes is None:
+        return ImageTask(name, source, None, np.ones(1), np.zeros(1, np.int64)), []
+    rules = BoxRules("xyxy", score_threshold=0.0, nms_threshold=None, exif="upright")
+    rows = [BoxRow(name, list(box), None, None) for box in np.asarray(boxes, np.float64).reshape(-1, 4)]
+    task, failures = rules.apply(ImageFile(name, name), rows)
+    return task._replace(source=source), failures

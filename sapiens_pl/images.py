@@ -1,0 +1,150 @@
+"""Reading an image file: upright, whole, or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import warnings
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from sapiens_pl.errors import (
+    DamagedImageError,
+    MissingImageError,
+    OversizedImageError,
+    UnreadableImageError,
+)
+
+IMAGE_SUFFIXES = frozenset(
+    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"]
+    + [".gif", ".avif", ".jp2", ".ppm", ".pgm", ".pbm"]
+)
+MAX_MEGAPIXELS = 178.0
+"""Pillow's own limit against decompression bombs."""
+
+_EXIF_ORIENTATION = 0x0112
+_ORIENTED_FORMATS = ("JPEG", "MPO", "PNG", "WEBP")
+# libjpeg goes on after these and paints the rest of the picture grey.
+_JPEG_DAMAGE = ("remature end", "bad Huffman code")
+
+
+class LoadedImage(NamedTuple):
+    """`pixels` (H, W, 3) uint8 BGR, upright; `orientation` is the EXIF value (1 to 8) that was undone."""
+
+    pixels: np.ndarray
+    orientation: int
+
+
+class _Header(NamedTuple):
+    format: str | None
+    mode: str
+    orientation: int
+
+
+def read_image(path: str, max_megapixels: float = MAX_MEGAPIXELS) -> LoadedImage:
+    """Reads an image as `cv2.imread` would, but never returns half of one.
+
+    Args:
+        path: a regular file; anything else is refused, so that a FIFO cannot hang the reader.
+        max_megapixels: larger pictures are refused after a look at their header.
+
+    Raises:
+        MissingImageError, UnreadableImageError, DamagedImageError, OversizedImageError: with a
+            sentence that names the file.
+    """
+    data = _read_bytes(path)
+    header = _read_header(path, data, max_megapixels)
+    pixels = _decode(path, data, header)
+    if pixels is None:
+        what = "is damaged or ends early" if header.format else "is no image in a format that is read here"
+        error = DamagedImageError if header.format else UnreadableImageError
+        raise error(f"{path} {what}; replace it or take it off the list.")
+    return LoadedImage(_upright(pixels, header.orientation), header.orientation)
+
+
+def _read_bytes(path: str) -> bytes:
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise UnreadableImageError(f"{path} is not a regular file; only files are read.")
+        with open(path, "rb") as file:
+            data = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingImageError(f"{path} does not exist; check the list or the box file.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UnreadableImageError(f"{path} cannot be read ({reason}); check it and its permissions.") from None
+    if not data:
+        raise UnreadableImageError(f"{path} is an empty file; fetch it again.")
+    return data
+
+
+def _read_header(path: str, data: bytes, max_megapixels: float) -> _Header:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                megapixels = image.width * image.height / 1e6
+                orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+                header = _Header(image.format, image.mode, orientation)
+    except Image.DecompressionBombError:
+        raise OversizedImageError(f"{path} has more pixels than the limit; it was not decoded.") from None
+    except Exception:  # Pillow's plugins raise whatever they please on broken headers
+        return _Header(None, "", 1)
+    if megapixels > max_megapixels:
+        raise OversizedImageError(
+            f"{path} has {megapixels:.0f} megapixels, more than the limit of {max_megapixels:g} "
+            "(data.max_megapixels); it was not decoded."
+        )
+    if header.format not in _ORIENTED_FORMATS or header.orientation not in range(1, 9):
+        return header._replace(orientation=1)
+    return header
+
+
+def _decode(path: str, data: bytes, header: _Header) -> np.ndarray | None:
+    if header.format in ("JPEG", "MPO"):
+        try:
+            pixels = simplejpeg.decode_jpeg(data, "BGR")
+            if header.mode in ("RGB", "L"):
+                return pixels
+        except ValueError as error:
+            if any(sign in str(error) for sign in _JPEG_DAMAGE):
+                raise DamagedImageError(f"{path} is cut off or damaged inside ({error}); fetch it again.") from None
+    flags = cv2.IMREAD_COLOR
+    if header.format in _ORIENTED_FORMATS:
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        return None
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Undoes an EXIF orientation (1 to 8), as the Exif 2.3 standard numbers them."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    flip_rows, flip_columns = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    pixels = pixels[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
+    return np.ascontiguousarray(pixels)
+
+
+def upright_bboxes(bboxes_xyxy: np.ndarray, orientation: int, upright_wh: tuple[int, int]) -> np.ndarray:
+    """Carries (N, 4) boxes from a file's raw pixels into its upright picture.
+
+    Args:
+        orientation: the file's EXIF value, 1 to 8.
+        upright_wh: width and height of the upright picture, px.
+    """
+    width, height = upright_wh
+    x1, y1, x2, y2 = bboxes_xyxy.T
+    if orientation in (5, 6, 7, 8):
+        x1, y1, x2, y2 = y1, x1, y2, x2
+    if orientation in (2, 3, 6, 7):
+        x1, x2 = width - x2, width - x1
+    if orientation in (3, 4, 7, 8):
+        y1, y2 = height - y2, height - y1
+    return np.stack([x1, y1, x2, y2], axis=1)

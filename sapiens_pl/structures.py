@@ -1,0 +1,150 @@
+"""The named tuples that pass between the rooms.
+
+They are NamedTuples because Lightning moves batches by rebuilding their containers, which frozen
+dataclasses refuse. Geometry stays in numpy: half precision would round a tensor's 1921.3 to 1920.
+
+Legend: B crops, K keypoints, N instances of one image, H W crop px.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+
+class Failure(NamedTuple):
+    """One image or one box that gives no result, and why.
+
+    `instance_id` is None where the whole image failed; `error` is the error's class name and
+    `message` a sentence.
+    """
+
+    image: str
+    instance_id: int | None
+    error: str
+    message: str
+
+
+class ImageFile(NamedTuple):
+    """An image to be read: `name` is its identity in the outputs (POSIX path below its root)."""
+
+    name: str
+    path: str
+
+
+class ImageTask(NamedTuple):
+    """One image and its usable boxes.
+
+    `source` is a file path or (H, W, 3) uint8 BGR pixels. `bboxes_xyxy` is (N, 4) float64, image
+    px, or None for the whole image; `bbox_scores` (N,) float64; `instance_ids` (N,) int64.
+    `raw_exif` says that the boxes live in the file's pixels before its EXIF orientation.
+    """
+
+    name: str
+    source: str | np.ndarray
+    bboxes_xyxy: np.ndarray | None
+    bbox_scores: np.ndarray
+    instance_ids: np.ndarray
+    raw_exif: bool = False
+
+    @property
+    def num_boxes(self) -> int:
+        return 1 if self.bboxes_xyxy is None else len(self.bboxes_xyxy)
+
+    @property
+    def path(self) -> str:
+        return self.source if isinstance(self.source, str) else ""
+
+
+class CropSpan(NamedTuple):
+    """Boxes `start` to `stop` (exclusive) of one image, as planned into one batch."""
+
+    image_index: int
+    start: int
+    stop: int
+
+
+class ImageCrops(NamedTuple):
+    """What a loader worker makes of one `CropSpan`.
+
+    `crops` holds one (H, W, 3) uint8 BGR array for each box that could be cropped, `box_indices`
+    their positions in the image's boxes; `image_wh` is None where the image could not be read.
+    """
+
+    span: CropSpan
+    image_wh: tuple[int, int] | None
+    crops: list[np.ndarray]
+    box_indices: list[int]
+    bboxes_xyxy: np.ndarray
+    centers: np.ndarray
+    scales: np.ndarray
+    failures: list[Failure]
+
+
+class ImagePart(NamedTuple):
+    """What a batch knows of one of its images, besides the crops."""
+
+    span: CropSpan
+    image_wh: tuple[int, int] | None
+    failures: list[Failure]
+
+
+class CropBatch(NamedTuple):
+    """One batch: `crops` (B, 3, H, W) uint8 BGR and whose they are.
+
+    `image_indices`, `box_indices` (B,) int64; `bboxes_xyxy` (B, 4), `centers` and `scales` (B, 2)
+    float64, image px. `parts` names every image of the batch, those without a crop too.
+    """
+
+    crops: Tensor
+    image_indices: np.ndarray
+    box_indices: np.ndarray
+    bboxes_xyxy: np.ndarray
+    centers: np.ndarray
+    scales: np.ndarray
+    parts: list[ImagePart]
+
+
+class PosePrediction(NamedTuple):
+    """`keypoints` (B, K, 2) float32, image px, xy, always finite; `keypoint_scores` (B, K) float32."""
+
+    keypoints: np.ndarray
+    keypoint_scores: np.ndarray
+
+
+class PoseResult(NamedTuple):
+    """The poses of one image.
+
+    Attributes:
+        path: the image's file, or "" for pixels that came from memory.
+        keypoints: (N, K, 2) float32, image px, xy.
+        keypoint_scores: (N, K) float32, the heatmaps' maxima (no probabilities).
+        bboxes: (N, 4) float64 xyxy, image px.
+        bbox_scores: (N,) float64.
+        instance_ids: (N,) int64: which of the boxes given each row is (boxes that failed are absent).
+        image_wh: width and height, or None if the image could not be read.
+        name: the image's name in the outputs.
+        failures: why the image, or some of its boxes, gave nothing.
+    """
+
+    path: str
+    keypoints: np.ndarray
+    keypoint_scores: np.ndarray
+    bboxes: np.ndarray
+    bbox_scores: np.ndarray
+    instance_ids: np.ndarray
+    image_wh: tuple[int, int] | None
+    name: str
+    failures: tuple[Failure, ...]
+
+    @property
+    def error(self) -> str | None:
+        """None, or what went wrong, in a sentence or two."""
+        return " ".join(failure.message for failure in self.failures) or None
+
+    @property
+    def image_failed(self) -> bool:
+        """True if nothing of the image could be used, not just some of its boxes."""
+        return any(failure.instance_id is None for failure in self.failures)
