@@ -34,8 +34,13 @@ def decode_heatmaps(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
         scores: (B, K) float32, the maxima as they stand in `heatmaps`; NaN or infinite only where
             the map is.
     """
+    with torch.autocast(heatmaps.device.type, enabled=False):
+        return _decode(heatmaps.float())
+
+
+def _decode(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
     batch, count, height, width = heatmaps.shape
-    maps = heatmaps.float().reshape(-1, height, width)
+    maps = heatmaps.reshape(-1, height, width)
     peaks = _first_maxima(maps.flatten(1))
     scores = maps.flatten(1).gather(1, peaks[:, None])[:, 0]
     x, y = peaks % width, peaks // width

@@ -46,11 +46,9 @@ class PoseEstimator:
     ) -> None:
         self.keypoint_spec: KeypointSpec = keypoint_spec(network.shape.num_keypoints)
         self.input_hw = network.shape.input_hw
-        fabric = _fabric(device, precision)
-        module = PoseModule(network, flip_indices_for(self.keypoint_spec) if flip_test else None)
-        self._device = fabric.device
-        self._module = fabric.setup_module(module.eval())
-        self._module.mark_forward_method("predict_step")
+        self._fabric = _fabric(device, precision)
+        self._module = PoseModule(network, flip_indices_for(self.keypoint_spec) if flip_test else None).eval()
+        self._fabric.setup_module(self._module)  # moves it to the device, in the precision's own dtype
 
     @classmethod
     def from_checkpoint(
@@ -109,9 +107,9 @@ class PoseEstimator:
             failures.append(complaints)
         results: dict[int, PoseResult] = {}
         assembler = ResultAssembler(tasks, self.keypoint_spec.num_keypoints)
-        with torch.inference_mode():
+        with torch.inference_mode(), self._fabric.autocast():
             for batch in self._loader(tasks, batch_size, num_workers):
-                prediction = self._module.predict_step(move_data_to_device(batch, self._device))
+                prediction = self._module.predict_step(move_data_to_device(batch, self._fabric.device))
                 results.update(assembler.add(batch, prediction))
         return [
             results[index]._replace(failures=(*failures[index], *results[index].failures))

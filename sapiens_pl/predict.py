@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import warnings
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import lightning as L
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from sapiens_pl import demo
 from sapiens_pl.data.datamodule import ImageDataModule
@@ -42,7 +43,8 @@ def predict(cfg: DictConfig) -> int:
         SapiensError: the run cannot go on; what is written stays.
     """
     start = time.perf_counter()
-    demo.fill_in(cfg)
+    check_switches(cfg)
+    demo_notes = demo.fill_in(cfg)
     folder = RunFolder(cfg.output.dir)
     network = instantiate(cfg.model.network)
     spec = keypoint_spec(network.shape.num_keypoints)
@@ -56,7 +58,7 @@ def predict(cfg: DictConfig) -> int:
     )
     module = PoseModule(network, flip_indices_for(spec) if cfg.model.flip_test else None)
     writer = PoseWriter(folder, spec, cfg.output.formats, cfg.output.overlay, cfg.output.overlay_score_threshold)
-    trainer: L.Trainer = instantiate(cfg.trainer, callbacks=[writer, CropProgress()], _convert_="all")
+    trainer: L.Trainer = instantiate(cfg.trainer, callbacks=[writer, CropProgress(), demo_notes], _convert_="all")
 
     run = {"status": "running", "settings": settings, "config": OmegaConf.to_container(cfg, resolve=True)}
     if trainer.is_global_zero:
@@ -65,6 +67,14 @@ def predict(cfg: DictConfig) -> int:
     trainer.predict(module, datamodule=data, return_predictions=False)
     seconds = time.perf_counter() - loop_start
     return close_run(trainer, data, writer, run, seconds, time.perf_counter() - start)
+
+
+def check_switches(cfg: DictConfig) -> None:
+    """Refuses what only looks like a yes or a no: any text would count as true."""
+    for key in ("model.flip_test", "output.overlay", "output.resume", "output.retry_failed", "output.overwrite"):
+        value = OmegaConf.select(cfg, key)
+        if not isinstance(value, bool) and not (key == "output.overlay" and value is None):
+            raise ConfigError(f"{key}={value} must be true or false.")
 
 
 def result_settings(cfg: DictConfig) -> dict[str, Any]:
@@ -182,6 +192,13 @@ def _sentence(error: BaseException) -> str:
         error = error.__cause__
     if isinstance(error, SapiensError):
         return str(error)
+    if isinstance(error, ConfigKeyError | ConfigAttributeError) and isinstance(error.parent_node, DictConfig):
+        alike = get_close_matches(str(error.key), map(str, error.parent_node), 1)
+        parent = str(error.full_key).rpartition(".")[0]
+        hint = (
+            f"did you mean {parent + '.' if parent else ''}{alike[0]}?" if alike else "see conf/ for those there are."
+        )
+        return f"{error.full_key} is no setting; {hint}"
     return "the configuration cannot be used: " + " ".join(str(error).split())
 
 

@@ -58,13 +58,17 @@ def predict(tmp_path: Path):
     """Runs `python -m sapiens_pl.predict` in a fresh process, in an empty working directory."""
 
     def run(*overrides: object, folder: str = "run", timeout: float = 240) -> Run:
-        command = [sys.executable, "-m", "sapiens_pl.predict", f"hydra.run.dir={tmp_path / folder}", *map(str, overrides)]
+        command = [
+            sys.executable,
+            "-m",
+            "sapiens_pl.predict",
+            f"hydra.run.dir={tmp_path / folder}",
+            *map(str, overrides),
+        ]
         environment = {**os.environ, "OMP_NUM_THREADS": "2", "CUDA_VISIBLE_DEVICES": ""}
         working = tmp_path / "elsewhere"
         working.mkdir(exist_ok=True)
-        process = subprocess.run(
-            command, cwd=working, env=environment, capture_output=True, text=True, timeout=timeout
-        )
+        process = subprocess.run(command, cwd=working, env=environment, capture_output=True, text=True, timeout=timeout)
         return Run(process, tmp_path / folder)
 
     return run

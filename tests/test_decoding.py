@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
 from conftest import GOLDEN
+
 from sapiens_pl.decoding import decode_heatmaps
 
 REFERENCE = np.load(GOLDEN / "decode.npz")

@@ -5,8 +5,8 @@ import json
 import cv2
 import numpy as np
 import pytest
-
 from conftest import COCO, GOLDEN
+
 from sapiens_pl.geometry import box_center_scale, box_to_crop, heatmap_to_image, image_to_heatmap
 
 INPUT_WH = (768, 1024)

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import numpy as np
 from omegaconf import DictConfig
 
@@ -22,8 +23,13 @@ PEOPLE = _ASSETS / "people.json"
 """Boxes in the form of `boxes=json`, with the drawn keypoints beside them as [x, y, visible]."""
 
 
-def fill_in(cfg: DictConfig) -> None:
-    """Puts the demo's checkpoint, images and boxes where the configuration leaves them open."""
+def fill_in(cfg: DictConfig) -> DemoNotes:
+    """Puts the demo's checkpoint, images and boxes where the configuration leaves them open.
+
+    Returns:
+        What a person should know of the choice, to be said when the run starts.
+    """
+    notes = []
     own_images = cfg.data.images is None
     if own_images:
         cfg.data.images = str(IMAGES)
@@ -34,15 +40,28 @@ def fill_in(cfg: DictConfig) -> None:
     if cfg.model.checkpoint is None:
         cfg.model.checkpoint = str(CHECKPOINT)
         if not own_images:
-            log.warning(
+            notes.append(
                 "The bundled demo network knows only drawn calibration figures; for photographs set "
                 "model.checkpoint=FILE to a downloaded Sapiens pose checkpoint."
             )
         if cfg.model.flip_test:
-            log.warning(
+            notes.append(
                 "The calibration figures' left and right differ by colour, which a mirror does not swap, so "
                 "model.flip_test=true makes the demo worse; it is meant for photographs."
             )
+    return DemoNotes(notes)
+
+
+class DemoNotes(L.Callback):
+    """Says its notes once, when everything is in order and the run begins."""
+
+    def __init__(self, notes: list[str]) -> None:
+        self.notes = notes
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.is_global_zero:
+            for note in self.notes:
+                log.warning(note)
 
 
 def report(config: Any, folder: RunFolder) -> None:

@@ -143,7 +143,7 @@ def train(steps: int, seed: int, batch_size: int = 32, learning_rate: float = 1e
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=2400, help="optimiser steps")
+    parser.add_argument("--steps", type=int, default=1800, help="optimiser steps")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of the drawings")
     parser.add_argument("--output", type=Path, default=Path("demo_network.safetensors"))
     args = parser.parse_args()

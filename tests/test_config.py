@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_class, get_method
+from omegaconf import DictConfig, OmegaConf
+
+from sapiens_pl.predict import config_folder
+
+CHOICES = [
+    f"{path.parent.name}={path.stem}"
+    for path in sorted(Path(config_folder()).rglob("*.yaml"))
+    if path.parent != Path(config_folder())
+]
+
+
+def targets(node):
+    if isinstance(node, DictConfig):
+        if "_target_" in node:
+            yield node._target_
+        for key in node:
+            if not OmegaConf.is_missing(node, key) and not OmegaConf.is_interpolation(node, key):
+                yield from targets(node[key])
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_composes_and_names_what_exists(choice):
+    with initialize_config_dir(config_folder(), version_base="1.3"):
+        cfg = compose("predict", overrides=[choice])
+    found = list(targets(cfg))
+    assert len(found) >= 4
+    for target in found:
+        assert get_method(target) if target.rpartition(".")[2].islower() else get_class(target)
+
+
+def test_every_setting_is_explained():
+    for path in Path(config_folder()).rglob("*.yaml"):
+        assert path.read_text().lstrip().startswith("#"), path.name

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from sapiens_pl.errors import ConfigError, WriteError
+from sapiens_pl.keypoints import keypoint_spec
+from sapiens_pl.structures import Failure, PoseResult
+from sapiens_pl.writers.json import result_json
+from sapiens_pl.writers.overlay import LEFT_BGR, RIGHT_BGR, overlay_jpeg
+from sapiens_pl.writers.pool import BoundedPool
+from sapiens_pl.writers.run_folder import RunFolder
+
+
+def result_of(keypoints, scores=None, name="a.jpg"):
+    keypoints = np.asarray(keypoints, np.float32)
+    count = len(keypoints)
+    scores = np.ones(keypoints.shape[:2], np.float32) if scores is None else np.asarray(scores, np.float32)
+    boxes = np.tile([10.0, 10.0, 190.0, 290.0], (count, 1))
+    return PoseResult("", keypoints, scores, boxes, np.ones(count), np.arange(count), (200, 300), name, ())
+
+
+@pytest.mark.parametrize("num_keypoints", [17, 133, 308, 5])
+def test_json_holds_every_keypoint_whatever_its_score(num_keypoints):
+    rng = np.random.default_rng(0)
+    result = result_of(rng.uniform(-50, 400, (2, num_keypoints, 2)), rng.normal(0, 1, (2, num_keypoints)))
+    content = json.loads(result_json(result, keypoint_spec(num_keypoints)))
+    assert len(content["meta_info"]["keypoint_names"]) == num_keypoints
+    for row, instance in enumerate(content["instance_info"]):
+        np.testing.assert_allclose(instance["keypoints"], result.keypoints[row], atol=6e-4)
+        np.testing.assert_allclose(instance["keypoint_scores"], result.keypoint_scores[row], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["плющ 'x'.jpg", "a\nb.jpg", b"\xff\xfe.jpg".decode("utf-8", "surrogateescape")])
+def test_any_file_name_can_be_written_and_found_again(tmp_path, name):
+    folder = RunFolder(tmp_path)
+    folder.write(
+        folder.prediction_path(name),
+        result_json(result_of(np.empty((0, 17, 2)), name=name), keypoint_spec(17)),
+    )
+    folder.append_failure(Failure(name + "2.jpg", None, "E", "m"))
+    assert folder.finished(retry_failed=False) == {name, name + "2.jpg"}
+    assert folder.finished(retry_failed=True) == {name}
+
+
+def test_overlay_draws_left_and_right_apart_and_leaves_the_photograph(tmp_path):
+    spec = keypoint_spec(17)
+    pixels = np.full((300, 200, 3), 127, np.uint8)
+    keypoints = np.full((1, 17, 2), -1000.0)
+    keypoints[0, 9], keypoints[0, 10] = (60, 100), (140, 100)
+    scores = np.zeros((1, 17))
+    scores[0, [9, 10]] = 0.9
+    picture = cv2.imdecode(np.frombuffer(overlay_jpeg(pixels, result_of(keypoints, scores), spec, 0.3), np.uint8), 1)
+    assert picture.shape == pixels.shape and (pixels == 127).all()
+    left, right = picture[100, 60].astype(int), picture[100, 140].astype(int)
+    assert np.abs(left - LEFT_BGR).max() < 60 and np.abs(right - RIGHT_BGR).max() < 60
+    hidden = cv2.imdecode(np.frombuffer(overlay_jpeg(pixels, result_of(keypoints, scores), spec, 0.95), np.uint8), 1)
+    assert np.abs(hidden[100, 60].astype(int) - 127).max() < 30
+
+
+@pytest.mark.parametrize("num_keypoints", [17, 133, 308])
+def test_overlays_of_every_set_and_of_points_far_outside(num_keypoints):
+    keypoints = np.random.default_rng(0).normal(0, 1e7, (3, num_keypoints, 2))
+    spec = keypoint_spec(num_keypoints)
+    assert overlay_jpeg(np.zeros((40, 30, 3), np.uint8), result_of(keypoints), spec, 0.3)
+
+
+def test_a_file_is_whole_or_absent(tmp_path):
+    folder = RunFolder(tmp_path)
+    target = folder.prediction_path("a.jpg")
+    target.mkdir(parents=True)  # a rename onto a folder fails
+    with pytest.raises(WriteError, match=r"a\.jpg\.json could not be written"):
+        folder.write(target, b"x")
+    assert os.listdir(folder.predictions) == ["a.jpg.json"]
+
+
+def test_leftovers_and_torn_lines_of_a_killed_run_do_no_harm(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.append_failure(Failure("a.jpg", None, "E", "m"))
+    with open(folder.failures_file, "a") as file:
+        file.write('{"image": "b.jp')
+    (folder.predictions / ".unfinished-xyz").write_text("half")
+    assert folder.finished(retry_failed=False) == {"a.jpg"}
+    assert not list(folder.predictions.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="output.dir="):
+        RunFolder(tmp_path / "file" / "run")
+
+
+def test_the_pool_is_bounded_and_its_errors_come_back():
+    pool = BoundedPool(num_threads=1, max_waiting=2)
+    gate = threading.Event()
+    done = []
+    for number in range(2):
+        pool.submit(lambda number=number: (gate.wait(), done.append(number)))
+    third = threading.Thread(target=pool.submit, args=(lambda: done.append(2),))
+    third.start()
+    time.sleep(0.2)
+    assert third.is_alive()  # it waits for a place
+    gate.set()
+    third.join(5)
+    pool.submit(lambda: 1 / 0)
+    pool.close()
+    assert done == [0, 1, 2]
+    with pytest.raises(ZeroDivisionError):
+        pool.raise_error()
