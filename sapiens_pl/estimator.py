@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,14 +120,11 @@ class PoseEstimator:
     def _loader(self, tasks: list[ImageTask], batch_size: int, num_workers: int) -> DataLoader:
         batches = pack_batches(((index, task.num_boxes) for index, task in enumerate(tasks)), batch_size)
 
-        def collate(images: list) -> object:
-            return ragged_collate(images, self.input_hw)
-
         return DataLoader(
             CropDataset(tasks, batches, self.input_hw),
             batch_size=None,
             num_workers=num_workers,
-            collate_fn=collate,
+            collate_fn=partial(ragged_collate, input_hw=self.input_hw),
             worker_init_fn=prepare_worker,
         )
 

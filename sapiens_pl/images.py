@@ -111,7 +111,7 @@ def _decode(path: str, data: bytes, header: _Header) -> np.ndarray | None:
             pixels = simplejpeg.decode_jpeg(data, "BGR")
             if header.mode in ("RGB", "L"):
                 return pixels
-        except ValueError as error:
+        except Exception as error:  # ValueError mostly; what it cannot read, OpenCV may
             if any(sign in str(error) for sign in _JPEG_DAMAGE):
                 raise DamagedImageError(f"{path} is cut off or damaged inside ({error}); fetch it again.") from None
     flags = cv2.IMREAD_COLOR
@@ -119,7 +119,7 @@ def _decode(path: str, data: bytes, header: _Header) -> np.ndarray | None:
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
+    except Exception:  # whatever a decoder makes of a broken file, the others go on
         return None
 
 

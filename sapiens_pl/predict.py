@@ -15,6 +15,7 @@ import hydra
 import lightning as L
 from hydra.errors import HydraException
 from hydra.utils import instantiate
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
@@ -49,7 +50,8 @@ def predict(cfg: DictConfig) -> int:
     network = instantiate(cfg.model.network)
     spec = keypoint_spec(network.shape.num_keypoints)
     settings = result_settings(cfg)
-    prepare_folder(folder, cfg, settings)
+    if rank_zero_only.rank == 0:
+        prepare_folder(folder, cfg, settings)
     data: ImageDataModule = instantiate(
         cfg.data,
         input_hw=network.shape.input_hw,
@@ -141,6 +143,8 @@ def close_run(
     folder = writer.folder
     if trainer.is_global_zero:
         folder.write_run(run)
+        if trainer.world_size > 1:
+            print(f"\nThis process's share of {trainer.world_size}:", end="")
         print(f"\n{summary_table(run, counts)}\n  {'results':<15}{folder.path}")
         if counts.images_failed or counts.boxes_failed:
             print(f"  {'reasons':<15}{folder.failures_file}")

@@ -3,12 +3,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import torch
 from conftest import COCO, GOLDEN, TINY, TINY_HEADS
 
 from sapiens_pl import PoseEstimator, inference_topdown
 from sapiens_pl.demo import CHECKPOINT
 from sapiens_pl.demo.evaluate import figures
 from sapiens_pl.errors import CheckpointError, ConfigError
+from sapiens_pl.models.checkpoints import load_network, save_network
 
 REFERENCE = np.load(GOLDEN / "tiny_inference_topdown.npz")
 
@@ -113,3 +115,13 @@ def test_calls_that_cannot_be_meant(demo_estimator):
     with pytest.raises(CheckpointError, match="absent"):
         PoseEstimator.from_checkpoint("absent.pt2")
     assert demo_estimator.predict([]) == []
+
+
+def test_a_network_that_gives_no_numbers_gives_no_keypoints(tmp_path):
+    network = load_network(CHECKPOINT)
+    with torch.no_grad():
+        network.head.final_layer.bias[3] = float("nan")
+    save_network(network, tmp_path / "nan.safetensors")
+    estimator = PoseEstimator.from_checkpoint(tmp_path / "nan.safetensors", device="cpu")
+    result = estimator.predict([np.zeros((50, 40, 3), np.uint8)], [[[0, 0, 40, 50]]])[0]
+    assert len(result.keypoints) == 0 and "no finite numbers" in result.error

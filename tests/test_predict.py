@@ -209,3 +209,24 @@ def test_nothing_readable_is_exit_code_1(predict, tmp_path):
     run = predict(f"data.images={folder}", "boxes=whole_image", "data.num_workers=0")
     assert run.code == 1 and "Nothing could be read" in run.out and "Traceback" not in run.err
     assert run.failures[0]["error"] == "UnreadableImageError" and run.info["status"] == "failed"
+
+
+def test_half_precision_runs_find_the_same_figures(predict):
+    exact = predict("output.overlay=false", folder="exact")
+    rough = predict("output.overlay=false", "trainer.precision=bf16-true", folder="rough")
+    mixed = predict("output.overlay=false", "trainer.precision=bf16-mixed", folder="mixed")
+    for run in (rough, mixed):
+        assert run.code == 0, run.err
+        differences = [np.abs(keypoints_of(run.results[n]) - keypoints_of(exact.results[n])) for n in exact.results]
+        assert 0 < np.median(np.concatenate(differences)) < 0.2
+
+
+def test_two_processes_share_the_images(predict):
+    one = predict("output.overlay=false", "trainer.devices=1", "trainer.accelerator=cpu", folder="one")
+    two = predict(
+        "trainer.devices=2", "trainer.accelerator=cpu", "trainer.strategy=ddp", "data.num_workers=0", folder="two"
+    )
+    assert two.code == 0, two.err
+    assert list(two.results) == list(one.results)
+    for name, result in one.results.items():
+        np.testing.assert_allclose(keypoints_of(two.results[name]), keypoints_of(result), atol=0.01)

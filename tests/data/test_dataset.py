@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from conftest import COCO
+from PIL import Image
+
+from sapiens_pl.data.box_files import JsonBoxes
+from sapiens_pl.data.datamodule import ImageDataModule
+from sapiens_pl.errors import ConfigError
+
+INPUT_HW = (64, 48)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Pictures of three sizes with 0, 1 and 3 boxes, and a broken one with 2."""
+    boxes = {
+        "a.png": [[5, 5, 30, 40], [10, 0, 50, 59], [40, 20, 60, 50]],
+        "b.jpg": [[0, 0, 200, 100]],
+        "d.jpg": [[1, 1, 9, 9]] * 2,
+    }
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    for name, size in (("a.png", (60, 70, 3)), ("b.jpg", (100, 200, 3)), ("c.png", (30, 20, 3))):
+        cv2.imwrite(str(tmp_path / "images" / name), rng.integers(0, 256, size).astype(np.uint8))
+    (tmp_path / "images" / "d.jpg").write_bytes(b"no picture")
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    return tmp_path
+
+
+def module_of(folder, **options):
+    data = ImageDataModule(str(folder / "images"), JsonBoxes(str(folder / "boxes.json")), INPUT_HW, **options)
+    data.setup()
+    return data
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 100])
+def test_every_box_of_every_image_comes_once_with_its_identity(folder, batch_size, num_workers):
+    data = module_of(folder, batch_size=batch_size, num_workers=num_workers)
+    assert data.num_crops == 6 and data.num_images == 4
+    seen, failures = {}, []
+    for batch in data.predict_dataloader():
+        assert batch.crops.shape[1:] == (3, *INPUT_HW) and str(batch.crops.dtype) == "torch.uint8"
+        assert len(batch.crops) <= batch_size
+        rows = zip(batch.image_indices, batch.box_indices, batch.bboxes_xyxy, batch.crops)
+        for image_index, box_index, box, crop in rows:
+            seen[data.tasks[image_index].name, int(box_index)] = (box.tolist(), crop.numpy())
+        failures += [failure for part in batch.parts for failure in part.failures]
+    boxes = json.loads((folder / "boxes.json").read_text())
+    assert {key: box for key, (box, _) in seen.items()} == {
+        (name, index): box for name in ("a.png", "b.jpg") for index, box in enumerate(boxes[name])
+    }
+    assert {failure.image for failure in failures} == {"d.jpg"}
+
+
+def test_crops_do_not_depend_on_the_batch(folder):
+    def crops(batch_size):
+        loader = module_of(folder, batch_size=batch_size, num_workers=0).predict_dataloader()
+        return np.concatenate([batch.crops.numpy() for batch in loader])
+
+    np.testing.assert_array_equal(crops(1), crops(100))
+
+
+def test_boxes_on_raw_pixels_show_the_same_person(folder):
+    photo = Image.open(COCO / "000000000785.jpg")
+    upright = (280, 44, 500, 390)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the viewer turns it clockwise, so it is stored turned the other way
+    photo.transpose(Image.Transpose.ROTATE_90).save(folder / "images" / "turned.png", exif=exif)
+    photo.save(folder / "images" / "plain.png")
+    raw = (upright[1], photo.width - upright[2], upright[3], photo.width - upright[0])
+
+    def crop(name, box, exif):
+        (folder / "one.json").write_text(json.dumps({name: [box]}))
+        boxes = JsonBoxes(str(folder / "one.json"), exif=exif)
+        data = ImageDataModule(str(folder / "images" / name), boxes, INPUT_HW, num_workers=0)
+        data.setup()
+        return next(iter(data.predict_dataloader()))
+
+    plain, turned = crop("plain.png", upright, "upright"), crop("turned.png", raw, "raw")
+    np.testing.assert_array_equal(plain.crops, turned.crops)
+    np.testing.assert_array_equal(plain.bboxes_xyxy, turned.bboxes_xyxy)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"batch_size": 0}, {"batch_size": 2.5}, {"batch_size": True}, {"num_workers": -1}, {"max_megapixels": 0}],
+)
+def test_settings_that_cannot_work_are_named(folder, options):
+    with pytest.raises(ConfigError, match=rf"data\.{next(iter(options))}="):
+        module_of(folder, **options)
