@@ -50,7 +50,7 @@ def predict(cfg: DictConfig) -> int:
     network = instantiate(cfg.model.network)
     spec = keypoint_spec(network.shape.num_keypoints)
     settings = result_settings(cfg)
-    if rank_zero_only.rank == 0:
+    if getattr(rank_zero_only, "rank", 0) == 0:
         prepare_folder(folder, cfg, settings)
     data: ImageDataModule = instantiate(
         cfg.data,
@@ -96,8 +96,9 @@ def result_settings(cfg: DictConfig) -> dict[str, Any]:
 
 def prepare_folder(folder: RunFolder, cfg: DictConfig, settings: dict[str, Any]) -> None:
     """Starts over or continues, as the configuration says; refuses to mix two kinds of result."""
-    if cfg.output.overwrite or not folder.has_results():
+    if cfg.output.overwrite and folder.read_run():  # only what a run of ours has made is removed
         folder.clear()
+    if not folder.has_results():
         return
     if not cfg.output.resume:
         raise ConfigError(

@@ -230,3 +230,14 @@ def test_two_processes_share_the_images(predict):
     assert list(two.results) == list(one.results)
     for name, result in one.results.items():
         np.testing.assert_allclose(keypoints_of(two.results[name]), keypoints_of(result), atol=0.01)
+
+
+def test_overwrite_starts_over_and_touches_nothing_else(predict, tmp_path):
+    (tmp_path / "run" / "predictions").mkdir(parents=True)
+    (tmp_path / "run" / "predictions" / "mine.txt").write_text("not yours")
+    first = predict("output.overlay=false", "output.overwrite=true")
+    assert first.code == 0 and (first.folder / "predictions" / "mine.txt").exists()
+    refused = predict("output.overlay=false", "output.resume=false")
+    assert refused.code == 2 and "output.overwrite=true" in refused.err
+    again = predict("output.overlay=false", "output.overwrite=true", "trainer.precision=bf16-mixed")
+    assert again.code == 0 and again.info["counts"]["images_done"] == 6, again.err

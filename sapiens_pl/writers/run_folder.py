@@ -94,7 +94,7 @@ class RunFolder:
             shutil.rmtree(folder, ignore_errors=True)
         for file in (self.failures_file, self.run_file):
             file.unlink(missing_ok=True)
-        self.predictions.mkdir()
+        self.predictions.mkdir(exist_ok=True)
 
     def read_run(self) -> dict[str, Any]:
         """What `run.json` holds, or nothing where there is none or it is no longer whole."""

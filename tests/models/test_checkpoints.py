@@ -27,8 +27,8 @@ def heatmaps_of(network):
 @pytest.mark.parametrize("name", FILES[:2])
 def test_float32_files_give_the_originals_heatmaps(name):
     heatmaps = heatmaps_of(load_network(GOLDEN / name, num_heads=TINY_HEADS))
-    assert np.abs(heatmaps[:, :, ::4, ::4] - REFERENCE["heatmaps"]).max() < 1e-4
-    assert np.abs(heatmaps[0, :4] - REFERENCE["full0"]).max() < 1e-4
+    assert np.abs(heatmaps[:, :, ::4, ::4] - REFERENCE["heatmaps"]).max() < 3e-5  # 1e-5 was seen
+    assert np.abs(heatmaps[0, :4] - REFERENCE["full0"]).max() < 3e-5
 
 
 def test_the_bfloat16_file_gives_the_rounded_weights():

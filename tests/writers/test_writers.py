@@ -105,11 +105,25 @@ def test_the_pool_is_bounded_and_its_errors_come_back():
     third = threading.Thread(target=pool.submit, args=(lambda: done.append(2),))
     third.start()
     time.sleep(0.2)
-    assert third.is_alive()  # it waits for a place
+    waiting = third.is_alive()
     gate.set()
+    assert waiting  # for a place
     third.join(5)
     pool.submit(lambda: 1 / 0)
     pool.close()
     assert done == [0, 1, 2]
     with pytest.raises(ZeroDivisionError):
         pool.raise_error()
+
+
+def test_nobody_ever_sees_half_a_file(tmp_path):
+    folder = RunFolder(tmp_path)
+    target = folder.prediction_path("a.jpg")
+    folder.write(target, b"a" * 3_000_000)
+    writer = threading.Thread(target=lambda: [folder.write(target, letter * 3_000_000) for letter in [b"b", b"a"] * 20])
+    writer.start()
+    while writer.is_alive():
+        seen = target.read_bytes()
+        assert len(seen) == 3_000_000 and seen.count(seen[:1]) == 3_000_000
+    writer.join()
+    assert os.listdir(folder.predictions) == ["a.jpg.json"]
