@@ -94,7 +94,7 @@ class PoseEstimator:
             its result's `error` and harms no other.
 
         Raises:
-            ValueError: not as many boxes as images, or a batch size below 1.
+            ValueError: not as many boxes as images, boxes that are not (N, 4), or a batch size below 1.
         """
         boxes = [None] * len(images) if boxes is None else boxes
         if len(boxes) != len(images):
@@ -175,7 +175,10 @@ def _task(index: int, image: ImageLike, boxes: BoxesLike) -> tuple[ImageTask, li
     name = f"image {index}" if isinstance(image, np.ndarray) else str(image)
     if boxes is None:
         return ImageTask(name, source, None, np.ones(1), np.zeros(1, np.int64)), []
+    array = np.asarray(boxes, np.float64)
+    if array.size and (array.ndim != 2 or array.shape[1] != 4):
+        raise ValueError(f"The boxes of {name} have the shape {array.shape}; give (N, 4) xyxy in image px.")
     rules = BoxRules("xyxy", score_threshold=0.0, nms_threshold=None, exif="upright")
-    rows = [BoxRow(name, list(box), None, None) for box in np.asarray(boxes, np.float64).reshape(-1, 4)]
+    rows = [BoxRow(name, list(box), None, None) for box in array.reshape(-1, 4)]
     task, failures = rules.apply(ImageFile(name, name), rows)
     return task._replace(source=source), failures

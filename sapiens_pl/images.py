@@ -29,6 +29,7 @@ MAX_MEGAPIXELS = 178.0
 
 _EXIF_ORIENTATION = 0x0112
 _ORIENTED_FORMATS = ("JPEG", "MPO", "PNG", "WEBP")
+_OPTIONAL_IN_OPENCV = ("GIF", "AVIF", "JPEG2000")
 # libjpeg goes on after these and paints the rest of the picture grey.
 _JPEG_DAMAGE = ("remature end", "bad Huffman code")
 
@@ -118,7 +119,11 @@ def _decode(path: str, data: bytes, header: _Header) -> np.ndarray | None:
     if header.format in _ORIENTED_FORMATS:
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        if pixels is None and header.format in _OPTIONAL_IN_OPENCV:
+            with Image.open(io.BytesIO(data)) as image:  # the first frame
+                pixels = np.asarray(image.convert("RGB"))[..., ::-1]
+        return pixels
     except Exception:  # whatever a decoder makes of a broken file, the others go on
         return None
 

@@ -135,10 +135,9 @@ def close_run(
         "device": device_name(device),
         "world_size": trainer.world_size,
         "counts": {"images_planned": planned, "images_done_before": data.num_finished, **vars(counts)},
-        "crops": data.num_crops,
         "seconds": round(seconds, 3),
         "seconds_with_loading": round(total_seconds, 3),
-        "crops_per_second": round(data.num_crops / seconds, 3),
+        "crops_per_second": round(counts.people / seconds, 3),
         "peak_memory": peak_memory(device),
     }
     folder = writer.folder

@@ -106,6 +106,8 @@ def test_calls_that_cannot_be_meant(demo_estimator):
     image = np.zeros((5, 5, 3), np.uint8)
     with pytest.raises(ValueError, match="2 images but 1 sets of boxes"):
         demo_estimator.predict([image, image], [None])
+    with pytest.raises(ValueError, match=r"boxes of image 0 have the shape \(1, 5\)"):
+        demo_estimator.predict([image], [[[0, 0, 5, 5, 0.9]]])
     with pytest.raises(ValueError, match="batch_size=0"):
         demo_estimator.predict([image], batch_size=0)
     with pytest.raises(ConfigError, match="device=tpux"):

@@ -50,12 +50,21 @@ def test_raw_boxes_turn_with_the_picture(tmp_path, orientation):
 @pytest.mark.parametrize(
     ("format", "mode"),
     [("JPEG", "L"), ("JPEG", "CMYK"), ("PNG", "RGBA"), ("PNG", "P"), ("PNG", "LA"), ("WEBP", "RGB"), ("BMP", "RGB")]
-    + [("TIFF", "RGB"), ("GIF", "P")],
+    + [("TIFF", "RGB")],
 )
 def test_every_usual_kind_is_read_as_opencv_reads_it(tmp_path, format, mode):
     path = tmp_path / "x.bin"
     path.write_bytes(encoded(format, mode))
     np.testing.assert_array_equal(read_image(str(path)).pixels, cv2.imread(str(path)))
+
+
+def test_the_first_frame_of_an_animation_counts(tmp_path):
+    """Read by OpenCV where it was built with GIF, else by Pillow."""
+    frames = [Image.new("RGB", (40, 30), colour) for colour in ((250, 10, 20), (0, 200, 0))]
+    frames[0].save(tmp_path / "x.gif", save_all=True, append_images=frames[1:])
+    pixels = read_image(str(tmp_path / "x.gif")).pixels
+    assert pixels.shape == (30, 40, 3)
+    np.testing.assert_allclose(pixels, np.broadcast_to([20, 10, 250], (30, 40, 3)), atol=8)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"])

@@ -122,4 +122,6 @@ def ragged_collate(images: list[ImageCrops], input_hw: tuple[int, int]) -> CropB
 def prepare_worker(worker_id: int) -> None:
     """Keeps OpenCV to one thread a worker and off the terminal: what it mutters is in our failures."""
     cv2.setNumThreads(0)
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # OpenCV's releases have it in one place or the other.
+    set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+    set_log_level(0)

@@ -9,13 +9,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
@@ -87,7 +86,7 @@ class HeatmapTraining(L.LightningModule):
         self.log("loss", loss, prog_bar=True)
         return loss
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+    def configure_optimizers(self) -> Any:
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=0.01)
         warmup = min(50, self.num_steps // 10 + 1)
         schedule = torch.optim.lr_scheduler.SequentialLR(
@@ -143,7 +142,7 @@ def train(steps: int, seed: int, batch_size: int = 32, learning_rate: float = 1e
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=1800, help="optimiser steps")
+    parser.add_argument("--steps", type=int, default=1400, help="optimiser steps")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of the drawings")
     parser.add_argument("--output", type=Path, default=Path("demo_network.safetensors"))
     args = parser.parse_args()
