@@ -60,7 +60,8 @@ def predict(cfg: DictConfig) -> int:
     )
     module = PoseModule(network, flip_indices_for(spec) if cfg.model.flip_test else None)
     writer = PoseWriter(folder, spec, cfg.output.formats, cfg.output.overlay, cfg.output.overlay_score_threshold)
-    trainer: L.Trainer = instantiate(cfg.trainer, callbacks=[writer, CropProgress(), demo_notes], _convert_="all")
+    progress = [CropProgress()] if cfg.trainer.get("enable_progress_bar", True) else []
+    trainer: L.Trainer = instantiate(cfg.trainer, callbacks=[writer, *progress, demo_notes], _convert_="all")
 
     run = {"status": "running", "settings": settings, "config": OmegaConf.to_container(cfg, resolve=True)}
     if trainer.is_global_zero:

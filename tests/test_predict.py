@@ -43,7 +43,8 @@ def test_the_demo_runs_says_what_it_is_and_finds_nothing_to_do_again(predict):
 
 
 def test_the_file_has_the_originals_form(predict):
-    run = predict("output.overlay=false")
+    run = predict("output.overlay=false", "trainer.enable_progress_bar=false")
+    assert run.code == 0 and "crop/s" not in run.err, run.err
     result = run.results["two.png"]
     assert not (run.folder / "overlays").exists()
     assert list(result) == ["meta_info", "image", "instance_info"]
