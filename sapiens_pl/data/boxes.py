@@ -67,6 +67,9 @@ class BoxRules:
             raise ConfigError(f"boxes.format={format} is not known; choose one of {', '.join(BOX_FORMATS)}.")
         if exif not in ("upright", "raw"):
             raise ConfigError(f"boxes.exif={exif} is not known; choose upright or raw.")
+        for key, value in (("score_threshold", score_threshold), ("nms_threshold", nms_threshold)):
+            if not isinstance(value, (int, float)) and not (key == "nms_threshold" and value is None):
+                raise ConfigError(f"boxes.{key}={value} must be a number.")
         self.format, self.exif = format, exif
         self.score_threshold, self.nms_threshold = score_threshold, nms_threshold
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sapiens_pl.errors import CheckpointError
+from sapiens_pl.errors import CheckpointError, ConfigError
 from sapiens_pl.models.archive import BrokenArchiveError, read_archive
 from sapiens_pl.models.sapiens import PATCH_SIZE, PUBLISHED_HEADS, SapiensPose, SapiensShape
 
@@ -38,7 +38,12 @@ def load_network(
     Raises:
         CheckpointError: the file is missing, damaged or of another network; the sentence says
             which file, what is wrong and what to do.
+        ConfigError: `num_heads` or `input_hw` is of another kind.
     """
+    if num_heads is not None and not isinstance(num_heads, int):
+        raise ConfigError(f"model.num_heads={num_heads} must be a whole number.")
+    if input_hw is not None and (isinstance(input_hw, (int, str)) or [type(side) for side in input_hw] != [int, int]):
+        raise ConfigError(f"model.input_hw={input_hw} must be two whole numbers, [height,width].")
     path = Path(checkpoint).expanduser()
     weights, metadata = _read_weights(path)
     if "num_heads" in metadata and num_heads is None:

@@ -48,21 +48,24 @@ class PoseWriter(BasePredictionWriter):
         overlay_score_threshold: keypoints with a lower score are not drawn.
 
     Raises:
-        ConfigError: an unknown format.
+        ConfigError: an unknown format, or a threshold that is no number.
     """
 
     def __init__(
         self,
         folder: RunFolder,
         spec: KeypointSpec,
-        formats: Sequence[str] = FORMATS,
+        formats: str | Sequence[str] = FORMATS,
         overlay: bool = False,
         overlay_score_threshold: float = 0.3,
     ) -> None:
         super().__init__(write_interval="batch")
+        formats = [formats] if isinstance(formats, str) else list(formats)
         unknown = sorted(set(formats) - set(FORMATS))
         if unknown or not formats:
-            raise ConfigError(f"output.formats={list(formats)} must be chosen from {', '.join(FORMATS)}.")
+            raise ConfigError(f"output.formats={formats} must be chosen from {', '.join(FORMATS)}.")
+        if not isinstance(overlay_score_threshold, (int, float)):
+            raise ConfigError(f"output.overlay_score_threshold={overlay_score_threshold} must be a number.")
         self.folder, self.spec = folder, spec
         self.overlay, self.overlay_score_threshold = overlay, overlay_score_threshold
         self.counts = RunCounts()

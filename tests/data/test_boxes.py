@@ -141,6 +141,8 @@ def test_settings_that_cannot_be_meant_are_refused(tmp_path):
     (tmp_path / "b.json").write_text("{}")
     with pytest.raises(ConfigError, match="boxes.format=ltrb"):
         JsonBoxes(str(tmp_path / "b.json"), format="ltrb")
+    with pytest.raises(ConfigError, match="boxes.score_threshold=high must be a number"):
+        JsonBoxes(str(tmp_path / "b.json"), score_threshold="high")
     with pytest.raises(ConfigError, match="boxes.file is not set"):
         JsonBoxes(None)
     with pytest.raises(ConfigError, match="neither a COCO"):

@@ -10,7 +10,7 @@ import torch
 from conftest import GOLDEN, TINY, TINY_HEADS
 from safetensors.torch import save_file
 
-from sapiens_pl.errors import CheckpointError
+from sapiens_pl.errors import CheckpointError, ConfigError
 from sapiens_pl.models.checkpoints import load_network, save_network
 from sapiens_pl.module import normalise
 
@@ -68,6 +68,12 @@ def test_an_unpublished_size_asks_for_the_heads():
         load_network(TINY)
     with pytest.raises(CheckpointError, match="model.num_heads=5 does not divide"):
         load_network(TINY, num_heads=5)
+    for options in ({"num_heads": "four"}, {"input_hw": 1024}, {"input_hw": "1024"}, {"input_hw": [1024]}):
+        with pytest.raises(ConfigError, match=f"model.{next(iter(options))}=.* must be"):
+            load_network(TINY, **options)
+    with pytest.raises(CheckpointError, match=r"input_hw=\[512,384\] does not fit the 3072 patches"):
+        load_network(TINY, num_heads=TINY_HEADS, input_hw=[512, 384])
+    assert load_network(TINY, num_heads=TINY_HEADS, input_hw=[768, 1024]).shape.input_hw == (768, 1024)
 
 
 @pytest.mark.parametrize(
