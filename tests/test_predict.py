@@ -203,6 +203,12 @@ def test_a_bad_setting_is_one_sentence_and_exit_code_2(predict, overrides, words
     assert not run.results and not run.failures
 
 
+def test_the_demos_images_with_other_boxes(predict):
+    run = predict("boxes=whole_image", "output.overlay=false", "data.num_workers=0")
+    assert run.code == 0 and "Traceback" not in run.err
+    assert run.info["counts"]["people"] == 6 and "keypoints of" not in run.out
+
+
 def test_nothing_readable_is_exit_code_1(predict, tmp_path):
     folder = tmp_path / "bad"
     folder.mkdir()

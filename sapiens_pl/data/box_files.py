@@ -94,7 +94,7 @@ class CocoBoxes:
                 names.get(str(row.get("image_id")), str(row.get("image_id"))),
                 row.get("bbox"),
                 _number(row.get("score")),
-                row["id"] if isinstance(row.get("id"), int) else None,
+                _identity(row.get("id")),
             )
             for row in kept
         ]
@@ -119,7 +119,17 @@ def _load_json(path: str) -> Any:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf")
+
+
+def _identity(value: Any) -> int | None:
+    """A whole number that fits into 64 bits, or nothing."""
+    return value if type(value) is int and abs(value) < 2**63 else None
 
 
 def _coco_file_names(listing: Any, path: str) -> dict[str, str]:
@@ -145,7 +155,7 @@ def _json_entries(path: str) -> Iterable[tuple[str, Any]]:
     try:
         data = json.loads(text)
         lines = [data] if isinstance(data, dict) and "image" in data else data
-    except ValueError:
+    except (ValueError, RecursionError):
         lines = _json_lines(path, text)
     if isinstance(lines, dict):
         for number, (image, boxes) in enumerate(lines.items(), 1):
@@ -164,7 +174,7 @@ def _json_lines(path: str, text: str) -> list[Any]:
         if line.strip():
             try:
                 entries.append(json.loads(line))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ConfigError(f"{path}, line {number}, is no JSON ({error}); correct it.") from None
     return entries
 
@@ -203,8 +213,7 @@ def _json_rows(image: str, boxes: Any) -> list[BoxRow]:
             score, instance_id, box = box.get("score"), box.get("id"), box.get("bbox")
         if isinstance(box, list) and len(box) == 5:
             box, score = box[:4], box[4]
-        known = isinstance(instance_id, int) and not isinstance(instance_id, bool)
-        rows.append(BoxRow(image, box, _number(score), instance_id if known else None))
+        rows.append(BoxRow(image, box, _number(score), _identity(instance_id)))
     return rows
 
 

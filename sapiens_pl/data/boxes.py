@@ -24,6 +24,8 @@ from sapiens_pl.structures import Failure, ImageFile, ImageTask
 log = logging.getLogger(__name__)
 
 BOX_FORMATS = ("xyxy", "xywh")
+FARTHEST_PX = 1e7
+"""No image is so large, and float32 geometry is still finite there."""
 
 
 class BoxedImages(NamedTuple):
@@ -80,7 +82,7 @@ class BoxRules:
         for position, row in enumerate(rows):
             instance_id = position if row.instance_id is None else row.instance_id
             box = _to_xyxy(row.bbox, self.format)
-            complaint = _complaint(box, row.bbox)
+            complaint = _complaint(box, row)
             if complaint:
                 message = f"Box {instance_id} of {file.path} {complaint}; correct it in the box file."
                 failures.append(Failure(file.name, instance_id, BoxError.__name__, message))
@@ -117,9 +119,13 @@ def _to_xyxy(bbox: Any, format: str) -> np.ndarray:
     return box if format == "xyxy" else np.concatenate([box[:2], box[:2] + box[2:]])
 
 
-def _complaint(box: np.ndarray, given: Any) -> str | None:
+def _complaint(box: np.ndarray, row: BoxRow) -> str | None:
     if not np.isfinite(box).all():
-        return f"is {json.dumps(given, default=str)[:80]}, not four finite numbers"
+        return f"is {json.dumps(row.bbox, default=str)[:80]}, not four finite numbers"
+    if np.abs(box).max() > FARTHEST_PX:
+        return "reaches farther than any image"
+    if row.score is not None and not np.isfinite(row.score):
+        return "has a score that is no finite number"
     if (box[2:] < box[:2]).any():
         return "is inverted (its right or lower side comes before the left or upper one)"
     if (box[2:] == box[:2]).any():

@@ -66,7 +66,7 @@ class DemoNotes(L.Callback):
 
 def report(config: Any, folder: RunFolder) -> None:
     """After a demo run: what it was, how right it was, and what brings the real thing."""
-    if config["data"]["images"] != str(IMAGES) or config["model"]["checkpoint"] != str(CHECKPOINT):
+    if config["boxes"].get("demo_file") != str(PEOPLE) or config["model"]["checkpoint"] != str(CHECKPOINT):
         return
     truth = json.loads(PEOPLE.read_text("utf-8"))
     found, expected, visible, sides = [], [], [], []

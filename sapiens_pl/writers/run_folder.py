@@ -76,7 +76,7 @@ class RunFolder:
         if not self.failures_file.is_file():
             return []
         rows = []
-        for line in self.failures_file.read_text("utf-8", errors="replace").splitlines():
+        for line in self.failures_file.read_text("utf-8", errors="replace").split("\n"):
             try:
                 rows.append(json.loads(line))
             except ValueError:  # the last line of a killed run

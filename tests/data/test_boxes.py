@@ -95,6 +95,10 @@ BAD_BOXES = [
     None,
     [1, 2, 3],
     [[1], 2, 3, 4],
+    [0, 0, 1e300, 1e300],
+    [0, 0, 10**400, 5],
+    [0, 0, 5, 5, float("inf")],
+    [0, 0, 5, 5, 10**400],
 ]
 
 
@@ -123,6 +127,12 @@ def test_alike_names_in_other_folders_are_not_mixed_up(tmp_path):
     assert [failure.image for failure in failures] == ["a.jpg"]
 
 
+def test_ids_that_are_no_numbers_give_way_to_positions(tmp_path):
+    rows = [{"bbox": [0, 0, 1, 1], "id": identity} for identity in ("seven", 2**70, True, 5)]
+    (task,), _ = from_json(tmp_path, {"a.jpg": rows}, "a.jpg")
+    assert task.instance_ids.tolist() == [0, 1, 2, 5]
+
+
 def test_the_whole_image_is_one_box():
     tasks, _ = WholeImage()(source_of("a.jpg"))
     assert tasks[0].bboxes_xyxy is None and tasks[0].num_boxes == 1
@@ -130,7 +140,12 @@ def test_the_whole_image_is_one_box():
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
-    [("not json", "line 1"), ('{"image": 3}\n{}', "entry 2|entry 1"), ("3", "neither an object nor a list")],
+    [
+        ("not json", "line 1"),
+        ("[" * 100_000, "line 1"),
+        ('{"image": 3}\n{}', "entry 2|entry 1"),
+        ("3", "neither an object nor a list"),
+    ],
 )
 def test_files_that_are_no_box_files_are_refused(tmp_path, text, complaint):
     with pytest.raises(ConfigError, match=complaint):

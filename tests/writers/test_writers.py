@@ -37,7 +37,9 @@ def test_json_holds_every_keypoint_whatever_its_score(num_keypoints):
         np.testing.assert_allclose(instance["keypoint_scores"], result.keypoint_scores[row], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["плющ 'x'.jpg", "a\nb.jpg", b"\xff\xfe.jpg".decode("utf-8", "surrogateescape")])
+@pytest.mark.parametrize(
+    "name", ["плющ 'x'.jpg", "a\nb.jpg", "a\u2028b.jpg", b"\xff\xfe.jpg".decode("utf-8", "surrogateescape")]
+)
 def test_any_file_name_can_be_written_and_found_again(tmp_path, name):
     folder = RunFolder(tmp_path)
     folder.write(
