@@ -12,7 +12,6 @@ from conftest import COCO, GOLDEN, TINY, TINY_HEADS, keypoints_of
 
 from sapiens_pl.demo.draw import random_scenes, write_scenes
 
-TINY_ON_COCO = [f"model.checkpoint={TINY}", f"model.num_heads={TINY_HEADS}", "trainer.accelerator=cpu"]
 SMALL_CPU = ["trainer.accelerator=cpu", "boxes=json"]
 
 
@@ -81,6 +80,12 @@ def photographs(tmp_path_factory):
     return root
 
 
+def tiny_on(images, boxes):
+    """Overrides: the reference's network on a folder with a JSON box file, on the CPU."""
+    network = [f"model.checkpoint={TINY}", f"model.num_heads={TINY_HEADS}", "trainer.accelerator=cpu"]
+    return [*network, f"data.images={images}", "boxes=json", f"boxes.file={boxes}"]
+
+
 def check_same(results, reference):
     assert list(results) == list(reference)
     far = total = 0
@@ -94,12 +99,7 @@ def check_same(results, reference):
 
 
 def test_results_depend_neither_on_batches_nor_workers_nor_broken_neighbours(predict, photographs):
-    clean = [
-        *TINY_ON_COCO,
-        "boxes=json",
-        f"boxes.file={photographs / 'boxes.json'}",
-        f"data.images={photographs / 'clean'}",
-    ]
+    clean = tiny_on(photographs / "clean", photographs / "boxes.json")
     reference = predict(*clean, "data.batch_size=1", "data.num_workers=0", folder="reference")
     assert reference.code == 0, reference.err
     original = np.load(GOLDEN / "tiny_inference_topdown.npz")
@@ -111,12 +111,7 @@ def test_results_depend_neither_on_batches_nor_workers_nor_broken_neighbours(pre
         assert run.code == 0, run.err
         check_same(run.results, reference.results)
 
-    mixed = [
-        *TINY_ON_COCO,
-        "boxes=json",
-        f"boxes.file={photographs / 'mixed.json'}",
-        f"data.images={photographs / 'mixed'}",
-    ]
+    mixed = tiny_on(photographs / "mixed", photographs / "mixed.json")
     run = predict(*mixed, "data.batch_size=3", "data.num_workers=2", folder="mixed")
     assert run.code == 0, run.err
     check_same(run.results, reference.results)
