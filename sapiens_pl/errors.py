@@ -41,3 +41,23 @@ class NonFiniteError(SapiensError):
 
 class WriteError(SapiensError):
     """A result could not be written."""
+
+
+class ResultNameError(WriteError):
+    """The file system takes no file of the name that an image's result would have."""
+
+
+class ReaderDiedError(SapiensError):
+    """Reading an image killed the process that read it."""
+
+
+class ReadTimeoutError(SapiensError):
+    """Reading an image took longer than the limit."""
+
+
+class ReadersLostError(SapiensError):
+    """The loader's worker processes die again and again, and no image is to blame."""
+
+
+class DeviceMemoryError(SapiensError):
+    """Not even one crop fits into the device's memory."""

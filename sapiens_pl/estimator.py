@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
-from torch.utils.data import DataLoader
 
 from sapiens_pl.data.boxes import BoxRow, BoxRules
-from sapiens_pl.data.dataset import CropDataset, prepare_worker, ragged_collate
+from sapiens_pl.data.dataset import CropDataset
+from sapiens_pl.data.loader import CropLoader
 from sapiens_pl.data.packing import pack_batches
 from sapiens_pl.errors import ConfigError
 from sapiens_pl.keypoints import KeypointSpec, keypoint_spec
@@ -117,16 +116,9 @@ class PoseEstimator:
             for index in range(len(images))
         ]
 
-    def _loader(self, tasks: list[ImageTask], batch_size: int, num_workers: int) -> DataLoader:
+    def _loader(self, tasks: list[ImageTask], batch_size: int, num_workers: int) -> CropLoader:
         batches = pack_batches(((index, task.num_boxes) for index, task in enumerate(tasks)), batch_size)
-
-        return DataLoader(
-            CropDataset(tasks, batches, self.input_hw),
-            batch_size=None,
-            num_workers=num_workers,
-            collate_fn=partial(ragged_collate, input_hw=self.input_hw),
-            worker_init_fn=prepare_worker,
-        )
+        return CropLoader(CropDataset(tasks, batches, self.input_hw), min(num_workers, len(batches)))
 
 
 def inference_topdown(

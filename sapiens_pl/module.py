@@ -5,6 +5,7 @@ Legend: B crops, K keypoints, H W crop px, h w heatmap px.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import lightning as L
@@ -13,8 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from sapiens_pl.decoding import decode_heatmaps
+from sapiens_pl.errors import DeviceMemoryError
 from sapiens_pl.geometry import heatmap_to_image
+from sapiens_pl.memory import GIB, free_cached, is_out_of_memory, memory_in_numbers
 from sapiens_pl.structures import CropBatch, PosePrediction
+
+log = logging.getLogger(__name__)
 
 PIXEL_MEAN_RGB = (123.675, 116.28, 103.53)
 PIXEL_STD_RGB = (58.395, 57.12, 57.375)
@@ -44,6 +49,8 @@ class PoseModule(L.LightningModule):
         super().__init__()
         self.network = network
         self.flip_indices = None if flip_indices is None else list(flip_indices)
+        self.largest_working_batch: int | None = None
+        """Crops that go through the network at a time, once memory has run out; None while it has not."""
 
     def forward(self, crops: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 BGR crops -> (B, K, h, w) float32 heatmaps, averaged if flip testing."""
@@ -55,12 +62,53 @@ class PoseModule(L.LightningModule):
         return (heatmaps + mirrored) / 2
 
     def predict_step(self, batch: CropBatch, batch_idx: int = 0) -> PosePrediction:
-        """Keypoints of every crop of the batch, in image px, and their scores."""
+        """Keypoints of every crop of the batch, in image px, and their scores.
+
+        Raises:
+            DeviceMemoryError: not even one crop fits into the device's memory.
+        """
         if len(batch.crops) == 0:  # only images without boxes, or none that could be read
             return PosePrediction(np.empty((0, 0, 2), np.float32), np.empty((0, 0), np.float32))
-        heatmaps = self(batch.crops)
-        keypoints, scores = decode_heatmaps(heatmaps)
-        decoded = torch.cat([keypoints, scores[..., None]], dim=2).cpu().numpy()  # the only copy to the host
-        heatmap_wh = heatmaps.shape[3], heatmaps.shape[2]
+        decoded, heatmap_wh = self._decode_in_parts(batch.crops)
         in_image = heatmap_to_image(decoded[..., :2], batch.centers, batch.scales, heatmap_wh)
         return PosePrediction(in_image.astype(np.float32), decoded[..., 2])
+
+    def _decode_in_parts(self, crops: Tensor) -> tuple[np.ndarray, tuple[int, int]]:
+        """(B, K, 3) heatmap px and scores, and the heatmaps' width and height; in as many parts as memory asks for."""
+        parts: list[np.ndarray] = []
+        start, limit = 0, self.largest_working_batch
+        while start < len(crops):
+            size = min(limit or len(crops), len(crops) - start)
+            try:
+                decoded, heatmap_wh = self._decode(crops[start : start + size])
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                complaint = " ".join(str(error).split())[:200]
+            else:
+                parts.append(decoded)
+                start += size
+                continue
+            # Out here the failed pass's tensors are no longer held by the exception.
+            if size == 1:
+                raise DeviceMemoryError(self._does_not_fit(crops, complaint))
+            limit = size // 2
+            free_cached(crops.device)
+        if limit != self.largest_working_batch:
+            log.warning("Out of memory on %s: going on with %d crops at a time.", crops.device, limit)
+            self.largest_working_batch = limit
+        return np.concatenate(parts), heatmap_wh
+
+    def _decode(self, crops: Tensor) -> tuple[np.ndarray, tuple[int, int]]:
+        heatmaps = self(crops)
+        keypoints, scores = decode_heatmaps(heatmaps)
+        decoded = torch.cat([keypoints, scores[..., None]], dim=2).cpu().numpy()  # the only copy to the host
+        return decoded, (heatmaps.shape[3], heatmaps.shape[2])
+
+    def _does_not_fit(self, crops: Tensor, complaint: str) -> str:
+        weights = sum(parameter.numel() * parameter.element_size() for parameter in self.parameters())
+        return (
+            f"A single crop of {crops.shape[3]}x{crops.shape[2]} px does not fit into the memory of {crops.device} "
+            f"beside {weights / GIB:.2f} GiB of weights ({memory_in_numbers(crops.device)}; it said: {complaint}); "
+            "use a smaller model, trainer.precision=bf16-true, or a device with more memory."
+        )

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import warnings
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,21 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from sapiens_pl import demo
 from sapiens_pl.data.datamodule import ImageDataModule
-from sapiens_pl.errors import ConfigError, SapiensError
+from sapiens_pl.errors import ConfigError, SapiensError, WriteError
 from sapiens_pl.estimator import flip_indices_for
 from sapiens_pl.keypoints import keypoint_spec
-from sapiens_pl.models.checkpoints import file_sha256
+from sapiens_pl.memory import is_out_of_memory
 from sapiens_pl.module import PoseModule
 from sapiens_pl.progress import CropProgress
 from sapiens_pl.report import device_name, peak_memory, summary_table, versions
+from sapiens_pl.resume import finished_names, prepare_folder, result_settings
+from sapiens_pl.stopping import StopRequest
 from sapiens_pl.writers.callback import PoseWriter
 from sapiens_pl.writers.run_folder import RunFolder
 
 log = logging.getLogger("sapiens_pl")
 
-EXIT_COMPLETE, EXIT_NOTHING, EXIT_BAD_CONFIG = 0, 1, 2
+EXIT_COMPLETE, EXIT_FAILED, EXIT_BAD_CONFIG = 0, 1, 2
 
 
 def predict(cfg: DictConfig) -> int:
@@ -43,33 +46,64 @@ def predict(cfg: DictConfig) -> int:
         ConfigError: before anything has run.
         SapiensError: the run cannot go on; what is written stays.
     """
-    start = time.perf_counter()
     check_switches(cfg)
     demo_notes = demo.fill_in(cfg)
-    folder = RunFolder(cfg.output.dir)
+    stop = StopRequest()
+    rank = getattr(rank_zero_only, "rank", 0) or 0
+    folder = RunFolder(cfg.output.dir, rank)
+    run: dict[str, Any] = {}
+    with stop.listening():
+        try:
+            if rank == 0:
+                folder.lock()
+            return _predict_in(folder, rank, cfg, demo_notes, stop, run)
+        except BaseException as error:
+            if run and rank == 0:
+                _note_the_end(folder, run, stop, error)
+            raise
+        finally:
+            folder.close()
+            folder.unlock()
+
+
+def _predict_in(
+    folder: RunFolder, rank: int, cfg: DictConfig, demo_notes: L.Callback, stop: StopRequest, run: dict[str, Any]
+) -> int:
+    start = time.perf_counter()
     network = instantiate(cfg.model.network)
     spec = keypoint_spec(network.shape.num_keypoints)
     settings = result_settings(cfg)
-    if getattr(rank_zero_only, "rank", 0) == 0:
+    if rank == 0:
         prepare_folder(folder, cfg, settings)
     data: ImageDataModule = instantiate(
         cfg.data,
         input_hw=network.shape.input_hw,
-        finished=lambda: folder.finished(cfg.output.retry_failed),
+        finished=lambda tasks: finished_names(folder, tasks, record=rank == 0),
+        stopped=stop,
         _convert_="all",
     )
     module = PoseModule(network, flip_indices_for(spec) if cfg.model.flip_test else None)
-    writer = PoseWriter(folder, spec, cfg.output.formats, cfg.output.overlay, cfg.output.overlay_score_threshold)
+    output = cfg.output
+    writer = PoseWriter(
+        folder, spec, output.formats, output.overlay, output.overlay_score_threshold, output.max_failures, stop.ask
+    )
     progress = [CropProgress()] if cfg.trainer.get("enable_progress_bar", True) else []
-    trainer: L.Trainer = instantiate(cfg.trainer, callbacks=[writer, *progress, demo_notes], _convert_="all")
+    trainer: L.Trainer = instantiate(cfg.trainer, callbacks=[writer, *progress, demo_notes, stop], _convert_="all")
 
-    run = {"status": "running", "settings": settings, "config": OmegaConf.to_container(cfg, resolve=True)}
-    if trainer.is_global_zero:
+    run |= {"status": "running", "settings": settings, "config": OmegaConf.to_container(cfg, resolve=True)}
+    if rank == 0:
         folder.write_run(run | {"versions": versions()})
     loop_start = time.perf_counter()
     trainer.predict(module, datamodule=data, return_predictions=False)
     seconds = time.perf_counter() - loop_start
-    return close_run(trainer, data, writer, run, seconds, time.perf_counter() - start)
+    return close_run(trainer, data, writer, stop, run, seconds, time.perf_counter() - start)
+
+
+def _note_the_end(folder: RunFolder, run: dict[str, Any], stop: StopRequest, error: BaseException) -> None:
+    """Says in `run.json` how the run broke off, if that can still be written."""
+    status = "failed" if stop.signal is None else "interrupted"
+    with suppress(WriteError):
+        folder.write_run(run | {"status": status, "versions": versions(), "error": f"{type(error).__name__}: {error}"})
 
 
 def check_switches(cfg: DictConfig) -> None:
@@ -80,81 +114,66 @@ def check_switches(cfg: DictConfig) -> None:
             raise ConfigError(f"{key}={value} must be true or false.")
 
 
-def result_settings(cfg: DictConfig) -> dict[str, Any]:
-    """Everything that decides what a result is; a resumed run must have the same. Files count by content."""
-    settings = {
-        "model.checkpoint": cfg.model.checkpoint,
-        "model.flip_test": cfg.model.flip_test,
-        "model.num_heads": cfg.model.num_heads,
-        "trainer.precision": str(cfg.trainer.precision),
-        **{f"boxes.{key}": value for key, value in cfg.boxes.items() if value is not None},
-    }
-    for key, value in settings.items():
-        if key.endswith(("checkpoint", "file")) and Path(value).expanduser().is_file():
-            settings[key] = f"SHA-256 {file_sha256(value)}"
-    return settings
-
-
-def prepare_folder(folder: RunFolder, cfg: DictConfig, settings: dict[str, Any]) -> None:
-    """Starts over or continues, as the configuration says; refuses to mix two kinds of result."""
-    if cfg.output.overwrite and folder.read_run():  # only what a run of ours has made is removed
-        folder.clear()
-    if not folder.has_results():
-        return
-    if not cfg.output.resume:
-        raise ConfigError(
-            f"{folder.path} already holds results and output.resume=false; set output.overwrite=true to replace "
-            "them, or choose another output.dir."
-        )
-    earlier: dict[str, Any] = folder.read_run().get("settings") or settings
-    for key in sorted({*settings, *earlier}):
-        if earlier.get(key) != settings.get(key):
-            raise ConfigError(
-                f"{folder.path} holds results made with {key}={earlier.get(key)}, not {settings.get(key)}; choose "
-                "another output.dir, or set output.overwrite=true to start over."
-            )
-    if cfg.output.retry_failed:
-        folder.forget_failures()
-
-
 def close_run(
     trainer: L.Trainer,
     data: ImageDataModule,
     writer: PoseWriter,
+    stop: StopRequest,
     run: dict[str, Any],
     seconds: float,
     total_seconds: float,
 ) -> int:
     """Counts what came out, writes `run.json`, prints the table; success is a count."""
+    module_limit = getattr(trainer.lightning_module, "largest_working_batch", None)
     counts, device = writer.counts, trainer.strategy.root_device
     planned = data.num_images + sum(failure.instance_id is None for failure in data.failures)
     missing = planned - counts.images_done - counts.images_failed
-    nothing = planned > 0 and counts.images_done == 0 and data.num_finished == 0
+    nothing = planned > 0 and counts.images_done == 0 and data.num_done_before == 0
+    status, exit_code = "complete", EXIT_COMPLETE
+    if missing and stop.exit_code is not None:
+        status, exit_code = "interrupted", stop.exit_code
+    elif missing or nothing or stop.reason:
+        status, exit_code = "failed", EXIT_FAILED
     run |= {
-        "status": "incomplete" if missing else "failed" if nothing else "complete",
+        "status": status,
         "versions": versions(),
         "device": device_name(device),
         "world_size": trainer.world_size,
-        "counts": {"images_planned": planned, "images_done_before": data.num_finished, **vars(counts)},
+        "counts": {
+            "images_planned": planned,
+            "images_done_before": data.num_done_before,
+            "images_failed_before": data.num_failed_before,
+            **vars(counts),
+            "images_not_reached": missing,
+        },
         "seconds": round(seconds, 3),
         "seconds_with_loading": round(total_seconds, 3),
         "crops_per_second": round(counts.people / seconds, 3),
         "peak_memory": peak_memory(device),
     }
-    folder = writer.folder
+    if module_limit is not None:
+        run["largest_working_batch"] = module_limit
     if trainer.is_global_zero:
-        folder.write_run(run)
-        if trainer.world_size > 1:
-            print(f"\nThis process's share of {trainer.world_size}:", end="")
-        print(f"\n{summary_table(run, counts)}\n  {'results':<15}{folder.path}")
-        if counts.images_failed or counts.boxes_failed:
-            print(f"  {'reasons':<15}{folder.failures_file}")
-        demo.report(run["config"], folder)
-        if nothing:
-            print("Nothing could be read: every image failed.")
-        elif missing:
-            print(f"{missing} images were not reached; run the same command again to continue.")
-    return EXIT_NOTHING if nothing or missing else EXIT_COMPLETE
+        writer.folder.write_run(run)
+        print_summary(run, writer.folder, stop, nothing)
+    return exit_code
+
+
+def print_summary(run: dict[str, Any], folder: RunFolder, stop: StopRequest, nothing: bool) -> None:
+    """The closing table, and in words what is not as it should be."""
+    counts = run["counts"]
+    if run["world_size"] > 1:
+        print(f"\nThis process's share of {run['world_size']}:", end="")
+    print(f"\n{summary_table(run)}\n  {'results':<16}{folder.path}")
+    if counts["images_failed"] or counts["boxes_failed"]:
+        print(f"  {'reasons':<16}{folder.failures_file}")
+    demo.report(run["config"], folder)
+    if stop.reason:
+        print(stop.reason)
+    elif nothing and not counts["images_not_reached"]:
+        print("Nothing could be read: every image failed.")
+    elif counts["images_not_reached"]:
+        print(f"{counts['images_not_reached']} images were not reached; run the same command again to continue.")
 
 
 def config_folder() -> str:
@@ -186,9 +205,14 @@ def run_job(cfg: DictConfig) -> int:
     except ConfigError as error:
         return _complain(str(error), EXIT_BAD_CONFIG)
     except SapiensError as error:
-        return _complain(str(error), EXIT_NOTHING)
+        return _complain(str(error), EXIT_FAILED)
     except (HydraException, OmegaConfBaseException) as error:
         return _complain(_sentence(error), EXIT_BAD_CONFIG)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        text = " ".join(str(error).split())[:300]
+        return _complain(f"memory ran out ({text}); use a smaller model or batch, or a larger device.", EXIT_FAILED)
 
 
 def _sentence(error: BaseException) -> str:
@@ -213,13 +237,17 @@ def _complain(sentence: str, code: int) -> int:
 
 
 def main() -> None:
-    """Exit codes: 0 complete (failures may be listed), 1 nothing succeeded or the run broke off, 2 bad input."""
+    """Exit codes: 0 complete (failures may be listed), 1 nothing succeeded, too much failed, or the run broke
+    off, 2 bad configuration, 130 and 143 interrupted by SIGINT and SIGTERM.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     codes: list[int] = []
 
     @hydra.main(version_base="1.3", config_path=config_folder(), config_name="predict")
     def task(cfg: DictConfig) -> None:
         codes.append(run_job(cfg))
+        if codes[-1] > EXIT_BAD_CONFIG:  # interrupted; of a sweep, the rest too
+            sys.exit(codes[-1])
 
     try:
         task()

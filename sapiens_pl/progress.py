@@ -6,10 +6,10 @@ import sys
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
+from sapiens_pl.memory import device_peak_gib, host_peak_gib
 from sapiens_pl.structures import CropBatch
 
 _SECONDS_BETWEEN_LOG_LINES = 30.0
@@ -57,8 +57,8 @@ class CropProgress(ProgressBar):
         spans = [part.span for part in batch.parts]
         self._images_done += sum(span.stop == self._data.tasks[span.image_index].num_boxes for span in spans)
         status = f"{self._images_done}/{self._num_images} images"
-        if pl_module.device.type == "cuda":
-            status += f", {torch.cuda.max_memory_allocated(pl_module.device) / 2**30:.1f} GiB peak"
+        on_device = device_peak_gib(pl_module.device)
+        status += f", {host_peak_gib() if on_device is None else on_device:.1f} GiB peak"
         self._bar.set_postfix_str(status, refresh=False)
         self._bar.update(sum(span.stop - span.start for span in spans))
 

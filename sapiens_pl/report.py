@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import platform
-import resource
-import sys
 from typing import Any
 
 import cv2
@@ -13,7 +11,7 @@ import numpy
 import torch
 import torchvision
 
-from sapiens_pl.writers.callback import RunCounts
+from sapiens_pl.memory import device_peak_gib, host_peak_gib
 
 
 def versions() -> dict[str, str]:
@@ -40,25 +38,24 @@ def device_name(device: torch.device) -> str:
 
 def peak_memory(device: torch.device) -> dict[str, float]:
     """Largest memory in use so far, GiB: this process's own, and the device's where torch counts it."""
-    unit = 2**10 if sys.platform != "darwin" else 1  # Linux counts kB, macOS bytes
-    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
-    peak = {"host_gib": round(host, 3)}
-    if device.type == "cuda":
-        peak["device_gib"] = round(torch.cuda.max_memory_allocated(device) / 2**30, 3)
+    peak = {"host_gib": round(host_peak_gib(), 3)}
+    on_device = device_peak_gib(device)
+    if on_device is not None:
+        peak["device_gib"] = round(on_device, 3)
     return peak
 
 
-def summary_table(run: dict[str, Any], counts: RunCounts) -> str:
+def summary_table(run: dict[str, Any]) -> str:
     """The closing table, as plain text."""
-    peak = run["peak_memory"]
+    peak, counts = run["peak_memory"], run["counts"]
     on_device = f"{peak['device_gib']:.2f} GiB on the device, " if "device_gib" in peak else ""
     rows = [
-        ("images done", f"{counts.images_done}"),
-        ("images failed", f"{counts.images_failed}"),
-        ("done before", f"{run['counts']['images_done_before']}"),
-        ("people", f"{counts.people}"),
-        ("boxes failed", f"{counts.boxes_failed}"),
+        ("images done", counts["images_done"]),
+        ("images failed", counts["images_failed"]),
+        ("before this run", f"{counts['images_done_before']} done, {counts['images_failed_before']} failed"),
+        ("people", counts["people"]),
+        ("boxes failed", counts["boxes_failed"]),
         ("speed", f"{run['crops_per_second']:.2f} crops/s ({run['seconds']:.1f} s on {run['device']})"),
         ("peak memory", f"{on_device}{peak['host_gib']:.2f} GiB on the host (main process)"),
     ]
-    return "\n".join(f"  {name:<15}{value}" for name, value in rows)
+    return "\n".join(f"  {name:<16}{value}" for name, value in rows)

@@ -8,7 +8,7 @@ from pathlib import Path
 import sapiens_pl
 
 ROOT = Path(sapiens_pl.__file__).parent
-COMMON = {"structures", "geometry", "keypoints", "errors", "images"}
+COMMON = {"structures", "geometry", "keypoints", "errors", "images", "memory"}
 MAY_KNOW = {
     **{room: {"errors", "structures"} for room in COMMON},
     "data": COMMON,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
-from functools import partial
 from typing import Any
 
 import lightning as L
-from torch.utils.data import DataLoader
 
 from sapiens_pl.data.boxes import BoxedImages
-from sapiens_pl.data.dataset import CropDataset, prepare_worker, ragged_collate
+from sapiens_pl.data.dataset import CropDataset
+from sapiens_pl.data.loader import READ_TIMEOUT_SECONDS, CropLoader
 from sapiens_pl.data.packing import pack_batches, shard_images
 from sapiens_pl.data.sources import ImageSource, list_images
 from sapiens_pl.errors import ConfigError
@@ -35,7 +34,10 @@ class ImageDataModule(L.LightningDataModule):
         num_workers: loader processes; None for one a core, at most 16, shared by the ranks.
         prefetch_factor: batches that each worker prepares ahead.
         max_megapixels: larger images are refused before decoding.
-        finished: called once in `setup`, gives the names that need not be done again.
+        read_timeout: seconds after which reading one image counts as stuck.
+        finished: called in `setup` with all images, gives the names of those that need not be done again:
+            the ones done, and the ones that failed.
+        stopped: asked before each batch; True ends the run after the batch in flight.
 
     Raises:
         ConfigError: a value that cannot work, or no images.
@@ -50,27 +52,32 @@ class ImageDataModule(L.LightningDataModule):
         num_workers: int | None = None,
         prefetch_factor: int = 2,
         max_megapixels: float = MAX_MEGAPIXELS,
-        finished: Callable[[], Collection[str]] = frozenset,
+        read_timeout: float = READ_TIMEOUT_SECONDS,
+        finished: Callable[[list[ImageTask]], tuple[Collection[str], Collection[str]]] = lambda tasks: ((), ()),
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
-        self.images, self.boxes, self.input_hw, self.finished = images, boxes, input_hw, finished
+        self.images, self.boxes, self.input_hw = images, boxes, input_hw
+        self.finished, self.stopped = finished, stopped
         self.batch_size = _whole_number("data.batch_size", batch_size, 1)
         self.num_workers = None if num_workers is None else _whole_number("data.num_workers", num_workers, 0)
         self.prefetch_factor = _whole_number("data.prefetch_factor", prefetch_factor, 1)
-        if not isinstance(max_megapixels, (int, float)) or max_megapixels <= 0:
-            raise ConfigError(f"data.max_megapixels={max_megapixels} must be a number above 0.")
-        self.max_megapixels = max_megapixels
+        self.max_megapixels = _positive("data.max_megapixels", max_megapixels)
+        self.read_timeout = _positive("data.read_timeout", read_timeout)
+        # A rank that finds nothing left to do is in order.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.tasks: list[ImageTask] = []
         self.failures: list[Failure] = []
         self.batches: list[list[CropSpan]] = []
-        self.num_finished = 0
+        self.num_done_before = self.num_failed_before = 0
 
     def setup(self, stage: str | None = None) -> None:
         boxed = self.boxes(list_images(self.images))
-        finished = self.finished()
-        self.tasks = [task for task in boxed.tasks if task.name not in finished]
-        self.failures = [failure for failure in boxed.failures if failure.image not in finished]
-        self.num_finished = len(boxed.tasks) - len(self.tasks)
+        done, failed = self.finished(boxed.tasks)
+        self.tasks = [task for task in boxed.tasks if task.name not in done and task.name not in failed]
+        self.failures = [row for row in boxed.failures if row.image not in done and row.image not in failed]
+        self.num_done_before = sum(task.name in done for task in boxed.tasks)
+        self.num_failed_before = len(boxed.tasks) - len(self.tasks) - self.num_done_before
         rank, world_size = self._rank_and_world_size()
         counts = [task.num_boxes for task in self.tasks]
         mine = shard_images(counts, world_size)[rank]
@@ -88,21 +95,15 @@ class ImageDataModule(L.LightningDataModule):
         """Images that this rank has planned."""
         return len({span.image_index for batch in self.batches for span in batch})
 
-    def predict_dataloader(self) -> DataLoader:
+    def predict_dataloader(self) -> CropLoader:
         dataset = CropDataset(self.tasks, self.batches, self.input_hw, self.max_megapixels)
-        workers = min(self._workers(), len(self.batches))
-        several: dict[str, Any] = {}
-        if workers:
-            several = {"persistent_workers": True, "prefetch_factor": self.prefetch_factor}
-        return DataLoader(
+        return CropLoader(
             dataset,
-            batch_size=None,  # an item is a whole batch already
-            shuffle=False,
-            num_workers=workers,
-            collate_fn=partial(ragged_collate, input_hw=self.input_hw),
-            worker_init_fn=prepare_worker,
+            num_workers=min(self._workers(), len(self.batches)),
+            prefetch_factor=self.prefetch_factor,
             pin_memory=self._on_cuda(),
-            **several,
+            read_timeout=self.read_timeout,
+            stopped=self.stopped,
         )
 
     def _rank_and_world_size(self) -> tuple[int, int]:
@@ -124,4 +125,10 @@ class ImageDataModule(L.LightningDataModule):
 def _whole_number(key: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigError(f"{key}={value} must be a whole number of at least {least}.")
+    return value
+
+
+def _positive(key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise ConfigError(f"{key}={value} must be a number above 0.")
     return value

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from sapiens_pl.errors import BoxError, SapiensError, UnreadableImageError
 from sapiens_pl.geometry import box_center_scale, box_to_crop
 from sapiens_pl.images import MAX_MEGAPIXELS, LoadedImage, read_image, upright_bboxes
 from sapiens_pl.structures import CropBatch, CropSpan, Failure, ImageCrops, ImagePart, ImageTask
+
+
+class Watch(Protocol):
+    """Is told what each worker process is reading."""
+
+    def reading(self, worker_id: int, batch: int, position: int) -> None: ...
+
+    def resting(self, worker_id: int) -> None: ...
 
 
 class CropDataset(Dataset):
@@ -31,23 +41,36 @@ class CropDataset(Dataset):
         max_megapixels: float = MAX_MEGAPIXELS,
     ) -> None:
         self.tasks, self.batches = tasks, batches
-        self.input_wh = input_hw[1], input_hw[0]
-        self.max_megapixels = max_megapixels
+        self.input_hw, self.max_megapixels = input_hw, max_megapixels
+        self.condemned: dict[int, Failure] = {}
+        """Images that no process shall touch again, by index."""
+        self.watch: Watch | None = None
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, index: int) -> list[ImageCrops]:
-        return [self._crop(span) for span in self.batches[index]]
+        worker = get_worker_info()
+        if self.watch is None or worker is None:
+            return [self.cut(span) for span in self.batches[index]]
+        images = []
+        for position, span in enumerate(self.batches[index]):
+            self.watch.reading(worker.id, index, position)
+            images.append(self.cut(span))
+        self.watch.resting(worker.id)
+        return images
 
-    def _crop(self, span: CropSpan) -> ImageCrops:
+    def cut(self, span: CropSpan) -> ImageCrops:
+        """Reads one image and cuts out the span's boxes; whatever is wrong with it stays its own failure."""
         task = self.tasks[span.image_index]
+        if span.image_index in self.condemned:
+            return _no_crops(span, None, [self.condemned[span.image_index]])
         try:
             image = self._load(task)
-            return _cut(image, task, span, self.input_wh)
+            return _cut(image, task, span, (self.input_hw[1], self.input_hw[0]))
         except SapiensError as error:
             return _no_crops(span, None, [Failure(task.name, None, type(error).__name__, str(error))])
-        except (cv2.error, MemoryError) as error:
+        except Exception as error:  # libraries raise what they please, and the others must not suffer
             message = f"{task.path or task.name} could not be cropped ({_one_line(error)}); look at the image."
             return _no_crops(span, None, [Failure(task.name, None, UnreadableImageError.__name__, message)])
 
@@ -95,7 +118,7 @@ def _no_crops(span: CropSpan, image_wh: tuple[int, int] | None, failures: list[F
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
 
 
 def ragged_collate(images: list[ImageCrops], input_hw: tuple[int, int]) -> CropBatch:
@@ -106,10 +129,15 @@ def ragged_collate(images: list[ImageCrops], input_hw: tuple[int, int]) -> CropB
         input_hw: height and width of a crop, needed where there is none.
     """
     crops = [crop for image in images for crop in image.crops]
-    stacked = np.stack(crops) if crops else np.empty((0, *input_hw, 3), np.uint8)
+    stacked = torch.empty((len(crops), *input_hw, 3), dtype=torch.uint8)
+    if get_worker_info() is not None:
+        # Here, where a lack of shared memory raises; in the queue's own thread it would lose the batch.
+        stacked.share_memory_()
+    for row, crop in enumerate(crops):
+        stacked[row] = torch.from_numpy(crop)
     return CropBatch(
         # A view: the memory stays height, width, channel.
-        crops=torch.from_numpy(stacked).permute(0, 3, 1, 2),
+        crops=stacked.permute(0, 3, 1, 2),
         image_indices=np.array([image.span.image_index for image in images for _ in image.crops], np.int64),
         box_indices=np.array([index for image in images for index in image.box_indices], np.int64),
         bboxes_xyxy=np.concatenate([image.bboxes_xyxy for image in images]),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import BasePredictionWriter
 
-from sapiens_pl.errors import ConfigError, SapiensError
+from sapiens_pl.errors import ConfigError, ResultNameError, SapiensError
 from sapiens_pl.images import read_image
 from sapiens_pl.keypoints import KeypointSpec
 from sapiens_pl.structures import CropBatch, Failure, PosePrediction, PoseResult
@@ -29,7 +30,10 @@ _MAX_WAITING = 64
 
 @dataclass
 class RunCounts:
-    """What came out of a run so far: images by outcome, people found, boxes that gave nothing."""
+    """What came out of a run so far: images by outcome, people found, boxes that gave nothing.
+
+    An image counts as done when its file is written, or as failed when that is on record.
+    """
 
     images_done: int = 0
     images_failed: int = 0
@@ -46,9 +50,11 @@ class PoseWriter(BasePredictionWriter):
         formats: what to write, of `FORMATS`.
         overlay: draw the poses on the photographs too.
         overlay_score_threshold: keypoints with a lower score are not drawn.
+        max_failures: more failed images than that end the run; None for any number.
+        stop: called with a sentence to end the run.
 
     Raises:
-        ConfigError: an unknown format, or a threshold that is no number.
+        ConfigError: an unknown format, or a threshold or limit that is no number.
     """
 
     def __init__(
@@ -58,6 +64,8 @@ class PoseWriter(BasePredictionWriter):
         formats: str | Sequence[str] = FORMATS,
         overlay: bool = False,
         overlay_score_threshold: float = 0.3,
+        max_failures: int | None = None,
+        stop: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         super().__init__(write_interval="batch")
         formats = [formats] if isinstance(formats, str) else list(formats)
@@ -66,12 +74,18 @@ class PoseWriter(BasePredictionWriter):
             raise ConfigError(f"output.formats={formats} must be chosen from {', '.join(FORMATS)}.")
         if not isinstance(overlay_score_threshold, (int, float)):
             raise ConfigError(f"output.overlay_score_threshold={overlay_score_threshold} must be a number.")
+        if max_failures is not None and (type(max_failures) is not int or max_failures < 0):
+            raise ConfigError(f"output.max_failures={max_failures} must be a whole number of at least 0, or null.")
         self.folder, self.spec = folder, spec
+        self.max_failures, self.stop = max_failures, stop
         self.overlay, self.overlay_score_threshold = overlay, overlay_score_threshold
         self.counts = RunCounts()
+        self._counting = Lock()
 
-    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        # Not in on_predict_start: with nothing left to predict, that is never called.
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        self.folder.open()
         self._assembler = ResultAssembler(data.tasks, self.spec.num_keypoints)
         self._pool = BoundedPool(_NUM_THREADS, _MAX_WAITING)
         self._record(data.failures)
@@ -87,11 +101,7 @@ class PoseWriter(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         for _, result in self._assembler.add(batch, prediction):
-            self._record(result.failures)
-            if not result.image_failed:
-                self.counts.images_done += 1
-                self.counts.people += len(result.instance_ids)
-                self._pool.submit(self._write, result)
+            self._pool.submit(self._finish, result)
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._pool.close()
@@ -99,21 +109,40 @@ class PoseWriter(BasePredictionWriter):
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         if hasattr(self, "_pool"):
-            self._pool.close()
+            self._pool.close()  # what is handed over gets written; the exception is on its way already
+
+    def _finish(self, result: PoseResult) -> None:
+        """Writes what there is to write of one image; runs in the pool."""
+        failures = result.failures
+        if not result.image_failed:
+            try:
+                # The JSON comes last: where it is, the image is done, and its failed boxes are on record.
+                if self.overlay:
+                    self._write_overlay(result)
+                self._record(failures)
+                self.folder.write(self.folder.prediction_path(result.name), result_json(result, self.spec))
+            except ResultNameError as error:
+                failures = (Failure(result.name, None, type(error).__name__, str(error)),)
+            else:
+                with self._counting:
+                    self.counts.images_done += 1
+                    self.counts.people += len(result.instance_ids)
+                return
+        self._record(failures)
 
     def _record(self, failures: Sequence[Failure]) -> None:
         for failure in failures:
             self.folder.append_failure(failure)
-            if failure.instance_id is None:
-                self.counts.images_failed += 1
-            else:
-                self.counts.boxes_failed += 1
-
-    def _write(self, result: PoseResult) -> None:
-        # The JSON comes last: where it is, the image is done.
-        if self.overlay:
-            self._write_overlay(result)
-        self.folder.write(self.folder.prediction_path(result.name), result_json(result, self.spec))
+            with self._counting:
+                if failure.instance_id is None:
+                    self.counts.images_failed += 1
+                else:
+                    self.counts.boxes_failed += 1
+        if self.max_failures is not None and self.counts.images_failed > self.max_failures:
+            self.stop(
+                f"More than {self.max_failures} images failed (output.max_failures); see {self.folder.failures_file}, "
+                "and run the same command again to go on."
+            )
 
     def _write_overlay(self, result: PoseResult) -> None:
         try:

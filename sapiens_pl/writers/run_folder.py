@@ -3,24 +3,35 @@
 predictions/<name of the image>.json   one per image
 overlays/<name of the image>.jpg       where asked for
 failures.jsonl                         a line for each image or box that gave nothing
+inputs.txt                             every image of the run, with a digest of its boxes
 run.json                               settings, versions, counts, speed
+
+A result is written under another name in a hidden folder beside these and then renamed, so what has
+its name is whole, and the listing of `predictions/` tells what is done: no file is opened for that.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import itertools
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sapiens_pl.errors import ConfigError, WriteError
+from sapiens_pl.errors import ConfigError, ResultNameError, WriteError
 from sapiens_pl.structures import Failure
 
-_TEMPORARY = ".unfinished-"
+_UNFINISHED = ".unfinished-"
+_LOCK = ".lock"
+_NAME_ERRORS = frozenset(
+    [errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ, errno.ENOTEMPTY]
+)
 
 
 class RunFolder:
@@ -28,19 +39,80 @@ class RunFolder:
 
     Args:
         path: made if it is not there.
+        rank: which of the run's processes this is.
 
     Raises:
         ConfigError: it cannot be made.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, rank: int = 0) -> None:
         self.path = Path(path).expanduser().absolute()
         self.predictions, self.overlays = self.path / "predictions", self.path / "overlays"
         self.failures_file, self.run_file = self.path / "failures.jsonl", self.path / "run.json"
+        self.inputs_file = self.path / "inputs.txt"
+        self._unfinished = self.path / f"{_UNFINISHED}{rank}"
+        self._numbers = itertools.count()
+        self._lock: int | None = None
+        self._opened = False
         try:
             self.predictions.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"output.dir={path} cannot be made ({error.strerror}); choose another.") from None
+
+    # Who may write
+
+    def lock(self) -> None:
+        """Keeps other runs out until `unlock`, or until this process ends in whatever way.
+
+        Raises:
+            ConfigError: another run is at work here, or nothing can be written.
+        """
+        path = self.path / _LOCK
+        while self._lock is None:
+            try:
+                handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            except OSError as error:
+                raise ConfigError(
+                    f"output.dir={self.path} cannot be written ({error.strerror}); choose another."
+                ) from None
+            try:
+                # A record lock: forked workers do not inherit it, so it ends with this very process.
+                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                owner = os.read(handle, 200).decode("utf-8", "replace").strip() or "unknown"
+                os.close(handle)
+                if error.errno in (errno.EACCES, errno.EAGAIN):
+                    raise ConfigError(
+                        f"{self.path} is being written by another run ({owner}); wait for its end or choose another "
+                        "output.dir."
+                    ) from None
+                return  # a file system without locks
+            if _same_file(handle, path):
+                self._lock = handle
+            else:  # its last owner has just taken it away
+                os.close(handle)
+        os.ftruncate(self._lock, 0)
+        os.write(self._lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+
+    def unlock(self) -> None:
+        if self._lock is not None:
+            (self.path / _LOCK).unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = None
+
+    def open(self) -> None:
+        """Makes the place for unfinished files; `write` needs it."""
+        try:
+            self._unfinished.mkdir(exist_ok=True)
+        except OSError as error:
+            raise _write_error(self._unfinished, error) from None
+        self._opened = True
+
+    def close(self) -> None:
+        if self._opened:  # else the place is another run's
+            shutil.rmtree(self._unfinished, ignore_errors=True)
+
+    # What is there
 
     def prediction_path(self, name: str) -> Path:
         return self.predictions / f"{name}.json"
@@ -48,29 +120,25 @@ class RunFolder:
     def overlay_path(self, name: str) -> Path:
         return self.overlays / f"{name}.jpg"
 
-    def finished(self, retry_failed: bool) -> set[str]:
-        """Names of images that need not be done again: those with a result, and those that failed.
+    def done(self) -> set[str]:
+        """Names of images that have a result."""
+        return set(self._done())
 
-        A result appears under its name only when it is whole, so the folder's listing tells; no file
-        is opened.
-        """
-        names = {os.path.relpath(path, self.predictions)[: -len(".json")] for path in self._results()}
-        if not retry_failed:
-            names |= {row["image"] for row in self._failure_rows() if row.get("instance_id") is None}
-        return names
+    def failed(self) -> set[str]:
+        """Names of images that are on record as failed, as a whole."""
+        return {row["image"] for row in self._failure_rows() if row.get("instance_id") is None}
 
     def has_results(self) -> bool:
         """True if an earlier run has left so much as one result or failure here."""
-        return next(self._results(), None) is not None or bool(self._failure_rows())
+        return next(self._done(), None) is not None or bool(self._failure_rows())
 
-    def _results(self) -> Iterator[str]:
-        for parent, _, files in os.walk(self.predictions):
+    def _done(self) -> Iterator[str]:
+        root = os.path.join(self.predictions, "")
+        for parent, _, files in os.walk(root):
+            below = os.path.join(parent, "")[len(root) :]
             for file in files:
-                path = os.path.join(parent, file)
-                if file.startswith(_TEMPORARY):
-                    os.unlink(path)  # a killed run left it
-                elif file.endswith(".json"):
-                    yield path
+                if file.endswith(".json"):
+                    yield below + file[: -len(".json")]
 
     def _failure_rows(self) -> list[dict]:
         if not self.failures_file.is_file():
@@ -83,19 +151,6 @@ class RunFolder:
                 continue
         return [row for row in rows if isinstance(row, dict) and "image" in row]
 
-    def forget_failures(self) -> None:
-        """Takes failed images off the list, so that they can be tried and listed again."""
-        kept = [row for row in self._failure_rows() if row.get("instance_id") is not None]
-        self.write(self.failures_file, "".join(f"{to_json(row)}\n" for row in kept).encode())
-
-    def clear(self) -> None:
-        """Removes all results of earlier runs, and nothing else."""
-        for folder in (self.predictions, self.overlays):
-            shutil.rmtree(folder, ignore_errors=True)
-        for file in (self.failures_file, self.run_file):
-            file.unlink(missing_ok=True)
-        self.predictions.mkdir(exist_ok=True)
-
     def read_run(self) -> dict[str, Any]:
         """What `run.json` holds, or nothing where there is none or it is no longer whole."""
         try:
@@ -104,16 +159,61 @@ class RunFolder:
             return {}
         return data if isinstance(data, dict) else {}
 
+    def read_inputs(self) -> dict[str, str]:
+        """The digest of the boxes that each image was last planned with, by name."""
+        digests = {}
+        try:
+            with open(self.inputs_file, encoding="utf-8") as file:
+                for line in file:
+                    digest, _, name = line.partition(" ")
+                    digests[json.loads(name)] = digest
+        except (OSError, ValueError):
+            return {}
+        return digests
+
+    # What becomes of it
+
+    def remove_leftovers(self) -> None:
+        """Removes what killed runs have left half written; only for the holder of the lock."""
+        for leftover in self.path.glob(f"{_UNFINISHED}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def tidy_failures(self, retry_failed: bool) -> None:
+        """Brings `failures.jsonl` in line with the results; with `retry_failed` it forgets the failed images.
+
+        A torn last line goes, and so do the lines of boxes whose image has no result: there will be others
+        when the image's turn comes again.
+        """
+        if not self.failures_file.is_file():
+            return
+        rows = self._failure_rows()
+        done = self.done() if any(row.get("instance_id") is not None for row in rows) else frozenset()
+        kept = [row for row in rows if (not retry_failed if row.get("instance_id") is None else row["image"] in done)]
+        unique = dict.fromkeys(to_json(row) for row in kept)
+        self.write(self.failures_file, "".join(f"{line}\n" for line in unique).encode())
+
+    def clear(self) -> None:
+        """Removes all results of earlier runs, and nothing else."""
+        for folder in (self.predictions, self.overlays):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (self.failures_file, self.run_file, self.inputs_file):
+            file.unlink(missing_ok=True)
+        self.predictions.mkdir(exist_ok=True)
+
     def write_run(self, data: dict[str, Any]) -> None:
         self.write(self.run_file, (json.dumps(data, indent=2, default=str) + "\n").encode())
 
+    def write_inputs(self, digests: Iterable[tuple[str, str]]) -> None:
+        self.write(self.inputs_file, "".join(f"{digest} {json.dumps(name)}\n" for name, digest in digests).encode())
+
     def append_failure(self, failure: Failure) -> None:
         """One line, by one write, so that the lines of several processes do not mix."""
-        line = to_json(failure._asdict()) + "\n"
+        line = (to_json(failure._asdict()) + "\n").encode()
         try:
             handle = os.open(self.failures_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             try:
-                os.write(handle, line.encode())
+                while line:  # a full disk may take a part
+                    line = line[os.write(handle, line) :]
             finally:
                 os.close(handle)
         except OSError as error:
@@ -123,21 +223,39 @@ class RunFolder:
         """Writes a file that appears under its name only when it is complete.
 
         Raises:
+            ResultNameError: the file system takes no file of that name.
             WriteError: no space, no permission, a vanished disk.
         """
+        temporary = self._unfinished / f"{os.getpid()}-{next(self._numbers)}"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
-            try:
-                with open(handle, "wb") as file:
-                    file.write(data)
-                os.chmod(temporary, 0o644)
-                os.replace(temporary, path)
-            except BaseException:
-                os.unlink(temporary)
-                raise
+            temporary.write_bytes(data)
         except OSError as error:
+            _remove(temporary)
             raise _write_error(path, error) from None
+        try:
+            try:
+                os.replace(temporary, path)
+            except FileNotFoundError:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(temporary, path)
+        except OSError as error:
+            _remove(temporary)
+            if error.errno in _NAME_ERRORS:
+                message = f"The result cannot be named {path} ({error.strerror}); rename the image."
+                raise ResultNameError(message) from None
+            raise _write_error(path, error) from None
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+
+
+def _same_file(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _write_error(path: Path, error: OSError) -> WriteError:

@@ -1,0 +1,54 @@
+"""Memory: how much is in use, what an out-of-memory looks like, and how to give back what is cached."""
+
+from __future__ import annotations
+
+import re
+import resource
+import sys
+
+import torch
+
+GIB = 2**30
+
+_OUT_OF_MEMORY = re.compile(
+    "out[ _]of[ _]memory"  # CUDA, HIP, MPS, XPU, and CUDA's error names
+    "|can't allocate memory|not enough memory|cannot allocate memory|bad_alloc"  # the CPU allocators
+    "|ALLOC_FAILED|failed to allocate",  # cuBLAS, cuDNN, cuSOLVER and their HIP counterparts
+    re.IGNORECASE,
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for the exceptions by which torch's back ends say that memory ran out; some have no class of their own."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
+
+
+def free_cached(device: torch.device) -> None:
+    """Gives memory that torch keeps for later use back to the device."""
+    empty_cache = getattr(getattr(torch, device.type, None), "empty_cache", None)
+    if empty_cache is not None:
+        empty_cache()
+
+
+def host_peak_gib() -> float:
+    """The most memory that this process has held so far, GiB."""
+    unit = 2**10 if sys.platform != "darwin" else 1  # Linux counts kB, macOS bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB
+
+
+def device_peak_gib(device: torch.device) -> float | None:
+    """The most device memory that torch's tensors have held so far, GiB; None where torch does not count it."""
+    if device.type in ("cuda", "xpu"):
+        return getattr(torch, device.type).max_memory_allocated(device) / GIB
+    return None
+
+
+def memory_in_numbers(device: torch.device) -> str:
+    """How full the device is, for a sentence."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        held = torch.cuda.memory_allocated(device)
+        return f"{held / GIB:.2f} GiB held by this process, {free / GIB:.2f} of {total / GIB:.2f} GiB free"
+    return f"at most {host_peak_gib():.2f} GiB held by this process so far"

@@ -1,0 +1,90 @@
+"""Coming back to a run: may this configuration go on in that folder, and what is left to do?"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from sapiens_pl.errors import ConfigError
+from sapiens_pl.models.checkpoints import file_sha256
+from sapiens_pl.structures import ImageTask
+from sapiens_pl.writers.run_folder import RunFolder
+
+_START_OVER = "choose another output.dir, or set output.overwrite=true to start over"
+_DIGEST_BYTES = 8
+
+
+def result_settings(cfg: DictConfig) -> dict[str, Any]:
+    """What decides a result, besides the image and its boxes; a resumed run must have the same."""
+    checkpoint = Path(cfg.model.checkpoint).expanduser()
+    return {
+        "model.checkpoint": f"SHA-256 {file_sha256(checkpoint)}" if checkpoint.is_file() else str(checkpoint),
+        "model.num_heads": cfg.model.num_heads,
+        "model.input_hw": cfg.model.input_hw and list(cfg.model.input_hw),
+        "model.flip_test": cfg.model.flip_test,
+        "trainer.precision": str(cfg.trainer.precision),
+    }
+
+
+def prepare_folder(folder: RunFolder, cfg: DictConfig, settings: dict[str, Any]) -> None:
+    """Starts over or continues, as the configuration says; refuses to mix two kinds of result.
+
+    Raises:
+        ConfigError: the folder's results were made with other settings, or may not be continued.
+    """
+    if cfg.output.overwrite and folder.read_run():  # only what a run of ours has made is removed
+        folder.clear()
+    folder.remove_leftovers()
+    folder.open()
+    if not folder.has_results():
+        return
+    if not cfg.output.resume:
+        raise ConfigError(
+            f"{folder.path} already holds results and output.resume=false; set output.overwrite=true to replace "
+            "them, or choose another output.dir."
+        )
+    earlier: dict[str, Any] = folder.read_run().get("settings") or settings
+    for key in sorted({*settings, *earlier}):
+        if earlier.get(key) != settings.get(key):
+            raise ConfigError(
+                f"{folder.path} holds results made with {key}={earlier.get(key)}, not {settings.get(key)}; "
+                f"{_START_OVER}."
+            )
+    folder.tidy_failures(cfg.output.retry_failed)
+
+
+def finished_names(folder: RunFolder, tasks: list[ImageTask], record: bool) -> tuple[set[str], set[str]]:
+    """Names of the images that need not be done again: those with a result, and other ones that failed.
+
+    Args:
+        tasks: all images of the run, with their boxes.
+        record: note these boxes in the folder, for the next run to compare.
+
+    Raises:
+        ConfigError: an image's result was made with other boxes.
+    """
+    done, earlier = folder.done(), folder.read_inputs()
+    digests = {task.name: boxes_digest(task) for task in tasks}
+    changed = [name for name, digest in digests.items() if name in done and earlier.get(name, digest) != digest]
+    if changed:
+        raise ConfigError(
+            f"{folder.path} holds results made with other boxes ({len(changed)} images, {changed[0]} the first); "
+            f"{_START_OVER}."
+        )
+    merged = {**earlier, **digests}
+    if record and merged != earlier:
+        folder.write_inputs(merged.items())
+    return done, folder.failed() - done
+
+
+def boxes_digest(task: ImageTask) -> str:
+    """A short hash of everything that an image's boxes give to its result."""
+    if task.bboxes_xyxy is None:
+        return "whole"
+    content = hashlib.blake2b(b"raw" if task.raw_exif else b"", digest_size=_DIGEST_BYTES)
+    for array in (task.bboxes_xyxy, task.bbox_scores, task.instance_ids):
+        content.update(array.tobytes())
+    return content.hexdigest()

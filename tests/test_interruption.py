@@ -1,0 +1,142 @@
+"""Runs that are stopped, killed, started twice and started again, as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+
+import numpy as np
+import pytest
+from conftest import check_same
+
+from sapiens_pl.demo.draw import write_scenes
+from sapiens_pl.demo.figures import draw_scene
+
+SLOW_STEP = """
+import time
+from sapiens_pl.module import PoseModule
+step = PoseModule.predict_step
+PoseModule.predict_step = lambda *given: (time.sleep({seconds}), step(*given))[1]
+"""
+
+
+def left_behind(folder):
+    """Everything in a run's folder that belongs neither to the results nor to Hydra."""
+    known = {"predictions", "overlays", "failures.jsonl", "inputs.txt", "run.json", ".hydra", "predict.log"}
+    return sorted({path.name for path in folder.iterdir()} - known) + [
+        path for path in (folder / "predictions").rglob("*") if path.is_file() and path.suffix != ".json"
+    ]
+
+
+@pytest.fixture(scope="session")
+def figures(tmp_path_factory):
+    """240 drawn scenes of 0 to 2 figures with their boxes, and 10 broken files among them."""
+    root, rng = tmp_path_factory.mktemp("figures"), np.random.default_rng(5)
+    sizes = rng.integers(120, 400, (240, 2)).tolist()
+    write_scenes(root, [(f"{i:06d}.jpg", draw_scene(rng, *size, i % 3)) for i, size in enumerate(sizes)])
+    for index in range(0, 240, 24):
+        (root / "images" / f"{index:06d}_broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    return [f"data.images={root / 'images'}", "boxes=json", f"boxes.file={root / 'people.json'}"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_in_order_and_the_next_run_completes_it(start, figures, mini, number):
+    inject = SLOW_STEP.format(seconds=0.05)
+    run = start(*figures, *mini, "data.batch_size=2", "data.num_workers=2", inject=inject)
+    run.wait_until(lambda: run.count() > 20)
+    began = time.monotonic()
+    if number == signal.SIGINT:
+        os.killpg(run.process.pid, number)  # as Ctrl-C does: the workers get it too
+    else:
+        run.process.send_signal(number)
+    stopped = run.finish(timeout=30)
+    assert time.monotonic() - began < 15
+    assert stopped.code == 128 + number, stopped.err
+    assert stopped.info["status"] == "interrupted" and "Traceback" not in stopped.err
+    counts = stopped.info["counts"]
+    done = len(stopped.results)
+    assert counts["images_done"] == done < 240
+    assert counts["images_done"] + counts["images_failed"] + counts["images_not_reached"] == 250
+    assert not left_behind(stopped.folder)
+
+    completed = start(*figures, *mini, "data.batch_size=2").finish()
+    assert completed.code == 0 and completed.info["status"] == "complete", completed.err
+    assert len(completed.results) == 240 and completed.info["counts"]["images_done_before"] == done
+    assert len(completed.failures) == 10
+
+
+def test_a_second_signal_stops_at_once(start, figures, mini):
+    run = start(*figures, *mini, "data.num_workers=1", inject=SLOW_STEP.format(seconds=60))
+    run.wait_until(lambda: (run.folder / "inputs.txt").exists() and len(run.children()) > 0)
+    time.sleep(3)
+    run.process.send_signal(signal.SIGTERM)
+    time.sleep(1.5)
+    assert run.process.poll() is None
+    run.process.send_signal(signal.SIGTERM)
+    assert run.finish(timeout=10).code == 143
+
+
+def test_a_signal_before_the_first_batch_ends_the_run_too(start, figures, mini):
+    inject = "import time, sapiens_pl.data.datamodule as m\nm.list_images = lambda images: time.sleep(60)"
+    run = start(*figures, *mini, inject=inject)
+    run.wait_until(lambda: (run.folder / "run.json").exists())
+    time.sleep(2)
+    run.process.send_signal(signal.SIGINT)
+    stopped = run.finish(timeout=10)
+    assert stopped.code == 130 and stopped.info["status"] == "interrupted" and "Traceback" not in stopped.err
+
+
+def test_a_folder_takes_one_run_at_a_time_and_a_dead_run_leaves_no_lock(start, predict, figures, mini):
+    settings = [*figures, *mini, "data.batch_size=2"]
+    first = start(*settings, inject=SLOW_STEP.format(seconds=0.2))
+    first.wait_until(lambda: first.count() > 3)
+    before = first.count()
+    second = predict(*settings)
+    assert second.code == 2 and "is being written by another run (process" in second.err, second.err
+    assert second.err.count("\n") == 1
+    first.wait_until(lambda: first.count() > before)  # it was not disturbed
+    assert (first.folder / ".unfinished-0").is_dir()
+    first.process.kill()
+    third = predict(*settings)
+    assert third.code == 0, third.err
+    assert len(third.results) == 240 and not left_behind(third.folder)
+
+
+def test_killed_at_25_random_moments_it_ends_as_an_undisturbed_run(start, predict, figures):
+    """SIGKILL, each time at another point between the first start-up second and the end."""
+    settings = [*figures, "trainer.accelerator=cpu", "data.batch_size=4", "data.num_workers=1"]
+    undisturbed = predict(*settings, folder="undisturbed")
+    assert undisturbed.code == 0, undisturbed.err
+    rng = random.Random(7)
+    seen: dict = {}
+    folder = undisturbed.folder.parent / "killed"
+
+    def results() -> dict:
+        return {path: path.stat().st_mtime_ns for path in (folder / "predictions").rglob("*.json")}
+
+    for kill in range(25):
+        run = start(*settings, folder="killed")
+        if kill % 5 == 4:
+            time.sleep(rng.uniform(0.5, 8))  # somewhere in the start-up, or later
+        else:
+            target = len(seen) + rng.randint(1, 10)
+            run.wait_until(lambda target=target: run.count() >= min(target, 240) or run.process.poll() is not None)
+            time.sleep(rng.uniform(0, 0.2))
+        run.process.kill()
+        run.process.wait()
+        now = results()
+        assert {path: now[path] for path in seen} == seen, "a result was computed again"
+        for path in now.keys() - seen.keys():
+            json.loads(path.read_text("utf-8"))
+        seen = now
+    assert 60 < len(seen) < 240
+    last = predict(*settings, folder="killed")
+    assert last.code == 0, last.err
+    now = results()
+    assert {path: now[path] for path in seen} == seen
+    check_same(last.results, undisturbed.results)
+    assert sorted(map(str, last.failures)) == sorted(map(str, undisturbed.failures))
+    assert not left_behind(last.folder)
