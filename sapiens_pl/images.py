@@ -27,6 +27,7 @@ IMAGE_SUFFIXES = frozenset(
 MAX_MEGAPIXELS = 178.0
 """Pillow's own limit against decompression bombs."""
 
+_MOST_BYTES_PER_PIXEL = 16
 _EXIF_ORIENTATION = 0x0112
 _ORIENTED_FORMATS = ("JPEG", "MPO", "PNG", "WEBP")
 _OPTIONAL_IN_OPENCV = ("GIF", "AVIF", "JPEG2000")
@@ -42,7 +43,7 @@ class LoadedImage(NamedTuple):
 
 
 class _Header(NamedTuple):
-    format: str | None
+    format: str
     mode: str
     orientation: int
 
@@ -58,20 +59,24 @@ def read_image(path: str, max_megapixels: float = MAX_MEGAPIXELS) -> LoadedImage
         MissingImageError, UnreadableImageError, DamagedImageError, OversizedImageError: with a
             sentence that names the file.
     """
-    data = _read_bytes(path)
+    data = _read_bytes(path, max_megapixels)
     header = _read_header(path, data, max_megapixels)
     pixels = _decode(path, data, header)
     if pixels is None:
-        what = "is damaged or ends early" if header.format else "is no image in a format that is read here"
-        error = DamagedImageError if header.format else UnreadableImageError
-        raise error(f"{path} {what}; replace it or take it off the list.")
+        raise DamagedImageError(f"{path} is damaged or ends early; replace it or take it off the list.")
     return LoadedImage(_upright(pixels, header.orientation), header.orientation)
 
 
-def _read_bytes(path: str) -> bytes:
+def _read_bytes(path: str, max_megapixels: float) -> bytes:
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
             raise UnreadableImageError(f"{path} is not a regular file; only files are read.")
+        if status.st_size > max_megapixels * 1e6 * _MOST_BYTES_PER_PIXEL:
+            raise OversizedImageError(
+                f"{path} is a file of {status.st_size / 2**30:.1f} GiB, more than the limit of {max_megapixels:g} "
+                "megapixels (data.max_megapixels) can fill; it was not read."
+            )
         with open(path, "rb") as file:
             data = file.read()
     except (FileNotFoundError, NotADirectoryError):
@@ -90,20 +95,31 @@ def _read_header(path: str, data: bytes, max_megapixels: float) -> _Header:
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
                 megapixels = image.width * image.height / 1e6
-                orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-                header = _Header(image.format, image.mode, orientation)
+                header = _Header(image.format or "", image.mode, _orientation(image))
     except Image.DecompressionBombError:
         raise OversizedImageError(f"{path} has more pixels than the limit; it was not decoded.") from None
     except Exception:  # Pillow's plugins raise whatever they please on broken headers
-        return _Header(None, "", 1)
+        # Nothing is decoded whose size is not known.
+        message = f"{path} is no image, or none that can be read here; replace it or take it off the list."
+        raise UnreadableImageError(message) from None
     if megapixels > max_megapixels:
         raise OversizedImageError(
             f"{path} has {megapixels:.0f} megapixels, more than the limit of {max_megapixels:g} "
             "(data.max_megapixels); it was not decoded."
         )
-    if header.format not in _ORIENTED_FORMATS or header.orientation not in range(1, 9):
-        return header._replace(orientation=1)
     return header
+
+
+def _orientation(image: Image.Image) -> int:
+    if image.format not in _ORIENTED_FORMATS:
+        return 1
+    exif = Image.Exif()
+    try:
+        exif.load(image.info.get("exif", b""))  # `getexif` would decode a whole PNG to look behind its pixels
+    except Exception:  # an odd EXIF block is no reason to lose the picture
+        return 1
+    orientation = exif.get(_EXIF_ORIENTATION, 1)
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _decode(path: str, data: bytes, header: _Header) -> np.ndarray | None:

@@ -60,6 +60,8 @@ def predict(cfg: DictConfig) -> int:
         except BaseException as error:
             if run and rank == 0:
                 _note_the_end(folder, run, stop, error)
+            if isinstance(error, SystemExit) and stop.signal is None:
+                raise RuntimeError("Something in the run wanted to end the process.") from error
             raise
         finally:
             folder.close()

@@ -22,7 +22,7 @@ COCO = GOLDEN / "coco"
 TINY = GOLDEN / "tiny_mmpose.pth"
 TINY_HEADS = 4
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +96,7 @@ def start(tmp_path: Path):
         if inject:
             how = ["-c", f"{inject}\nfrom sapiens_pl.predict import main\nmain()"]
         command = [sys.executable, *how, f"hydra.run.dir={tmp_path / folder}", *map(str, overrides)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "2", "CUDA_VISIBLE_DEVICES": ""}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         working = tmp_path / "elsewhere"
         working.mkdir(exist_ok=True)
         process = subprocess.Popen(
@@ -134,8 +134,11 @@ def mini(tmp_path_factory) -> list[str]:
     return [f"model.checkpoint={path}", "model.num_heads=2", "trainer.accelerator=cpu"]
 
 
-def check_same(results: dict[str, dict], reference: dict[str, dict]) -> None:
-    """The same images and instances in the same order, all but 1 in 10,000 keypoints within 0.01 px."""
+def check_same(results: dict[str, dict], reference: dict[str, dict], but_one_in: int = 10_000) -> None:
+    """The same images and instances in the same order, all but 1 in `but_one_in` keypoints within 0.01 px.
+
+    The mini network's peaks are so flat that rounding can move the refinement: there, 1 in 100.
+    """
     assert list(results) == list(reference)
     far = total = 0
     for name, expected in reference.items():
@@ -145,7 +148,7 @@ def check_same(results: dict[str, dict], reference: dict[str, dict]) -> None:
             assert [i[key] for i in found["instance_info"]] == [i[key] for i in expected["instance_info"]]
         distance = np.abs(keypoints_of(found) - keypoints_of(expected)).max(axis=1, initial=0)
         far, total = far + (distance > 0.01).sum(), total + len(distance)
-    assert total > 0 and far <= total / 10_000
+    assert total > 0 and far <= total / but_one_in
 
 
 def keypoints_of(result: dict) -> np.ndarray:

@@ -16,7 +16,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from itertools import takewhile
 
 import torch
 from torch.utils.data import DataLoader
@@ -41,12 +43,17 @@ class WorkerWatch:
 
     Args:
         num_workers: rows, one for each worker.
+        read_timeout: seconds after which a worker that is still reading the same image is killed.
     """
 
-    def __init__(self, num_workers: int) -> None:
+    def __init__(self, num_workers: int, read_timeout: float) -> None:
         # process id, batch, position in the batch (-1: nothing), monotonic seconds since when
         self._rows = torch.zeros(num_workers, 4, dtype=torch.float64).share_memory_()
         self._rows[:, 2] = -1
+        self._read_timeout = read_timeout
+        self.waiting_since: float | None = None
+        """When the main process began to wait for the next batch."""
+        self.timed_out = False
 
     def prepare(self, worker_id: int) -> None:
         """Runs first in every worker."""
@@ -67,23 +74,46 @@ class WorkerWatch:
         alive = {child.pid for child in multiprocessing.active_children()}
         return [(int(row[1]), int(row[2])) for row in self._busy() if int(row[0]) not in alive]
 
-    def stuck(self, seconds: float) -> list[tuple[int, int]]:
-        """(batch, position) of everything that has been read for longer than `seconds`."""
-        now = time.monotonic()
-        return [(int(row[1]), int(row[2])) for row in self._busy() if now - float(row[3]) > seconds]
-
-    def resting_all(self) -> bool:
-        return not self._busy()
-
     def kill(self) -> None:
         """Ends all workers at once."""
-        pids = {int(row[0]) for row in self._rows}
+        self._kill(list(self._rows))
+
+    def kill_overdue(self) -> None:
+        """Ends workers that read one image for too long, or all if none reads and yet no batch comes."""
+        now, busy = time.monotonic(), self._busy()
+        overdue = [row for row in busy if now - float(row[3]) > self._read_timeout]
+        if not busy and self.waiting_since is not None and now - self.waiting_since > self._read_timeout:
+            overdue = list(self._rows)
+        if overdue:
+            self.timed_out = True
+            self._kill(overdue)
+
+    def _busy(self) -> list[torch.Tensor]:
+        return [row for row in self._rows if row[0] > 0 and row[2] >= 0]
+
+    def _kill(self, rows: list[torch.Tensor]) -> None:
+        pids = {int(row[0]) for row in rows}
         for child in multiprocessing.active_children():
             if child.pid in pids:
                 child.kill()
 
-    def _busy(self) -> list[torch.Tensor]:
-        return [row for row in self._rows if row[0] > 0 and row[2] >= 0]
+    @contextmanager
+    def on_guard(self) -> Iterator[None]:
+        """Kills what is overdue, from a thread: a worker that hangs can block the main process too."""
+        end = threading.Event()
+
+        def guard() -> None:
+            while not end.wait(_POLL_SECONDS):
+                self.kill_overdue()
+
+        thread = threading.Thread(target=guard, name="worker watch", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            end.set()
+            thread.join()
+            self.kill()
 
 
 class _WorkersLost(Exception):
@@ -141,25 +171,24 @@ class CropLoader:
                 self._explain(loss)
 
     def _batches_from(self, start: int) -> Iterator[CropBatch]:
-        watch = WorkerWatch(self.num_workers) if self.num_workers else None
+        if self.num_workers == 0:
+            yield from takewhile(lambda _: not self.stopped(), self._start(start, None))
+            return
+        watch = WorkerWatch(self.num_workers, self.read_timeout)
         batches = self._start(start, watch)
-        try:
-            waiting_since = time.monotonic()
+        with watch.on_guard():
+            watch.waiting_since = time.monotonic()
             while not self.stopped():
                 try:
                     batch = next(batches)
                 except StopIteration:
                     return
                 except Exception as error:
-                    if watch is None:
-                        raise
-                    self._examine(error, watch, waiting_since)
+                    self._examine(error, watch)
                     continue
+                watch.waiting_since = None
                 yield batch
-                waiting_since = time.monotonic()
-        finally:
-            if watch is not None:
-                watch.kill()
+                watch.waiting_since = time.monotonic()
 
     def _start(self, start: int, watch: WorkerWatch | None) -> Iterator[CropBatch]:
         self.dataset.watch = watch
@@ -181,19 +210,19 @@ class CropLoader:
             signal.signal(signal.SIGCHLD, handler)
         return batches
 
-    def _examine(self, error: Exception, watch: WorkerWatch, waiting_since: float) -> None:
+    def _examine(self, error: Exception, watch: WorkerWatch) -> None:
         """Returns if there is only more waiting to do."""
-        if "DataLoader timed out" in str(error):
-            stuck = watch.stuck(self.read_timeout)
-            idle = watch.resting_all() and time.monotonic() - waiting_since > self.read_timeout
-            if stuck or idle:
-                raise _WorkersLost(stuck, f"A read took longer than {self.read_timeout:g} s") from error
-        elif "DataLoader worker" in str(error) and "exited unexpectedly" in str(error):
-            raise _WorkersLost(watch.lost(), "A loader process died") from error
-        elif isinstance(error, (OSError, EOFError, MemoryError)) or "shared memory" in str(error):
-            raise _WorkersLost(watch.lost(), " ".join(str(error).split()) or type(error).__name__) from error
-        else:
+        text = " ".join(str(error).split())
+        if "DataLoader timed out" in text:  # our own polling
+            return
+        reason = text or type(error).__name__
+        if watch.timed_out:
+            reason = f"A read took longer than {self.read_timeout:g} s"
+        elif "DataLoader worker" in text and "exited unexpectedly" in text:
+            reason = "A loader process died"
+        elif not isinstance(error, (OSError, EOFError, MemoryError)) and "shared memory" not in text:
             raise error
+        raise _WorkersLost(watch.lost(), reason) from error
 
     def _explain(self, loss: _WorkersLost) -> None:
         """Finds the images to blame and condemns them; else tries with fewer workers, and at last gives up."""

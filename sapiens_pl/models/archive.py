@@ -13,6 +13,7 @@ import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,6 +37,7 @@ _EXPORTED_WEIGHTS = "serialized_state_dict.pt"
 _LOCAL_HEADER_BYTES = 30
 _MAX_PICKLE_BYTES = 256 * 2**20
 _MAX_DEPTH = 64
+_MAX_NODES = 1_000_000
 
 
 class BrokenArchiveError(Exception):
@@ -65,7 +67,7 @@ def read_archive(path: Path) -> dict[str, Tensor]:
         raise BrokenArchiveError(f"its index is broken ({error})") from None
     except (RuntimeError, MemoryError, OverflowError, RecursionError) as error:
         raise BrokenArchiveError(f"a tensor in it cannot be rebuilt ({error})") from None
-    return dict(_named_tensors(tree, "", 0))
+    return dict(_named_tensors(tree, "", 0, count()))
 
 
 def _read_tree(path: Path, archive: zipfile.ZipFile, file: IO[bytes], start: int) -> Any:
@@ -75,8 +77,10 @@ def _read_tree(path: Path, archive: zipfile.ZipFile, file: IO[bytes], start: int
     if archive.getinfo(indexes[0]).file_size > _MAX_PICKLE_BYTES:
         raise BrokenArchiveError("its index is implausibly large")
     prefix = indexes[0][: -len("data.pkl")]
-    if f"{prefix}byteorder" in archive.namelist() and archive.read(f"{prefix}byteorder") != b"little":
-        raise BrokenArchiveError("it was written on a big-endian machine")
+    if f"{prefix}byteorder" in archive.namelist():
+        with archive.open(f"{prefix}byteorder") as entry:  # not all of it: it could unpack to any size
+            if entry.read(len("little")) != b"little":
+                raise BrokenArchiveError("it was written on a big-endian machine")
     storages = _Storages(path, archive, file, start, f"{prefix}data/")
     return _InertUnpickler(io.BytesIO(archive.read(indexes[0])), storages).load()
 
@@ -164,12 +168,14 @@ class _InertUnpickler(pickle.Unpickler):
         return self._storages.get(str(key), dtype)
 
 
-def _named_tensors(node: Any, prefix: str, depth: int) -> Iterator[tuple[str, Tensor]]:
+def _named_tensors(node: Any, prefix: str, depth: int, visits: Iterator[int]) -> Iterator[tuple[str, Tensor]]:
     """Walks dictionaries and TorchScript modules (whose state is a dictionary of attributes)."""
+    if next(visits) > _MAX_NODES:  # a few branches that share their branches make an endless walk
+        raise BrokenArchiveError("its index is a maze")
     if isinstance(node, Tensor):
         yield prefix[:-1], node
         return
     children = getattr(node, "state", node) if isinstance(node, _Inert) else node
     if isinstance(children, dict) and depth < _MAX_DEPTH:
         for name, child in children.items():
-            yield from _named_tensors(child, f"{prefix}{name}.", depth + 1)
+            yield from _named_tensors(child, f"{prefix}{name}.", depth + 1, visits)

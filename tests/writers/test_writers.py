@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sapiens_pl.errors import ConfigError, WriteError
+from sapiens_pl.errors import ConfigError, ResultNameError, WriteError
 from sapiens_pl.keypoints import keypoint_spec
 from sapiens_pl.structures import Failure, PoseResult
 from sapiens_pl.writers.json import result_json
@@ -42,13 +42,16 @@ def test_json_holds_every_keypoint_whatever_its_score(num_keypoints):
 )
 def test_any_file_name_can_be_written_and_found_again(tmp_path, name):
     folder = RunFolder(tmp_path)
+    folder.open()
     folder.write(
         folder.prediction_path(name),
         result_json(result_of(np.empty((0, 17, 2)), name=name), keypoint_spec(17)),
     )
     folder.append_failure(Failure(name + "2.jpg", None, "E", "m"))
-    assert folder.finished(retry_failed=False) == {name, name + "2.jpg"}
-    assert folder.finished(retry_failed=True) == {name}
+    folder.write_inputs([(name, "digest")])
+    assert folder.done() == {name} and folder.failed() == {name + "2.jpg"} and folder.read_inputs() == {name: "digest"}
+    folder.tidy_failures(retry_failed=True)
+    assert folder.done() == {name} and not folder.failed()
 
 
 def test_overlay_draws_left_and_right_apart_and_leaves_the_photograph(tmp_path):
@@ -75,11 +78,16 @@ def test_overlays_of_every_set_and_of_points_far_outside(num_keypoints):
 
 def test_a_file_is_whole_or_absent(tmp_path):
     folder = RunFolder(tmp_path)
+    folder.open()
     target = folder.prediction_path("a.jpg")
     target.mkdir(parents=True)  # a rename onto a folder fails
-    with pytest.raises(WriteError, match=r"a\.jpg\.json could not be written"):
+    with pytest.raises(ResultNameError, match=r"cannot be named .*a\.jpg\.json \(Is a directory\)"):
         folder.write(target, b"x")
-    assert os.listdir(folder.predictions) == ["a.jpg.json"]
+    assert os.listdir(folder.predictions) == ["a.jpg.json"] and not os.listdir(tmp_path / ".unfinished-0")
+    folder.close()
+    with pytest.raises(WriteError, match=r"b\.jpg\.json could not be written"):  # the folder is gone
+        folder.write(folder.prediction_path("b.jpg"), b"x")
+    assert sorted(os.listdir(tmp_path)) == ["predictions"]
 
 
 def test_leftovers_and_torn_lines_of_a_killed_run_do_no_harm(tmp_path):
@@ -87,9 +95,19 @@ def test_leftovers_and_torn_lines_of_a_killed_run_do_no_harm(tmp_path):
     folder.append_failure(Failure("a.jpg", None, "E", "m"))
     with open(folder.failures_file, "a") as file:
         file.write('{"image": "b.jp')
-    (folder.predictions / ".unfinished-xyz").write_text("half")
-    assert folder.finished(retry_failed=False) == {"a.jpg"}
-    assert not list(folder.predictions.iterdir())
+    (tmp_path / ".unfinished-3").mkdir()
+    (tmp_path / ".unfinished-3" / "12-0").write_text("half")
+    folder.remove_leftovers()
+    folder.open()
+    assert os.listdir(tmp_path / ".unfinished-0") == [] and not (tmp_path / ".unfinished-3").exists()
+    assert folder.failed() == {"a.jpg"}
+    folder.tidy_failures(retry_failed=False)
+    folder.append_failure(Failure("c.jpg", 2, "E", "m"))
+    folder.append_failure(Failure("b.jpg", None, "E", "m"))
+    rows = [json.loads(line) for line in folder.failures_file.read_text().splitlines()]
+    assert [row["image"] for row in rows] == ["a.jpg", "c.jpg", "b.jpg"]
+    folder.tidy_failures(retry_failed=False)  # c.jpg has no result: its box will fail again
+    assert folder.failed() == {"a.jpg", "b.jpg"} and "c.jpg" not in folder.failures_file.read_text()
 
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
@@ -120,6 +138,7 @@ def test_the_pool_is_bounded_and_its_errors_come_back():
 
 def test_nobody_ever_sees_half_a_file(tmp_path):
     folder = RunFolder(tmp_path)
+    folder.open()
     target = folder.prediction_path("a.jpg")
     folder.write(target, b"a" * 3_000_000)
     writer = threading.Thread(target=lambda: [folder.write(target, letter * 3_000_000) for letter in [b"b", b"a"] * 20])

@@ -1,0 +1,62 @@
+"""How long does a resumed run look for what is done? `python benchmarks/resume.py [--images 1000000]`
+
+Makes a run folder with so many results, then measures what a resume does before the first batch, and how
+much longer it would take to open every result (extrapolated from one in a hundred).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from sapiens_pl.resume import boxes_digest, finished_names
+from sapiens_pl.structures import ImageTask
+from sapiens_pl.writers.run_folder import RunFolder
+
+
+def make_folder(folder: RunFolder, names: list[str]) -> list[ImageTask]:
+    tasks = []
+    for name in names:
+        path = folder.prediction_path(name)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True)
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+        box = np.array([[10.0, 20.0, 30.0 + len(tasks), 40.0]])
+        tasks.append(ImageTask(name, f"/photographs/{name}", box, np.ones(1), np.zeros(1, np.int64)))
+    folder.open()
+    folder.write_inputs((task.name, boxes_digest(task)) for task in tasks)
+    return tasks
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=1_000_000)
+    args = parser.parse_args()
+    names = [f"{index // 1000:04d}/photograph_{index:07d}.jpg" for index in range(args.images)]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = RunFolder(temporary)
+        tasks = make_folder(folder, names)
+        start = time.perf_counter()
+        assert len(folder.done()) == args.images
+        listing = time.perf_counter() - start
+        start = time.perf_counter()
+        done, failed = finished_names(folder, tasks, record=True)
+        whole = time.perf_counter() - start
+        assert len(done) == args.images and not failed
+        start = time.perf_counter()
+        for name in names[::100]:
+            Path(folder.prediction_path(name)).read_bytes()
+        opening = (time.perf_counter() - start) * 100
+    print(
+        f"{args.images} results: listed in {listing:.2f} s; with the comparison of every image's boxes {whole:.2f} s;"
+    )
+    print(f"opening each would take {opening:.1f} s ({opening / listing:.1f} times the listing), without parsing it.")
+
+
+if __name__ == "__main__":
+    main()

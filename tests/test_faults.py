@@ -1,0 +1,304 @@
+"""What goes wrong around a run: its workers, its disk, its device's memory, its own code."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import check_same
+
+from sapiens_pl.errors import DeviceMemoryError
+from sapiens_pl.memory import is_out_of_memory
+from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
+from sapiens_pl.module import PoseModule
+from sapiens_pl.structures import CropBatch
+
+KILLER, STICKY = b"this picture crashes decoders", b"this picture is never read to its end"
+# A decoder with a fatal bug, and a disk that does not answer: no library here has either at hand.
+BAD_DECODER = f"""
+import os, signal, time, simplejpeg
+decode = simplejpeg.decode_jpeg
+def bad_decode(data, *given):
+    if data.endswith({KILLER!r}):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if data.endswith({STICKY!r}):
+        time.sleep(1000)
+    return decode(data, *given)
+simplejpeg.decode_jpeg = bad_decode
+"""
+FAILING_STEP = """
+from sapiens_pl.module import PoseModule
+step = PoseModule.predict_step
+def failing_step(self, batch, batch_idx=0):
+    if batch_idx == 3:
+        raise {error}
+    return step(self, batch)
+PoseModule.predict_step = failing_step
+"""
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """60 small photographs, each a person who fills it."""
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(3)
+    for index in range(60):
+        patches = rng.integers(0, 256, (5, 4, 3)).astype(np.uint8)
+        cv2.imwrite(str(folder / f"{index:02d}.jpg"), cv2.resize(patches, rng.integers(30, 120, 2).tolist()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(pictures, mini, tmp_path_factory):
+    """The results of a run that nothing happens to."""
+    folder = tmp_path_factory.mktemp("expected")
+    command = [sys.executable, "-m", "sapiens_pl.predict", *mini, f"data.images={pictures}", "boxes=whole_image"]
+    subprocess.run([*command, "data.num_workers=0", f"hydra.run.dir={folder}"], check=True, cwd=folder)
+    return {
+        path.name.removesuffix(".json"): json.loads(path.read_text())
+        for path in sorted((folder / "predictions").iterdir())
+    }
+
+
+def on(images):
+    return [f"data.images={images}", "boxes=whole_image", "data.batch_size=2"]
+
+
+# Workers
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_worker_that_dies_or_hangs_costs_nothing(start, pictures, mini, expected, number):
+    run = start(*mini, *on(pictures), "data.num_workers=2", "data.read_timeout=2", inject=SLOW_READ)
+    run.wait_until(lambda: run.count() > 5 and run.children())
+    os.kill(run.children()[0], number)
+    done = run.finish()
+    assert done.code == 0 and not done.failures and "Traceback" not in done.err, done.err
+    check_same(done.results, expected, 100)
+
+
+SLOW_READ = """
+import time, sapiens_pl.data.dataset as m
+read = m.read_image
+m.read_image = lambda *given: (time.sleep(0.1), read(*given))[1]
+"""
+
+
+def test_pictures_that_crash_or_block_their_reader_are_recorded_and_the_rest_goes_on(
+    predict, pictures, mini, expected, tmp_path
+):
+    images = tmp_path / "images"
+    shutil.copytree(pictures, images)
+    whole = (pictures / "00.jpg").read_bytes()
+    for name, ending in (("05_killer.jpg", KILLER), ("17_sticky.jpg", STICKY), ("40_killer.jpg", KILLER)):
+        (images / name).write_bytes(whole + ending)
+    run = predict(*mini, *on(images), "data.num_workers=2", "data.read_timeout=3", inject=BAD_DECODER)
+    assert run.code == 0 and "Traceback" not in run.err, run.err
+    assert {row["image"]: row["error"] for row in run.failures} == {
+        "05_killer.jpg": "ReaderDiedError",
+        "17_sticky.jpg": "ReadTimeoutError",
+        "40_killer.jpg": "ReaderDiedError",
+    }
+    assert "SIGSEGV" in run.failures[0]["message"] and "data.read_timeout" in run.failures[1]["message"]
+    check_same(run.results, expected, 100)
+
+
+def test_workers_that_always_die_end_the_run_with_a_sentence(predict, pictures, mini):
+    inject = "import os, sapiens_pl.data.loader as m\nm.ragged_collate = lambda images, input_hw: os._exit(1)"
+    run = predict(*mini, *on(pictures), "data.num_workers=2", inject=inject)
+    assert run.code == 1 and "Traceback" not in run.err
+    assert run.err.strip().splitlines()[-1].startswith("error: A loader process died, 8 times in a row")
+    assert run.info["status"] == "failed" and "ReadersLostError" in run.info["error"]
+
+
+# The device's memory
+
+
+class _Hungry(torch.nn.Module):
+    """A network that runs out of memory above `limit` crops."""
+
+    def __init__(self, network: SapiensPose, limit: int, error: Exception) -> None:
+        super().__init__()
+        self.network, self.limit, self.error, self.sizes = network, limit, error, []
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(len(crops))
+        if len(crops) > self.limit:
+            raise self.error
+        return self.network(crops)
+
+
+OUT_OF_MEMORY = [
+    torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("HIP out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 17.9 GB)"),
+    RuntimeError("CUDA error: out of memory"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("flip_indices", [None, list(range(17))])
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__ + str(error)[:12])
+def test_out_of_memory_halves_the_working_batch_for_good(error, flip_indices, caplog):
+    torch.manual_seed(0)
+    network = SapiensPose(SapiensShape(8, 1, 2, 16, (8, 8), (8,), 17, (64, 48)))
+    crops = torch.randint(0, 256, (13, 3, 64, 48), dtype=torch.uint8)
+    nothing, ones = np.zeros(13, np.int64), np.full((13, 2), 100.0)
+    batch = CropBatch(crops, nothing, nothing, np.zeros((13, 4)), ones, ones, [])
+    with torch.inference_mode():
+        expected = PoseModule(network, flip_indices).predict_step(batch)
+        hungry = _Hungry(network, 3, error)
+        module = PoseModule(hungry, flip_indices)
+        for _ in range(2):
+            found = module.predict_step(batch)
+            near = np.abs(found.keypoints - expected.keypoints).max(axis=2) < 0.01
+            assert near.mean() > 0.95  # the others have peaks too flat to be refined
+            np.testing.assert_allclose(found.keypoint_scores, expected.keypoint_scores, atol=1e-5)
+    assert module.largest_working_batch == 3
+    passes = 1 if flip_indices is None else 2
+    assert hungry.sizes == [13, 6] + [3] * 4 * passes + [1] * passes + [3] * 4 * passes + [1] * passes
+    assert [record.message for record in caplog.records] == ["Out of memory on cpu: going on with 3 crops at a time."]
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory():
+    assert all(map(is_out_of_memory, OUT_OF_MEMORY))
+    for error in (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("out of memory"), KeyError(1)):
+        assert not is_out_of_memory(error)
+
+
+HUNGRY_FORWARD = """
+from sapiens_pl.models.sapiens import SapiensPose
+forward = SapiensPose.forward
+def hungry_forward(self, crops):
+    if len(crops) > {limit}:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    return forward(self, crops)
+SapiensPose.forward = hungry_forward
+"""
+
+
+def test_a_run_that_is_short_of_memory_gives_the_same_results(predict, pictures, mini, expected):
+    run = predict(*mini, *on(pictures), "data.batch_size=16", inject=HUNGRY_FORWARD.format(limit=5))
+    assert run.code == 0 and run.info["largest_working_batch"] == 4, run.err
+    assert (run.out + run.err).count("going on with 4 crops at a time") == 1
+    check_same(run.results, expected, 100)
+
+
+def test_a_single_crop_that_does_not_fit_is_a_sentence_with_the_numbers(predict, pictures, mini):
+    run = predict(*mini, *on(pictures), inject=HUNGRY_FORWARD.format(limit=0))
+    assert run.code == 1 and "Traceback" not in run.err
+    sentence = run.err.strip().splitlines()[-1]
+    assert sentence.startswith("error: A single crop of 48x64 px does not fit into the memory of cpu beside 0.00 GiB")
+    assert "Tried to allocate 2.00 GiB" in sentence and DeviceMemoryError.__name__ in run.info["error"]
+
+
+# The run's own code
+
+
+@pytest.mark.parametrize("error", ["StopIteration", "ValueError('a bug')", "SystemExit(0)"])
+def test_no_exception_in_a_step_passes_for_success(predict, pictures, mini, error):
+    run = predict(*mini, *on(pictures), inject=FAILING_STEP.format(error=error))
+    assert run.code not in (0, 2), run.out
+    assert run.info["status"] == "failed" and 0 < len(run.results) < 60
+    again = predict(*mini, *on(pictures))
+    assert again.code == 0 and len(again.results) == 60
+
+
+def test_an_exception_in_a_writer_does_not_either(predict, pictures, mini):
+    inject = "import sapiens_pl.writers.callback as m\nm.result_json = lambda *given: next(iter(()))"
+    run = predict(*mini, *on(pictures), inject=inject)
+    assert run.code == 1 and run.info["status"] == "failed" and not run.results
+
+
+def test_too_many_failures_end_the_run(predict, pictures, mini, tmp_path):
+    images = tmp_path / "images"
+    shutil.copytree(pictures, images)
+    for index in range(10):
+        (images / f"{index:02d}_broken.jpg").write_bytes(b"text")
+    run = predict(*mini, *on(images), "output.max_failures=4", "data.num_workers=1")
+    assert run.code == 1 and "More than 4 images failed (output.max_failures)" in run.out, run.err
+    assert run.info["status"] == "failed" and 4 < len(run.failures) < 10 and len(run.results) < 60
+    again = predict(*mini, *on(images), "output.max_failures=10")
+    assert again.code == 0 and len(again.failures) == 10 and len(again.results) == 60
+
+
+def test_two_ranks_with_one_image_left(predict, pictures, mini, expected):
+    settings = [*mini, *on(pictures), "trainer.devices=2", "trainer.strategy=ddp"]
+    first = predict(*settings)
+    assert first.code == 0, first.err
+    (first.folder / "predictions" / "31.jpg.json").unlink()
+    for left in (1, 0):
+        again = predict(*settings)
+        assert again.code == 0 and "Traceback" not in again.err, again.err
+        assert again.info["counts"]["images_done_before"] == 60 - left
+    check_same(again.results, expected, 100)
+
+
+# The disk
+
+
+def in_a_namespace(script, timeout=240):
+    """Runs a shell script that may mount; skips where the system does not let us."""
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("this system does not allow mount namespaces")
+    return subprocess.run(["unshare", "-rm", "bash", "-c", script], capture_output=True, text=True, timeout=timeout)
+
+
+def test_a_full_disk_stops_the_run_and_a_larger_one_lets_it_go_on(pictures, mini, expected, tmp_path):
+    overrides = shlex.join([*mini, *on(pictures), "data.num_workers=1"])
+    command = f"{sys.executable} -m sapiens_pl.predict {overrides} hydra.run.dir=disk/run"
+    script = f"""
+        cd {tmp_path} && mkdir disk && mount -t tmpfs -o size=200k tmpfs disk || exit 99
+        {command} 2>first.err; echo $? >first.code
+        find disk/run/predictions -type f | xargs python3 -c 'import json, sys
+for path in sys.argv[1:]: json.load(open(path))' && find disk/run/predictions -type f | wc -l >first.count
+        mount -o remount,size=20m disk
+        {command} 2>second.err; echo $? >second.code
+        cp -r disk/run second
+    """
+    process = in_a_namespace(script)
+    assert (tmp_path / "first.code").read_text().strip() == "1", process.stderr
+    sentence = (tmp_path / "first.err").read_text().strip().splitlines()[-1]
+    assert sentence.startswith("error: ") and "No space left on device" in sentence and "make room" in sentence
+    assert "Traceback" not in (tmp_path / "first.err").read_text()
+    assert 0 < int((tmp_path / "first.count").read_text()) < 60
+    assert (tmp_path / "second.code").read_text().strip() == "0", (tmp_path / "second.err").read_text()
+    results = {path.stem: json.loads(path.read_text()) for path in sorted((tmp_path / "second/predictions").iterdir())}
+    check_same(results, expected, 100)
+
+
+def test_a_read_only_folder_is_refused_in_a_sentence(pictures, mini, tmp_path):
+    overrides = shlex.join([*mini, *on(pictures), "hydra.run.dir=elsewhere"])
+    script = f"""
+        cd {tmp_path} && mkdir -p disk && mount -t tmpfs tmpfs disk && mkdir -p disk/run/predictions || exit 99
+        mount -o remount,ro disk
+        {sys.executable} -m sapiens_pl.predict {overrides} output.dir=disk/run
+    """
+    process = in_a_namespace(script)
+    assert process.returncode == 2 and "Traceback" not in process.stderr
+    assert process.stderr.startswith("error: output.dir=") and "Read-only file system" in process.stderr
+
+
+def test_a_folder_that_vanishes_stops_the_run(start, pictures, mini, expected, tmp_path):
+    run = start(*mini, *on(pictures), "data.num_workers=1", inject=SLOW_READ)
+    run.wait_until(lambda: run.count() > 5)
+    (tmp_path / "run").rename(tmp_path / "moved")  # as a mount that is gone
+    stopped = run.finish(timeout=60)
+    assert stopped.code == 1 and "Traceback" not in stopped.err
+    assert "could not be written (No such file or directory)" in stopped.err.strip().splitlines()[-1]
+    assert not (tmp_path / "run" / "predictions").exists()
+    (tmp_path / "run").exists() and shutil.rmtree(tmp_path / "run")
+    (tmp_path / "moved").rename(tmp_path / "run")
+    again = start(*mini, *on(pictures)).finish()
+    assert again.code == 0, again.err
+    check_same(again.results, expected, 100)
