@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -35,6 +36,7 @@ class StopRequest(L.Callback):
         self.reason: str | None = None
         self._in_loop = False
         self._several_processes = False
+        self._launched: list[subprocess.Popen] = []
         self._time = 0.0
 
     def __call__(self) -> bool:
@@ -64,6 +66,8 @@ class StopRequest(L.Callback):
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._in_loop, self._several_processes = True, trainer.world_size > 1
+        # The other ranks, where Lightning has started them; of a Ctrl-C the terminal tells them itself.
+        self._launched = getattr(trainer.strategy.launcher, "procs", [])
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:  # Lightning has put its own in between
                 signal.signal(number, self._handle)
@@ -74,6 +78,9 @@ class StopRequest(L.Callback):
             self.signal, self._time = signal.Signals(number), time.monotonic()
             if not self._in_loop:
                 sys.exit(self.exit_code)
+            if number == signal.SIGTERM:
+                for process in self._launched:
+                    process.terminate()
             _say(f"{name}: finishing the batch in flight and its files; a second signal stops at once.")
         elif not self._several_processes or time.monotonic() - self._time > _ONE_EVENT_SECONDS:
             for child in multiprocessing.active_children():

@@ -94,7 +94,9 @@ def start(tmp_path: Path):
     def start(*overrides: object, folder: str | Path = "run", inject: str = "") -> Started:
         how = ["-m", "sapiens_pl.predict"]
         if inject:
-            how = ["-c", f"{inject}\nfrom sapiens_pl.predict import main\nmain()"]
+            script = tmp_path / "injected.py"
+            script.write_text(f"{inject}\nfrom sapiens_pl.predict import main\nmain()")
+            how = [str(script)]
         command = [sys.executable, *how, f"hydra.run.dir={tmp_path / folder}", *map(str, overrides)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         working = tmp_path / "elsewhere"

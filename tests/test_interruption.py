@@ -27,6 +27,7 @@ PoseModule.predict_step = lambda *given: (time.sleep({seconds}), step(*given))[1
 def left_behind(folder):
     """Everything in a run's folder that belongs neither to the results nor to Hydra."""
     known = {"predictions", "overlays", "failures.jsonl", "inputs.txt", "run.json", ".hydra", "predict.log"}
+    known |= {"train_ddp_process_1.log"}  # Hydra's, of the rank that Lightning starts
     return sorted({path.name for path in folder.iterdir()} - known) + [
         path for path in (folder / "predictions").rglob("*") if path.is_file() and path.suffix != ".json"
     ]
@@ -67,6 +68,20 @@ def test_a_signal_ends_the_run_in_order_and_the_next_run_completes_it(start, fig
     assert completed.code == 0 and completed.info["status"] == "complete", completed.err
     assert len(completed.results) == NUM_IMAGES and completed.info["counts"]["images_done_before"] == done
     assert len(completed.failures) == NUM_BROKEN
+
+
+def test_sigterm_reaches_the_ranks_that_lightning_started(start, predict, figures, mini):
+    settings = [*figures, *mini, "data.batch_size=2", "trainer.devices=2", "trainer.strategy=ddp", "data.num_workers=1"]
+    run = start(*settings, inject=SLOW_STEP.format(seconds=0.05))
+    run.wait_until(lambda: run.count() > 40)
+    began = time.monotonic()
+    run.process.terminate()
+    stopped = run.finish(timeout=30)
+    assert stopped.code == 143 and stopped.info["status"] == "interrupted", stopped.err
+    time.sleep(max(0, began + 15 - time.monotonic()))
+    assert not left_behind(stopped.folder)  # the other rank has come to its end too
+    completed = predict(*settings)
+    assert completed.code == 0 and len(completed.results) == NUM_IMAGES, completed.err
 
 
 def test_a_second_signal_stops_at_once(start, figures, mini):
