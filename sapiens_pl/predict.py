@@ -191,7 +191,7 @@ def quieten() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for harmless in (
         "Couldn't infer the batch indices",  # our batches say themselves what is in them
-        "Total length of `DataLoader` across ranks is zero",  # nothing left to do is a result
+        "across ranks is zero",  # nothing left to do is a result
         "does not have many workers",
         "multi-threaded, use of fork",
         r"`isinstance\(treespec, LeafSpec\)` is deprecated",

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess as Process
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from sapiens_pl import predict as predict_command
 from sapiens_pl.models.checkpoints import save_network
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
 
@@ -36,9 +39,8 @@ def people() -> dict[str, np.ndarray]:
 class Run:
     """One finished run of the command and its folder."""
 
-    def __init__(self, process: subprocess.CompletedProcess, folder: Path) -> None:
-        self.code, self.out, self.err = process.returncode, process.stdout, process.stderr
-        self.folder = folder
+    def __init__(self, code: int, out: str, err: str, folder: Path) -> None:
+        self.code, self.out, self.err, self.folder = code, out, err, folder
 
     @property
     def results(self) -> dict[str, dict]:
@@ -59,70 +61,109 @@ class Run:
 
 
 class Started:
-    """The command while it runs, in a session of its own."""
+    """The command while it runs, in a process and a session of its own."""
 
-    def __init__(self, process: subprocess.Popen, folder: Path) -> None:
-        self.process, self.folder = process, folder
+    def __init__(self, process: Process | subprocess.Popen, output: Path, folder: Path) -> None:
+        self._process, self._output, self.folder = process, output, folder
+        self.pid = process.pid
+
+    @property
+    def code(self) -> int | None:
+        """The exit code, or None while it runs."""
+        return self._process.poll() if isinstance(self._process, subprocess.Popen) else self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL, and waits for the end."""
+        self._process.kill()
+        self.finish()
 
     def count(self) -> int:
         return sum(1 for _ in (self.folder / "predictions").rglob("*.json"))
 
+    def children(self) -> list[int]:
+        return [int(text) for text in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
     def wait_until(self, condition: Callable[[], object], seconds: float = 120) -> None:
         end = time.monotonic() + seconds
         while not condition():
-            if self.process.poll() is not None:
-                raise AssertionError(f"the run has ended with {self.process.returncode}:\n{self.process.stderr.read()}")
-            if time.monotonic() > end:
-                self.process.kill()
-                raise AssertionError(f"waited in vain:\n{self.process.stderr.read()}")
+            if self.code is not None or time.monotonic() > end:
+                self._process.kill()
+                raise AssertionError(f"waited in vain (exit code {self.code}):\n{self._text('err')}")
             time.sleep(0.01)
 
-    def children(self) -> list[int]:
-        pid = self.process.pid
-        return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
     def finish(self, timeout: float = 240) -> Run:
-        out, err = self.process.communicate(timeout=timeout)
-        return Run(subprocess.CompletedProcess([], self.process.returncode, out, err), self.folder)
+        end = time.monotonic() + timeout
+        while self.code is None:
+            if time.monotonic() > end:
+                self._process.kill()
+                raise AssertionError(f"still running after {timeout} s:\n{self._text('err')}")
+            time.sleep(0.01)
+        return Run(self.code, self._text("out"), self._text("err"), self.folder)
+
+    def _text(self, stream: str) -> str:
+        path = self._output.with_suffix(f".{stream}")
+        return path.read_text(errors="replace") if path.exists() else ""  # killed before it could say a word
+
+
+# A third of a run's time would go into importing torch and lightning; so a process that has done so is forked.
+os.environ.update(OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
+_WARM = multiprocessing.get_context("forkserver")
+_WARM.set_forkserver_preload(["sapiens_pl.predict"])
+
+
+def _command(arguments: list[str], inject: str, working: Path, output: Path) -> None:
+    multiprocessing.set_start_method("fork", force=True)  # the system's own, which being forked has changed
+    os.setsid()
+    os.chdir(working)
+    for number, stream in ((1, "out"), (2, "err")):
+        os.dup2(os.open(output.with_suffix(f".{stream}"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    sys.argv = ["predict.py", *arguments]
+    exec(inject, {})
+    predict_command.main()
 
 
 @pytest.fixture
 def start(tmp_path: Path):
-    """Starts `python -m sapiens_pl.predict` in an empty working directory; `inject` is code to run before it."""
-    started = []
+    """Starts the command in an empty working directory; `inject` is code to run before it.
 
-    def start(*overrides: object, folder: str | Path = "run", inject: str = "") -> Started:
-        how = ["-m", "sapiens_pl.predict"]
-        if inject:
-            script = tmp_path / "injected.py"
-            script.write_text(f"{inject}\nfrom sapiens_pl.predict import main\nmain()")
-            how = [str(script)]
-        command = [sys.executable, *how, f"hydra.run.dir={tmp_path / folder}", *map(str, overrides)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        working = tmp_path / "elsewhere"
+    It runs in a fork of a process that has imported the package already; with `fresh`, truly as
+    `python -m sapiens_pl.predict` (or as a script, if there is code to inject).
+    """
+    started: list[Started] = []
+
+    def start(*overrides: object, folder: str | Path = "run", inject: str = "", fresh: bool = False) -> Started:
+        arguments = [f"hydra.run.dir={tmp_path / folder}", *map(str, overrides)]
+        working, output = tmp_path / "elsewhere", tmp_path / f"output_{len(started)}"
         working.mkdir(exist_ok=True)
-        process = subprocess.Popen(
-            command,
-            cwd=working,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-        started.append(process)
-        return Started(process, tmp_path / folder)
+        process: Process | subprocess.Popen
+        if fresh:
+            how = ["-m", "sapiens_pl.predict"]
+            if inject:
+                script = tmp_path / "injected.py"
+                script.write_text(f"{inject}\nfrom sapiens_pl.predict import main\nmain()")
+                how = [str(script)]
+            with open(output.with_suffix(".out"), "w") as out, open(output.with_suffix(".err"), "w") as err:
+                process = subprocess.Popen(
+                    [sys.executable, *how, *arguments], cwd=working, stdout=out, stderr=err, start_new_session=True
+                )
+        else:
+            process = _WARM.Process(target=_command, args=(arguments, inject, working, output))
+            process.start()
+        started.append(Started(process, output, tmp_path / folder))
+        return started[-1]
 
     yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
+    for run in started:
+        if run.code is None:
+            run.kill()
 
 
 @pytest.fixture
 def predict(start):
-    """Runs `python -m sapiens_pl.predict` in a fresh process to its end."""
+    """Runs the command to its end; options as for `start`."""
     return lambda *overrides, timeout=240, **options: start(*overrides, **options).finish(timeout)
 
 

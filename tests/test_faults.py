@@ -234,11 +234,11 @@ def test_too_many_failures_end_the_run(predict, pictures, mini, tmp_path):
 
 def test_two_ranks_with_one_image_left(predict, pictures, mini, expected):
     settings = [*mini, *on(pictures), "trainer.devices=2", "trainer.strategy=ddp"]
-    first = predict(*settings)
+    first = predict(*settings, fresh=True)
     assert first.code == 0, first.err
     (first.folder / "predictions" / "31.jpg.json").unlink()
     for left in (1, 0):
-        again = predict(*settings)
+        again = predict(*settings, fresh=True)
         assert again.code == 0 and "Traceback" not in again.err, again.err
         assert again.info["counts"]["images_done_before"] == 60 - left
     check_same(again.results, expected, 100)

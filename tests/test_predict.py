@@ -16,7 +16,7 @@ SMALL_CPU = ["trainer.accelerator=cpu", "boxes=json"]
 
 
 def test_the_demo_runs_says_what_it_is_and_finds_nothing_to_do_again(predict):
-    run = predict()
+    run = predict(fresh=True)
     assert run.code == 0, run.err
     assert {name: len(result["instance_info"]) for name, result in run.results.items()} == {
         "nobody.jpg": 0,
@@ -226,7 +226,12 @@ def test_half_precision_runs_find_the_same_figures(predict):
 def test_two_processes_share_the_images(predict):
     one = predict("output.overlay=false", "trainer.devices=1", "trainer.accelerator=cpu", folder="one")
     two = predict(
-        "trainer.devices=2", "trainer.accelerator=cpu", "trainer.strategy=ddp", "data.num_workers=0", folder="two"
+        "trainer.devices=2",
+        "trainer.accelerator=cpu",
+        "trainer.strategy=ddp",
+        "data.num_workers=0",
+        folder="two",
+        fresh=True,
     )
     assert two.code == 0, two.err
     assert list(two.results) == list(one.results)
