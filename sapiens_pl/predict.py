@@ -187,6 +187,7 @@ def config_folder() -> str:
 
 def quieten() -> None:
     """Leaves the screen to the bar and the table."""
+    logging.raiseExceptions = False  # a log file on a full disk is no reason for a traceback
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for harmless in (
@@ -210,6 +211,8 @@ def run_job(cfg: DictConfig) -> int:
         return _complain(str(error), EXIT_FAILED)
     except (HydraException, OmegaConfBaseException) as error:
         return _complain(_sentence(error), EXIT_BAD_CONFIG)
+    except OSError as error:
+        return _complain(_disk_sentence(error), EXIT_FAILED)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -231,6 +234,11 @@ def _sentence(error: BaseException) -> str:
         )
         return f"{error.full_key} is no setting; {hint}"
     return "the configuration cannot be used: " + " ".join(str(error).split())
+
+
+def _disk_sentence(error: OSError) -> str:
+    where = error.filename if error.filename is not None else "a file"
+    return f"{where} cannot be used ({error.strerror or error}); mend that and run the same command again."
 
 
 def _complain(sentence: str, code: int) -> int:
@@ -255,6 +263,8 @@ def main() -> None:
         task()
     except (HydraException, OmegaConfBaseException) as error:
         codes.append(_complain(_sentence(error), EXIT_BAD_CONFIG))
+    except OSError as error:  # Hydra cannot make its run folder
+        codes.append(_complain(_disk_sentence(error), EXIT_BAD_CONFIG))
     sys.exit(max(codes, default=EXIT_COMPLETE))
 
 

@@ -260,6 +260,7 @@ def test_a_full_disk_stops_the_run_and_a_larger_one_lets_it_go_on(pictures, mini
     script = f"""
         cd {tmp_path} && mkdir disk && mount -t tmpfs -o size=200k tmpfs disk || exit 99
         {command} 2>first.err; echo $? >first.code
+        {command} 2>still.err; echo $? >still.code
         find disk/run/predictions -type f | xargs python3 -c 'import json, sys
 for path in sys.argv[1:]: json.load(open(path))' && find disk/run/predictions -type f | wc -l >first.count
         mount -o remount,size=20m disk
@@ -271,6 +272,9 @@ for path in sys.argv[1:]: json.load(open(path))' && find disk/run/predictions -t
     sentence = (tmp_path / "first.err").read_text().strip().splitlines()[-1]
     assert sentence.startswith("error: ") and "No space left on device" in sentence and "make room" in sentence
     assert "Traceback" not in (tmp_path / "first.err").read_text()
+    assert (tmp_path / "still.code").read_text().strip() in "12" and "Traceback" not in (
+        tmp_path / "still.err"
+    ).read_text()
     assert 0 < int((tmp_path / "first.count").read_text()) < 60
     assert (tmp_path / "second.code").read_text().strip() == "0", (tmp_path / "second.err").read_text()
     results = {path.stem: json.loads(path.read_text()) for path in sorted((tmp_path / "second/predictions").iterdir())}
@@ -278,13 +282,17 @@ for path in sys.argv[1:]: json.load(open(path))' && find disk/run/predictions -t
 
 
 def test_a_read_only_folder_is_refused_in_a_sentence(pictures, mini, tmp_path):
-    overrides = shlex.join([*mini, *on(pictures), "hydra.run.dir=elsewhere"])
+    overrides = shlex.join([*mini, *on(pictures)])
     script = f"""
         cd {tmp_path} && mkdir -p disk && mount -t tmpfs tmpfs disk && mkdir -p disk/run/predictions || exit 99
         mount -o remount,ro disk
-        {sys.executable} -m sapiens_pl.predict {overrides} output.dir=disk/run
+        {sys.executable} -m sapiens_pl.predict {overrides} hydra.run.dir=disk/other 2>hydra.err; echo $? >hydra.code
+        {sys.executable} -m sapiens_pl.predict {overrides} hydra.run.dir=elsewhere output.dir=disk/run
     """
     process = in_a_namespace(script)
+    complaint = (tmp_path / "hydra.err").read_text()
+    assert (tmp_path / "hydra.code").read_text().strip() == "2" and complaint.count("\n") == 1
+    assert complaint.startswith("error: ") and "disk/other cannot be used (Read-only file system)" in complaint
     assert process.returncode == 2 and "Traceback" not in process.stderr
     assert process.stderr.startswith("error: output.dir=") and "Read-only file system" in process.stderr
 
