@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import time
 import warnings
@@ -130,11 +131,15 @@ def close_run(
     counts, device = writer.counts, trainer.strategy.root_device
     planned = data.num_images + sum(failure.instance_id is None for failure in data.failures)
     missing = planned - counts.images_done - counts.images_failed
-    nothing = planned > 0 and counts.images_done == 0 and data.num_done_before == 0
+    if not trainer.is_global_zero:  # rank 0 says how the run has ended
+        return EXIT_FAILED if (missing and stop.signal is None) or stop.reason else EXIT_COMPLETE
+    # Lightning's own child processes, if it has started any: a run has ended when all of them have.
+    others = [process.wait() for process in getattr(trainer.strategy.launcher, "procs", [])]
+    nothing = planned > 0 and not writer.folder.has_done()
     status, exit_code = "complete", EXIT_COMPLETE
     if missing and stop.exit_code is not None:
         status, exit_code = "interrupted", stop.exit_code
-    elif missing or nothing or stop.reason:
+    elif missing or nothing or stop.reason or any(others):
         status, exit_code = "failed", EXIT_FAILED
     run |= {
         "status": status,
@@ -155,9 +160,10 @@ def close_run(
     }
     if module_limit is not None:
         run["largest_working_batch"] = module_limit
-    if trainer.is_global_zero:
-        writer.folder.write_run(run)
-        print_summary(run, writer.folder, stop, nothing)
+    writer.folder.write_run(run)
+    print_summary(run, writer.folder, stop, nothing)
+    if any(others):
+        print("Another process of this run broke off; run the same command again to continue.")
     return exit_code
 
 
@@ -263,6 +269,8 @@ def main() -> None:
         task()
     except (HydraException, OmegaConfBaseException) as error:
         codes.append(_complain(_sentence(error), EXIT_BAD_CONFIG))
+    except KeyboardInterrupt:  # while Hydra puts the configuration together
+        codes.append(128 + signal.SIGINT)
     except OSError as error:  # Hydra cannot make its run folder
         codes.append(_complain(_disk_sentence(error), EXIT_BAD_CONFIG))
     sys.exit(max(codes, default=EXIT_COMPLETE))

@@ -232,6 +232,27 @@ def test_too_many_failures_end_the_run(predict, pictures, mini, tmp_path):
     assert again.code == 0 and len(again.failures) == 10 and len(again.results) == 60
 
 
+def test_an_exception_in_the_other_rank_alone_is_no_success(predict, pictures, mini):
+    """Rank 0 has long finished when rank 1 finds a bug."""
+    inject = """
+import os, time
+from sapiens_pl.module import PoseModule
+step = PoseModule.predict_step
+def failing_step(self, batch, batch_idx=0):
+    if os.environ.get("LOCAL_RANK") == "1":
+        time.sleep(0.5)
+        if batch_idx == 6:
+            raise ValueError("a bug")
+    return step(self, batch)
+PoseModule.predict_step = failing_step
+"""
+    settings = [*mini, *on(pictures), "trainer.devices=2", "trainer.strategy=ddp"]
+    run = predict(*settings, inject=inject, fresh=True)
+    assert run.code != 0 and 30 < len(run.results) < 60, run.out
+    again = predict(*settings, fresh=True)
+    assert again.code == 0 and len(again.results) == 60, again.err
+
+
 def test_two_ranks_with_one_image_left(predict, pictures, mini, expected):
     settings = [*mini, *on(pictures), "trainer.devices=2", "trainer.strategy=ddp"]
     first = predict(*settings, fresh=True)

@@ -9,6 +9,7 @@ of their own: an image that kills or blocks that one too is recorded as failed, 
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -262,7 +263,7 @@ class CropLoader:
         task = self.dataset.tasks[span.image_index]
         where = task.path or task.name
         process = torch.multiprocessing.get_context().Process(
-            target=_read_alone, args=(self.dataset, span), daemon=True
+            target=_read_alone, args=(self.dataset, span, self.read_timeout), daemon=True
         )
         process.start()
         end = time.monotonic() + self.read_timeout
@@ -285,7 +286,8 @@ class CropLoader:
         return ReaderDiedError(f"{where} killed the process that read it, even alone ({how}); replace it.")
 
 
-def _read_alone(dataset: CropDataset, span: CropSpan) -> None:
+def _read_alone(dataset: CropDataset, span: CropSpan, read_timeout: float) -> None:
     prepare_worker(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.alarm(math.ceil(2 * read_timeout))  # should the main process be killed meanwhile
     dataset.cut(span)

@@ -130,7 +130,11 @@ class RunFolder:
 
     def has_results(self) -> bool:
         """True if an earlier run has left so much as one result or failure here."""
-        return next(self._done(), None) is not None or bool(self._failure_rows())
+        return self.has_done() or bool(self._failure_rows())
+
+    def has_done(self) -> bool:
+        """True if at least one image has a result."""
+        return next(self._done(), None) is not None
 
     def _done(self) -> Iterator[str]:
         root = os.path.join(self.predictions, "")
