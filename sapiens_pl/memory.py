@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import resource
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 
@@ -32,9 +35,24 @@ def free_cached(device: torch.device) -> None:
         empty_cache()
 
 
+def start_afresh() -> None:
+    """Frees what an earlier run in this process has left, and lets the peaks begin anew where that can be done."""
+    gc.collect()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+        for device in range(torch.cuda.device_count()):
+            torch.cuda.reset_peak_memory_stats(device)
+
+
 def host_peak_gib() -> float:
-    """The most memory that this process has held so far, GiB."""
-    unit = 2**10 if sys.platform != "darwin" else 1  # Linux counts kB, macOS bytes
+    """The most memory that this process has held since `start_afresh`, GiB (on Linux; elsewhere, ever)."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 2**10 / GIB
+    unit = 2**10 if sys.platform != "darwin" else 1  # kB, but bytes on macOS
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB
 
 

@@ -26,7 +26,7 @@ from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.errors import ConfigError, SapiensError, WriteError
 from sapiens_pl.estimator import flip_indices_for
 from sapiens_pl.keypoints import keypoint_spec
-from sapiens_pl.memory import is_out_of_memory
+from sapiens_pl.memory import is_out_of_memory, start_afresh
 from sapiens_pl.module import PoseModule
 from sapiens_pl.progress import CropProgress
 from sapiens_pl.report import device_name, peak_memory, summary_table, versions
@@ -73,6 +73,7 @@ def _predict_in(
     folder: RunFolder, rank: int, cfg: DictConfig, demo_notes: L.Callback, stop: StopRequest, run: dict[str, Any]
 ) -> int:
     start = time.perf_counter()
+    start_afresh()
     network = instantiate(cfg.model.network)
     spec = keypoint_spec(network.shape.num_keypoints)
     settings = result_settings(cfg)
@@ -156,6 +157,7 @@ def close_run(
         "seconds": round(seconds, 3),
         "seconds_with_loading": round(total_seconds, 3),
         "crops_per_second": round(counts.people / seconds, 3),
+        "warm_crops_per_second": writer.pace.crops_per_second and round(writer.pace.crops_per_second, 3),
         "peak_memory": peak_memory(device),
     }
     if module_limit is not None:

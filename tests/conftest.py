@@ -136,6 +136,7 @@ def start(tmp_path: Path):
 
     def start(*overrides: object, folder: str | Path = "run", inject: str = "", fresh: bool = False) -> Started:
         arguments = [f"hydra.run.dir={tmp_path / folder}", *map(str, overrides)]
+        arguments.sort(key=lambda argument: argument.startswith("-"))  # -m must not stand between overrides
         working, output = tmp_path / "elsewhere", tmp_path / f"output_{len(started)}"
         working.mkdir(exist_ok=True)
         process: Process | subprocess.Popen

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import io
 import os
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from sapiens_pl.errors import DamagedImageError, MissingImageError, OversizedImageError, UnreadableImageError
 from sapiens_pl.images import read_image, upright_bboxes
+from sapiens_pl.memory import host_peak_gib, start_afresh
 
 PHOTO = COCO / "000000000785.jpg"
 
@@ -107,6 +109,16 @@ def test_what_is_no_picture_gives_a_sentence(tmp_path):
     ]:
         with pytest.raises(error, match=r"\.jpg"):
             read_image(str(tmp_path / name))
+
+
+def test_a_bomb_costs_no_memory(tmp_path):
+    Image.new("1", (16_000, 20_000)).save(tmp_path / "bomb.png")
+    gc.collect()
+    start_afresh()
+    before = host_peak_gib()
+    with pytest.raises(OversizedImageError, match="320 megapixels"):
+        read_image(str(tmp_path / "bomb.png"))
+    assert host_peak_gib() - before < 0.1  # decoded it would be 0.3
 
 
 def test_bombs_are_refused_before_decoding(tmp_path):

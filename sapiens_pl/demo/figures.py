@@ -182,7 +182,7 @@ def _visibility(owner: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
 
 def _background(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     corners = rng.uniform(0, 255, (2, 2, 3)).astype(np.float32)
-    canvas = cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)
+    canvas: np.ndarray = cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)
     if rng.random() < 0.6:
         cells = rng.normal(0, rng.uniform(5, 40), (rng.integers(2, 24), rng.integers(2, 24), 3))
         canvas = canvas + cv2.resize(cells.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)

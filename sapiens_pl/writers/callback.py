@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -39,6 +40,26 @@ class RunCounts:
     images_failed: int = 0
     people: int = 0
     boxes_failed: int = 0
+
+
+class Pace:
+    """Crops a second from the end of the first batch to the end of the last: without the start-up."""
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+        self._last, self._crops = 0.0, 0
+
+    def batch_ends(self, num_crops: int) -> None:
+        self._last = time.perf_counter()
+        if self._first is None:
+            self._first = self._last
+        else:
+            self._crops += num_crops
+
+    @property
+    def crops_per_second(self) -> float | None:
+        """None after fewer than two batches."""
+        return self._crops / (self._last - self._first) if self._first is not None and self._crops else None
 
 
 class PoseWriter(BasePredictionWriter):
@@ -80,6 +101,7 @@ class PoseWriter(BasePredictionWriter):
         self.max_failures, self.stop = max_failures, stop
         self.overlay, self.overlay_score_threshold = overlay, overlay_score_threshold
         self.counts = RunCounts()
+        self.pace = Pace()
         self._counting = Lock()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -100,6 +122,7 @@ class PoseWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
+        self.pace.batch_ends(len(batch.crops))
         for _, result in self._assembler.add(batch, prediction):
             self._pool.submit(self._finish, result)
 

@@ -1,0 +1,202 @@
+"""What a sweep has shown: `python -m sapiens_pl.predict -m data.batch_size=1,2,4,8`, told at its end.
+
+A Hydra callback (`hydra.callbacks` in `conf/predict.yaml`) reads each job's folder, whichever launcher ran it,
+and leaves `sweep.csv`, `sweep.png` and a table with the batch size to use.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+log = logging.getLogger(__name__)
+
+GOOD_ENOUGH = 0.97
+"""The smallest batch that reaches so much of the best speed is the one to use: larger ones only cost memory."""
+NEAR_PX = 0.01
+_MOST_COMPARED = 2000
+_BATCH_SIZE = "data.batch_size"
+
+
+class SweepRow(NamedTuple):
+    """One job of a sweep.
+
+    `others` names the overrides, besides the batch size, that not all jobs share. Speeds are crops a second,
+    from the end of the first batch on where there were two. The differences are to the first complete job
+    with the same `others`.
+    """
+
+    job: str
+    others: str
+    batch_size: int | None
+    status: str
+    crops_per_second: float | None
+    peak_gib: float | None
+    memory_of: str
+    largest_difference_px: float | None
+    keypoints_apart: int | None
+    keypoints: int | None
+
+
+class SweepReport(Callback):
+    """Writes the report when all jobs of a multirun have ended."""
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = Path(config.hydra.sweep.dir)
+        rows = read_sweep(folder)
+        if rows:
+            write_csv(rows, folder / "sweep.csv")
+            draw(rows, folder / "sweep.png")
+            print(
+                f"\n{table(rows)}\n\n  table          {folder / 'sweep.csv'}\n  picture        {folder / 'sweep.png'}"
+            )
+
+
+def read_sweep(folder: Path) -> list[SweepRow]:
+    """The rows of all jobs below a sweep's folder, in the order of their groups and batch sizes."""
+    jobs = [path.parent.parent for path in folder.glob("*/.hydra/overrides.yaml")]
+    jobs.sort(key=lambda job: (len(job.name), job.name))
+    overrides = [_overrides(job) for job in jobs]
+    common = set.intersection(*map(set, overrides)) if len(jobs) > 1 else set()
+    first: dict[str, Path] = {}
+    rows = [_row(job, [text for text in texts if text not in common], first) for job, texts in zip(jobs, overrides)]
+    return sorted(rows, key=lambda row: (row.others, row.batch_size or 0))
+
+
+def _overrides(job: Path) -> list[str]:
+    return [str(text) for text in OmegaConf.load(job / ".hydra" / "overrides.yaml")]
+
+
+def _row(job: Path, overrides: list[str], first: dict[str, Path]) -> SweepRow:
+    others = " ".join(text for text in overrides if not text.startswith(f"{_BATCH_SIZE}="))
+    run_file = job / "run.json"
+    run = json.loads(run_file.read_text("utf-8")) if run_file.is_file() else {}
+    batch_size = run.get("config", {}).get("data", {}).get("batch_size", _batch_size(overrides))
+    status = run.get("status", "did not begin")
+    if "largest_working_batch" in run:
+        status = f"out of memory, halved to {run['largest_working_batch']}"
+    elif "memory" in run.get("error", "").lower():
+        status = "out of memory"
+    memory = run.get("peak_memory", {})
+    memory_of = "device" if "device_gib" in memory else "host"
+    apart: tuple[float | None, int | None, int | None] = (None, None, None)
+    if status == "complete":
+        apart = compare(first.setdefault(others, job), job)
+    return SweepRow(
+        job.name,
+        others,
+        batch_size,
+        status,
+        run.get("warm_crops_per_second") or run.get("crops_per_second"),
+        memory.get(f"{memory_of}_gib"),
+        memory_of,
+        *apart,
+    )
+
+
+def _batch_size(overrides: Iterable[Any]) -> int | None:
+    values = [str(text).partition("=")[2] for text in overrides if str(text).startswith(f"{_BATCH_SIZE}=")]
+    return int(values[-1]) if values and values[-1].isdecimal() else None
+
+
+def compare(one: Path, other: Path) -> tuple[float, int, int]:
+    """Largest distance between two runs' keypoints in image px, how many lie farther apart than 0.01 px, of how many.
+
+    Of many images, the first two thousand by name are compared.
+    """
+    distances = [np.zeros(0)]
+    root = one / "predictions"
+    for path in sorted(root.rglob("*.json"))[:_MOST_COMPARED]:
+        found, expected = _keypoints(other / "predictions" / path.relative_to(root)), _keypoints(path)
+        if found is None or expected is None or found.shape != expected.shape:
+            distances.append(np.full(1, np.inf))
+        else:
+            distances.append(np.abs(found - expected).max(axis=1, initial=0))
+    joined = np.concatenate(distances)
+    return float(joined.max(initial=0)), int((joined > NEAR_PX).sum()), len(joined)
+
+
+def _keypoints(path: Path) -> np.ndarray | None:
+    if not path.is_file():
+        return None
+    people = json.loads(path.read_text("utf-8"))["instance_info"]
+    return np.array([person["keypoints"] for person in people], np.float64).reshape(-1, 2)
+
+
+def recommended(rows: Iterable[SweepRow]) -> SweepRow | None:
+    """The smallest batch within 3% of the best speed, of the jobs that ran through as they were configured."""
+    measured = [row for row in rows if row.status == "complete" and row.crops_per_second and row.batch_size]
+    if not measured:
+        return None
+    best = max(row.crops_per_second or 0 for row in measured)
+    enough = [row for row in measured if (row.crops_per_second or 0) >= GOOD_ENOUGH * best]
+    return min(enough, key=lambda row: (row.batch_size or 0, -(row.crops_per_second or 0)))
+
+
+def write_csv(rows: list[SweepRow], path: Path) -> None:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(SweepRow._fields)
+        writer.writerows(["" if value is None else value for value in row] for row in rows)
+
+
+def table(rows: list[SweepRow]) -> str:
+    """The report as plain text, one block for each combination of the other overrides."""
+    lines = []
+    for others in dict.fromkeys(row.others for row in rows):
+        group = [row for row in rows if row.others == others]
+        lines.append(f"{others or 'Sweep'}\n  {'batch':>6} {'crops/s':>9} {'peak GiB':>15} {'apart':>14}  status")
+        for row in group:
+            size = "?" if row.batch_size is None else row.batch_size
+            speed = "" if row.crops_per_second is None else f"{row.crops_per_second:.2f}"
+            memory = "" if row.peak_gib is None else f"{row.peak_gib:.2f} ({row.memory_of})"
+            apart = "" if row.largest_difference_px is None else f"{row.largest_difference_px:.4f} px"
+            lines.append(f"  {size:>6} {speed:>9} {memory:>15} {apart:>14}  {row.status}")
+            if row.keypoints_apart:
+                lines.append(
+                    f"         {row.keypoints_apart} of {row.keypoints} keypoints are apart by over {NEAR_PX} px"
+                )
+        best = recommended(group)
+        if best is not None:
+            lines.append(f"  use data.batch_size={best.batch_size}: the smallest within 3% of the best speed here")
+    return "\n".join(lines)
+
+
+def draw(rows: list[SweepRow], path: Path) -> None:
+    """Speed and peak memory against the batch size, a line for each combination of the other overrides."""
+    from matplotlib.figure import Figure  # seconds to import, and only needed here
+
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    speed, memory = figure.subplots(1, 2)
+    sizes = sorted({row.batch_size for row in rows if row.batch_size})
+    for others in dict.fromkeys(row.others for row in rows):
+        group = [row for row in rows if row.others == others and row.batch_size and row.status == "complete"]
+        label = others or None
+        speed.plot([r.batch_size for r in group], [r.crops_per_second for r in group], "o-", label=label)
+        memory.plot([r.batch_size for r in group], [r.peak_gib for r in group], "o-", label=label)
+        best = recommended(group)
+        if best is not None:
+            speed.plot(
+                best.batch_size, best.crops_per_second, "o", ms=13, mfc="none", color=speed.lines[-1].get_color()
+            )
+    kinds = " and ".join(sorted({row.memory_of for row in rows if row.peak_gib is not None}))
+    speed.set_ylabel("crops per second (circled: recommended)")
+    memory.set_ylabel(f"peak memory on the {kinds}, GiB")
+    for axes in (speed, memory):
+        axes.set_xlabel("batch size, crops")
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        if sizes:
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(sizes, [str(size) for size in sizes])
+    if any(row.others for row in rows):
+        figure.legend(*speed.get_legend_handles_labels(), loc="outside lower center", ncols=1, fontsize=8)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,116 @@
+"""Sweeps over the batch size: the real command, and what the report makes of odd folders."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+from conftest import COCO, check_same
+
+from sapiens_pl.sweep import SweepRow, compare, read_sweep, recommended, table
+
+ODD_MEMORY = """
+from sapiens_pl.models.sapiens import SapiensPose
+forward = SapiensPose.forward
+def hungry_forward(self, crops):
+    if len(crops) > 6:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    return forward(self, crops)
+SapiensPose.forward = hungry_forward
+"""
+
+
+def row_of(batch_size, speed, status="complete"):
+    return SweepRow("0", "", batch_size, status, speed, 1.0, "host", 0.0, 0, 17)
+
+
+@pytest.fixture
+def swept(start, tmp_path):
+    """A sweep of the demo over four batch sizes, of which one needs too much memory and one is none."""
+    run = start(
+        "-m",
+        "data.batch_size=1,4,8,0",
+        "model.flip_test=false,true",
+        "output.overlay=false",
+        "data.num_workers=0",
+        f"hydra.sweep.dir={tmp_path / 'sweep'}",
+        inject=ODD_MEMORY,
+    ).finish()
+    return run, tmp_path / "sweep"
+
+
+def test_a_sweep_ends_in_a_table_and_a_picture(swept):
+    run, folder = swept
+    assert "Traceback" not in run.err, run.err
+    with open(folder / "sweep.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["others"], row["batch_size"]) for row in rows] == [
+        (f"model.flip_test={flip}", size) for flip in ("False", "True") for size in ("0", "1", "4", "8")
+    ]
+    by_size = {row["batch_size"]: row for row in rows if row["others"].endswith("False")}
+    assert by_size["0"]["status"] == "did not begin" and by_size["8"]["status"] == "out of memory, halved to 4"
+    for size in ("1", "4"):
+        assert by_size[size]["status"] == "complete" and float(by_size[size]["crops_per_second"]) > 0
+        assert float(by_size[size]["largest_difference_px"]) <= 0.01 and by_size[size]["keypoints"] == str(17 * 17)
+        assert 0.1 < float(by_size[size]["peak_gib"]) < 10 and by_size[size]["memory_of"] == "host"
+    picture = cv2.imread(str(folder / "sweep.png"))
+    assert picture.shape[0] > 300 and picture.std() > 5
+    assert "out of memory, halved to 4" in run.out and run.out.count("use data.batch_size=") == 2
+    jobs = {path.parent for path in folder.glob("*/run.json")}
+    assert len(jobs) == 6  # each in its own folder, and none for the batches of none
+    results = [
+        {p.name: json.loads(p.read_text()) for p in sorted((job / "predictions").rglob("*.json"))}
+        for job in sorted(jobs)
+        if not json.loads((job / "run.json").read_text())["config"]["model"]["flip_test"]
+    ]
+    for one in results[1:]:
+        check_same(one, results[0])
+
+
+def test_the_smallest_batch_near_the_best_speed_is_recommended():
+    rows = [row_of(1, 50.0), row_of(4, 96.9), row_of(8, 97.1), row_of(16, 100.0), row_of(32, 300.0, "out of memory")]
+    assert recommended(rows).batch_size == 8
+    assert "use data.batch_size=8" in table(rows)
+    assert recommended([row_of(2, None, "failed")]) is None and recommended([]) is None
+
+
+def test_results_that_differ_are_seen(tmp_path):
+    def write(job, name, keypoints):
+        path = tmp_path / job / "predictions" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"instance_info": [{"keypoints": person} for person in keypoints]}))
+
+    write("a", "1.jpg", [[[1, 2], [3, 4]]])
+    write("a", "2.jpg", [])
+    write("b", "1.jpg", [[[1, 2.005], [3, 4.5]]])
+    write("b", "2.jpg", [])
+    assert compare(tmp_path / "a", tmp_path / "a") == (0, 0, 2)
+    assert compare(tmp_path / "a", tmp_path / "b") == (0.5, 1, 2)
+    (tmp_path / "b" / "predictions" / "2.jpg.json").unlink()
+    assert compare(tmp_path / "a", tmp_path / "b")[0] == np.inf
+
+
+def test_an_interrupted_sweep_can_still_be_read(tmp_path):
+    for number in range(2):
+        (tmp_path / str(number) / ".hydra").mkdir(parents=True)
+        (tmp_path / str(number) / ".hydra" / "overrides.yaml").write_text(f"- data.batch_size={number + 1}\n")
+    (tmp_path / "0" / "run.json").write_text('{"status": "running", "config": {"data": {"batch_size": 1}}}')
+    assert [(row.batch_size, row.status) for row in read_sweep(tmp_path)] == [(1, "running"), (2, "did not begin")]
+
+
+def test_over_other_settings_too(predict, tmp_path, mini):
+    run = predict(
+        *mini,
+        "-m",
+        "experiment=sweep",
+        "data.batch_size=2,3",
+        "data.num_workers=0,1",
+        f"data.images={COCO}",
+        "boxes=whole_image",
+        f"hydra.sweep.dir={tmp_path / 'sweep'}",
+    )
+    assert run.code == 0 and "Traceback" not in run.err, run.err
+    assert {row.others for row in read_sweep(tmp_path / "sweep")} == {"data.num_workers=0", "data.num_workers=1"}
