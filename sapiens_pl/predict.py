@@ -29,15 +29,11 @@ from sapiens_pl.keypoints import keypoint_spec
 from sapiens_pl.memory import is_out_of_memory, start_afresh
 from sapiens_pl.module import PoseModule
 from sapiens_pl.progress import CropProgress
-from sapiens_pl.report import device_name, peak_memory, summary_table, versions
+from sapiens_pl.report import EXIT_BAD_CONFIG, EXIT_COMPLETE, EXIT_FAILED, close_run, versions
 from sapiens_pl.resume import finished_names, prepare_folder, result_settings
 from sapiens_pl.stopping import StopRequest
 from sapiens_pl.writers.callback import PoseWriter
 from sapiens_pl.writers.run_folder import RunFolder
-
-log = logging.getLogger("sapiens_pl")
-
-EXIT_COMPLETE, EXIT_FAILED, EXIT_BAD_CONFIG = 0, 1, 2
 
 
 def predict(cfg: DictConfig) -> int:
@@ -116,74 +112,6 @@ def check_switches(cfg: DictConfig) -> None:
         value = OmegaConf.select(cfg, key)
         if not isinstance(value, bool) and not (key == "output.overlay" and value is None):
             raise ConfigError(f"{key}={value} must be true or false.")
-
-
-def close_run(
-    trainer: L.Trainer,
-    data: ImageDataModule,
-    writer: PoseWriter,
-    stop: StopRequest,
-    run: dict[str, Any],
-    seconds: float,
-    total_seconds: float,
-) -> int:
-    """Counts what came out, writes `run.json`, prints the table; success is a count."""
-    module_limit = getattr(trainer.lightning_module, "largest_working_batch", None)
-    counts, device = writer.counts, trainer.strategy.root_device
-    planned = data.num_images + sum(failure.instance_id is None for failure in data.failures)
-    missing = planned - counts.images_done - counts.images_failed
-    if not trainer.is_global_zero:  # rank 0 says how the run has ended
-        return EXIT_FAILED if (missing and stop.signal is None) or stop.reason else EXIT_COMPLETE
-    # Lightning's own child processes, if it has started any: a run has ended when all of them have.
-    others = [process.wait() for process in getattr(trainer.strategy.launcher, "procs", [])]
-    nothing = planned > 0 and not writer.folder.has_done()
-    status, exit_code = "complete", EXIT_COMPLETE
-    if missing and stop.exit_code is not None:
-        status, exit_code = "interrupted", stop.exit_code
-    elif missing or nothing or stop.reason or any(others):
-        status, exit_code = "failed", EXIT_FAILED
-    run |= {
-        "status": status,
-        "versions": versions(),
-        "device": device_name(device),
-        "world_size": trainer.world_size,
-        "counts": {
-            "images_planned": planned,
-            "images_done_before": data.num_done_before,
-            "images_failed_before": data.num_failed_before,
-            **vars(counts),
-            "images_not_reached": missing,
-        },
-        "seconds": round(seconds, 3),
-        "seconds_with_loading": round(total_seconds, 3),
-        "crops_per_second": round(counts.people / seconds, 3),
-        "warm_crops_per_second": writer.pace.crops_per_second and round(writer.pace.crops_per_second, 3),
-        "peak_memory": peak_memory(device),
-    }
-    if module_limit is not None:
-        run["largest_working_batch"] = module_limit
-    writer.folder.write_run(run)
-    print_summary(run, writer.folder, stop, nothing)
-    if any(others):
-        print("Another process of this run broke off; run the same command again to continue.")
-    return exit_code
-
-
-def print_summary(run: dict[str, Any], folder: RunFolder, stop: StopRequest, nothing: bool) -> None:
-    """The closing table, and in words what is not as it should be."""
-    counts = run["counts"]
-    if run["world_size"] > 1:
-        print(f"\nThis process's share of {run['world_size']}:", end="")
-    print(f"\n{summary_table(run)}\n  {'results':<16}{folder.path}")
-    if counts["images_failed"] or counts["boxes_failed"]:
-        print(f"  {'reasons':<16}{folder.failures_file}")
-    demo.report(run["config"], folder)
-    if stop.reason:
-        print(stop.reason)
-    elif nothing and not counts["images_not_reached"]:
-        print("Nothing could be read: every image failed.")
-    elif counts["images_not_reached"]:
-        print(f"{counts['images_not_reached']} images were not reached; run the same command again to continue.")
 
 
 def config_folder() -> str:

@@ -1,4 +1,4 @@
-"""What a run says of itself: `run.json` and the closing table."""
+"""What a run says of itself at its end: the exit code, `run.json` and the closing table."""
 
 from __future__ import annotations
 
@@ -6,12 +6,87 @@ import platform
 from typing import Any
 
 import cv2
-import lightning
+import lightning as L
 import numpy
 import torch
 import torchvision
 
+from sapiens_pl import demo
+from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.memory import device_peak_gib, host_peak_gib
+from sapiens_pl.stopping import StopRequest
+from sapiens_pl.writers.callback import PoseWriter
+from sapiens_pl.writers.run_folder import RunFolder
+
+EXIT_COMPLETE, EXIT_FAILED, EXIT_BAD_CONFIG = 0, 1, 2
+
+
+def close_run(
+    trainer: L.Trainer,
+    data: ImageDataModule,
+    writer: PoseWriter,
+    stop: StopRequest,
+    run: dict[str, Any],
+    seconds: float,
+    total_seconds: float,
+) -> int:
+    """Counts what came out, writes `run.json`, prints the table; success is a count."""
+    module_limit = getattr(trainer.lightning_module, "largest_working_batch", None)
+    counts, device = writer.counts, trainer.strategy.root_device
+    planned = data.num_images + sum(failure.instance_id is None for failure in data.failures)
+    missing = planned - counts.images_done - counts.images_failed
+    if not trainer.is_global_zero:  # rank 0 says how the run has ended
+        return EXIT_FAILED if (missing and stop.signal is None) or stop.reason else EXIT_COMPLETE
+    # Lightning's own child processes, if it has started any: a run has ended when all of them have.
+    others = [process.wait() for process in getattr(trainer.strategy.launcher, "procs", [])]
+    nothing = planned > 0 and not writer.folder.has_done()
+    status, exit_code = "complete", EXIT_COMPLETE
+    if missing and stop.exit_code is not None:
+        status, exit_code = "interrupted", stop.exit_code
+    elif missing or nothing or stop.reason or any(others):
+        status, exit_code = "failed", EXIT_FAILED
+    run |= {
+        "status": status,
+        "versions": versions(),
+        "device": device_name(device),
+        "world_size": trainer.world_size,
+        "counts": {
+            "images_planned": planned,
+            "images_done_before": data.num_done_before,
+            "images_failed_before": data.num_failed_before,
+            **vars(counts),
+            "images_not_reached": missing,
+        },
+        "seconds": round(seconds, 3),
+        "seconds_with_loading": round(total_seconds, 3),
+        "crops_per_second": round(counts.people / seconds, 3),
+        "warm_crops_per_second": writer.pace.crops_per_second and round(writer.pace.crops_per_second, 3),
+        "peak_memory": peak_memory(device),
+    }
+    if module_limit is not None:
+        run["largest_working_batch"] = module_limit
+    writer.folder.write_run(run)
+    print_summary(run, writer.folder, stop, nothing)
+    if any(others):
+        print("Another process of this run broke off; run the same command again to continue.")
+    return exit_code
+
+
+def print_summary(run: dict[str, Any], folder: RunFolder, stop: StopRequest, nothing: bool) -> None:
+    """The closing table, and in words what is not as it should be."""
+    counts = run["counts"]
+    if run["world_size"] > 1:
+        print(f"\nThis process's share of {run['world_size']}:", end="")
+    print(f"\n{summary_table(run)}\n  {'results':<16}{folder.path}")
+    if counts["images_failed"] or counts["boxes_failed"]:
+        print(f"  {'reasons':<16}{folder.failures_file}")
+    demo.report(run["config"], folder)
+    if stop.reason:
+        print(stop.reason)
+    elif nothing and not counts["images_not_reached"]:
+        print("Nothing could be read: every image failed.")
+    elif counts["images_not_reached"]:
+        print(f"{counts['images_not_reached']} images were not reached; run the same command again to continue.")
 
 
 def versions() -> dict[str, str]:
@@ -23,7 +98,7 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
-        "lightning": lightning.__version__,
+        "lightning": L.__version__,
         "opencv": cv2.__version__,
         "numpy": numpy.__version__,
     }

@@ -19,7 +19,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import takewhile
 
 import torch
 from torch.utils.data import DataLoader
@@ -173,7 +172,10 @@ class CropLoader:
 
     def _batches_from(self, start: int) -> Iterator[CropBatch]:
         if self.num_workers == 0:
-            yield from takewhile(lambda _: not self.stopped(), self._start(start, None))
+            for batch in self._start(start, None):
+                yield batch
+                if self.stopped():
+                    return
             return
         watch = WorkerWatch(self.num_workers, self.read_timeout)
         batches = self._start(start, watch)
