@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 BOX_FORMATS = ("xyxy", "xywh")
 FARTHEST_PX = 1e7
 """No image is so large, and float32 geometry is still finite there."""
+_Box = tuple[float, float, float, float]
 
 
 class BoxedImages(NamedTuple):
@@ -77,58 +79,56 @@ class BoxRules:
 
     def apply(self, file: ImageFile, rows: Sequence[BoxRow]) -> tuple[ImageTask, list[Failure]]:
         """One image's rows, in the order of the file, as a task and the rows that cannot be used."""
+        # Plain floats: for the few boxes of an image, numpy would take ten times as long.
         failures = []
-        ids, boxes, scores = [], [], []
+        ids: list[int] = []
+        boxes: list[_Box] = []
+        scores: list[float | None] = []
         for position, row in enumerate(rows):
             instance_id = position if row.instance_id is None else row.instance_id
             box = _to_xyxy(row.bbox, self.format)
             complaint = _complaint(box, row)
-            if complaint:
+            if box is None or complaint:
                 message = f"Box {instance_id} of {file.path} {complaint}; correct it in the box file."
                 failures.append(Failure(file.name, instance_id, BoxError.__name__, message))
             elif row.score is None or row.score >= self.score_threshold:
                 ids.append(instance_id)
                 boxes.append(box)
-                scores.append(np.nan if row.score is None else row.score)
-        kept = self._suppress(np.array(boxes).reshape(-1, 4), np.array(scores))
-        task = ImageTask(
-            file.name,
-            file.path,
-            np.array(boxes, np.float64).reshape(-1, 4)[kept],
-            np.nan_to_num(np.array(scores, np.float64), nan=1.0)[kept],
-            np.array(ids, np.int64)[kept],
-            self.exif == "raw",
-        )
-        return task, failures
-
-    def _suppress(self, boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """The positions that stay, in their own order."""
-        if self.nms_threshold is None or len(boxes) < 2 or np.isnan(scores).any():
-            return np.arange(len(boxes))
-        kept = nms(torch.from_numpy(boxes), torch.from_numpy(scores), self.nms_threshold)
-        return np.sort(kept.numpy())
+                scores.append(row.score)
+        bboxes_xyxy = np.array(boxes, np.float64).reshape(-1, 4)
+        bbox_scores = np.array([1.0 if score is None else score for score in scores], np.float64)
+        instance_ids = np.array(ids, np.int64)
+        if self.nms_threshold is not None and len(boxes) > 1 and None not in scores:
+            kept = nms(torch.from_numpy(bboxes_xyxy), torch.from_numpy(bbox_scores), self.nms_threshold)
+            in_order = np.sort(kept.numpy())
+            bboxes_xyxy, bbox_scores, instance_ids = (
+                bboxes_xyxy[in_order],
+                bbox_scores[in_order],
+                instance_ids[in_order],
+            )
+        return ImageTask(file.name, file.path, bboxes_xyxy, bbox_scores, instance_ids, self.exif == "raw"), failures
 
 
-def _to_xyxy(bbox: Any, format: str) -> np.ndarray:
+def _to_xyxy(bbox: Any, format: str) -> _Box | None:
+    """Four floats, or None where there are no four numbers."""
     try:
-        box = np.array([float(value) for value in bbox], np.float64)
+        one, two, three, four = map(float, bbox)
     except (TypeError, ValueError, OverflowError):
-        return np.full(4, np.nan)
-    if box.shape != (4,):
-        return np.full(4, np.nan)
-    return box if format == "xyxy" else np.concatenate([box[:2], box[:2] + box[2:]])
+        return None
+    return (one, two, three, four) if format == "xyxy" else (one, two, one + three, two + four)
 
 
-def _complaint(box: np.ndarray, row: BoxRow) -> str | None:
-    if not np.isfinite(box).all():
+def _complaint(box: _Box | None, row: BoxRow) -> str | None:
+    if box is None or not all(map(math.isfinite, box)):
         return f"is {json.dumps(row.bbox, default=str)[:80]}, not four finite numbers"
-    if np.abs(box).max() > FARTHEST_PX:
+    if max(map(abs, box)) > FARTHEST_PX:
         return "reaches farther than any image"
-    if row.score is not None and not np.isfinite(row.score):
+    if row.score is not None and not math.isfinite(row.score):
         return "has a score that is no finite number"
-    if (box[2:] < box[:2]).any():
+    left, top, right, bottom = box
+    if right < left or bottom < top:
         return "is inverted (its right or lower side comes before the left or upper one)"
-    if (box[2:] == box[:2]).any():
+    if right == left or bottom == top:
         return "has no area"
     return None
 
@@ -180,7 +180,9 @@ class _ImageFinder:
 
     def find(self, key: str) -> int | None:
         name = os.path.normpath(key)
-        found = self._names.get(name, self._paths.get(os.path.abspath(key)))
+        found = self._names.get(name)
+        if found is None:
+            found = self._paths.get(os.path.abspath(key))
         if found is not None:
             return found
         parts = name.split(os.sep)
