@@ -100,17 +100,16 @@ class BoxRules:
         instance_ids = np.array(ids, np.int64)
         if self.nms_threshold is not None and len(boxes) > 1 and None not in scores:
             kept = nms(torch.from_numpy(bboxes_xyxy), torch.from_numpy(bbox_scores), self.nms_threshold)
-            in_order = np.sort(kept.numpy())
-            bboxes_xyxy, bbox_scores, instance_ids = (
-                bboxes_xyxy[in_order],
-                bbox_scores[in_order],
-                instance_ids[in_order],
-            )
+            rows_kept = np.sort(kept.numpy())
+            bboxes_xyxy, bbox_scores = bboxes_xyxy[rows_kept], bbox_scores[rows_kept]
+            instance_ids = instance_ids[rows_kept]
         return ImageTask(file.name, file.path, bboxes_xyxy, bbox_scores, instance_ids, self.exif == "raw"), failures
 
 
 def _to_xyxy(bbox: Any, format: str) -> _Box | None:
     """Four floats, or None where there are no four numbers."""
+    if isinstance(bbox, (str, dict)):  # "1234" is no list of four
+        return None
     try:
         one, two, three, four = map(float, bbox)
     except (TypeError, ValueError, OverflowError):
