@@ -68,6 +68,7 @@ class StopRequest(L.Callback):
         self._in_loop, self._several_processes = True, trainer.world_size > 1
         # The other ranks, where Lightning has started them; of a Ctrl-C the terminal tells them itself.
         self._launched = getattr(trainer.strategy.launcher, "procs", [])
+        _let_ranks_live()
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:  # Lightning has put its own in between
                 signal.signal(number, self._handle)
@@ -86,6 +87,13 @@ class StopRequest(L.Callback):
             for child in multiprocessing.active_children():
                 child.kill()
             os._exit(128 + number)
+
+
+def _let_ranks_live() -> None:
+    """Ends Lightning's watch, which kills all ranks when one has died: each can finish its own share."""
+    for thread in threading.enumerate():
+        if thread.name == "child-process-observer" and hasattr(thread, "_finished"):
+            thread._finished = True
 
 
 def _say(sentence: str) -> None:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -232,29 +233,46 @@ def test_too_many_failures_end_the_run(predict, pictures, mini, tmp_path):
     assert again.code == 0 and len(again.failures) == 10 and len(again.results) == 60
 
 
-def test_an_exception_in_the_other_rank_alone_is_no_success(predict, pictures, mini):
-    """Rank 0 has long finished when rank 1 finds a bug."""
-    inject = """
+SLOW_RANK = """
 import os, time
 from sapiens_pl.module import PoseModule
 step = PoseModule.predict_step
-def failing_step(self, batch, batch_idx=0):
-    if os.environ.get("LOCAL_RANK") == "1":
+def slow_step(self, batch, batch_idx=0):
+    if os.environ.get("LOCAL_RANK", "0") == "{rank}":
         time.sleep(0.5)
         if batch_idx == 6:
-            raise ValueError("a bug")
+            {end}
     return step(self, batch)
-PoseModule.predict_step = failing_step
+PoseModule.predict_step = slow_step
 """
-    settings = [*mini, *on(pictures), "trainer.devices=2", "trainer.strategy=ddp"]
-    run = predict(*settings, inject=inject, fresh=True)
-    assert run.code != 0 and 30 < len(run.results) < 60, run.out
+TWO_RANKS = ["trainer.devices=2", "trainer.strategy=ddp"]
+
+
+@pytest.mark.parametrize("end", ["raise ValueError('a bug')", "os.kill(os.getpid(), 9)"])
+def test_a_rank_that_breaks_off_alone_is_no_success_and_the_other_finishes_its_share(predict, pictures, mini, end):
+    settings = [*mini, *on(pictures), *TWO_RANKS]
+    run = predict(*settings, inject=SLOW_RANK.format(rank=1, end=end), fresh=True)
+    assert run.code == 1 and "Another process of this run broke off" in run.out, run.err
+    assert run.info["status"] == "failed" and len(run.results) == 30 + 12
     again = predict(*settings, fresh=True)
     assert again.code == 0 and len(again.results) == 60, again.err
 
 
+def test_the_other_rank_finishes_its_share_when_the_first_is_killed(predict, pictures, mini):
+    settings = [*mini, *on(pictures), *TWO_RANKS]
+    inject = SLOW_RANK.replace('"{rank}":', '"1":').replace("{end}", "os.kill(os.getppid(), 9)")
+    run = predict(*settings, inject=inject, fresh=True)
+    assert run.code == -9
+    end = time.monotonic() + 60
+    while len(run.results) < 60 and time.monotonic() < end:
+        time.sleep(0.2)
+    assert len(run.results) == 60  # rank 0 had done its own before
+    again = predict(*settings, fresh=True)
+    assert again.code == 0 and again.info["counts"]["images_planned"] == 0, again.err
+
+
 def test_two_ranks_with_one_image_left(predict, pictures, mini, expected):
-    settings = [*mini, *on(pictures), "trainer.devices=2", "trainer.strategy=ddp"]
+    settings = [*mini, *on(pictures), *TWO_RANKS]
     first = predict(*settings, fresh=True)
     assert first.code == 0, first.err
     (first.folder / "predictions" / "31.jpg.json").unlink()
