@@ -22,10 +22,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from sapiens_pl import demo
+from sapiens_pl.collect import collect
 from sapiens_pl.data.datamodule import ImageDataModule
+from sapiens_pl.data.packing import check_shard
 from sapiens_pl.errors import ConfigError, SapiensError, WriteError
 from sapiens_pl.estimator import flip_indices_for
 from sapiens_pl.keypoints import keypoint_spec
+from sapiens_pl.launch import fit_to_launcher
 from sapiens_pl.memory import is_out_of_memory, start_afresh
 from sapiens_pl.module import PoseModule
 from sapiens_pl.progress import CropProgress
@@ -44,25 +47,27 @@ def predict(cfg: DictConfig) -> int:
         SapiensError: the run cannot go on; what is written stays.
     """
     check_switches(cfg)
+    check_shard(cfg.data.num_shards, cfg.data.shard)
+    fit_to_launcher(cfg)
     demo_notes = demo.fill_in(cfg)
     stop = StopRequest()
     rank = getattr(rank_zero_only, "rank", 0) or 0
-    folder = RunFolder(cfg.output.dir, rank)
+    folder = RunFolder(cfg.output.dir, rank, cfg.data.shard, cfg.data.num_shards)
     run: dict[str, Any] = {}
     with stop.listening():
         try:
             if rank == 0:
-                folder.lock()
+                folder.lock.acquire()
             return _predict_in(folder, rank, cfg, demo_notes, stop, run)
         except BaseException as error:
-            if run and rank == 0:
+            if run:
                 _note_the_end(folder, run, stop, error)
             if isinstance(error, SystemExit) and stop.signal is None:
                 raise RuntimeError("Something in the run wanted to end the process.") from error
             raise
         finally:
             folder.close()
-            folder.unlock()
+            folder.lock.release()
 
 
 def _predict_in(
@@ -78,7 +83,7 @@ def _predict_in(
     data: ImageDataModule = instantiate(
         cfg.data,
         input_hw=network.shape.input_hw,
-        finished=lambda tasks: finished_names(folder, tasks, record=rank == 0),
+        finished=lambda tasks: finished_names(folder, tasks, rank == 0, cfg.output.retry_failed),
         stopped=stop,
         _convert_="all",
     )
@@ -91,8 +96,10 @@ def _predict_in(
     trainer: L.Trainer = instantiate(cfg.trainer, callbacks=[writer, *progress, demo_notes, stop], _convert_="all")
 
     run |= {"status": "running", "settings": settings, "config": OmegaConf.to_container(cfg, resolve=True)}
+    run["world_size"] = trainer.world_size
     if rank == 0:
         folder.write_run(run | {"versions": versions()})
+        folder.lock.share()
     loop_start = time.perf_counter()
     trainer.predict(module, datamodule=data, return_predictions=False)
     seconds = time.perf_counter() - loop_start
@@ -102,8 +109,12 @@ def _predict_in(
 def _note_the_end(folder: RunFolder, run: dict[str, Any], stop: StopRequest, error: BaseException) -> None:
     """Says in `run.json` how the run broke off, if that can still be written."""
     status = "failed" if stop.signal is None else "interrupted"
-    with suppress(WriteError):
-        folder.write_run(run | {"status": status, "versions": versions(), "error": f"{type(error).__name__}: {error}"})
+    with suppress(WriteError, OSError):
+        folder.open()
+        folder.write_report(
+            run | {"status": status, "versions": versions(), "error": f"{type(error).__name__}: {error}"}
+        )
+        collect(folder)
 
 
 def check_switches(cfg: DictConfig) -> None:

@@ -12,6 +12,7 @@ import torch
 import torchvision
 
 from sapiens_pl import demo
+from sapiens_pl.collect import collect, summary_table
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.memory import device_peak_gib, host_peak_gib
 from sapiens_pl.stopping import StopRequest
@@ -35,21 +36,16 @@ def close_run(
     counts, device = writer.counts, trainer.strategy.root_device
     planned = data.num_images + sum(failure.instance_id is None for failure in data.failures)
     missing = planned - counts.images_done - counts.images_failed
-    if not trainer.is_global_zero:  # rank 0 says how the run has ended
-        return EXIT_FAILED if (missing and stop.signal is None) or stop.reason else EXIT_COMPLETE
-    # Lightning's own child processes, if it has started any: a run has ended when all of them have.
-    others = [process.wait() for process in getattr(trainer.strategy.launcher, "procs", [])]
     nothing = planned > 0 and not writer.folder.has_done()
     status, exit_code = "complete", EXIT_COMPLETE
     if missing and stop.exit_code is not None:
         status, exit_code = "interrupted", stop.exit_code
-    elif missing or nothing or stop.reason or any(others):
+    elif missing or nothing or stop.reason:
         status, exit_code = "failed", EXIT_FAILED
     run |= {
         "status": status,
         "versions": versions(),
         "device": device_name(device),
-        "world_size": trainer.world_size,
         "counts": {
             "images_planned": planned,
             "images_done_before": data.num_done_before,
@@ -65,25 +61,30 @@ def close_run(
     }
     if module_limit is not None:
         run["largest_working_batch"] = module_limit
-    writer.folder.write_run(run)
-    print_summary(run, writer.folder, stop, nothing)
+    # Lightning's own child processes, if it has started any: a run has ended when all of them have.
+    launched = getattr(trainer.strategy.launcher, "procs", [])
+    others = [process.wait() for process in launched]
+    writer.folder.write_report(run)
+    whole = collect(writer.folder)
+    if launched or whole["processes_ended"] == whole["processes_expected"]:
+        print_summary(whole, writer.folder, stop)
+    elif trainer.is_global_zero:
+        print(f"This process has ended ({status}), {whole['processes_ended']} of {whole['processes_expected']} so far.")
     if any(others):
         print("Another process of this run broke off; run the same command again to continue.")
-    return exit_code
+    return exit_code or (EXIT_FAILED if any(others) else EXIT_COMPLETE)
 
 
-def print_summary(run: dict[str, Any], folder: RunFolder, stop: StopRequest, nothing: bool) -> None:
+def print_summary(run: dict[str, Any], folder: RunFolder, stop: StopRequest) -> None:
     """The closing table, and in words what is not as it should be."""
     counts = run["counts"]
-    if run["world_size"] > 1:
-        print(f"\nThis process's share of {run['world_size']}:", end="")
     print(f"\n{summary_table(run)}\n  {'results':<16}{folder.path}")
     if counts["images_failed"] or counts["boxes_failed"]:
         print(f"  {'reasons':<16}{folder.failures_file}")
     demo.report(run["config"], folder)
     if stop.reason:
         print(stop.reason)
-    elif nothing and not counts["images_not_reached"]:
+    elif counts["images_planned"] and not counts["images_not_reached"] and not folder.has_done():
         print("Nothing could be read: every image failed.")
     elif counts["images_not_reached"]:
         print(f"{counts['images_not_reached']} images were not reached; run the same command again to continue.")
@@ -118,19 +119,3 @@ def peak_memory(device: torch.device) -> dict[str, float]:
     if on_device is not None:
         peak["device_gib"] = round(on_device, 3)
     return peak
-
-
-def summary_table(run: dict[str, Any]) -> str:
-    """The closing table, as plain text."""
-    peak, counts = run["peak_memory"], run["counts"]
-    on_device = f"{peak['device_gib']:.2f} GiB on the device, " if "device_gib" in peak else ""
-    rows = [
-        ("images done", counts["images_done"]),
-        ("images failed", counts["images_failed"]),
-        ("before this run", f"{counts['images_done_before']} done, {counts['images_failed_before']} failed"),
-        ("people", counts["people"]),
-        ("boxes failed", counts["boxes_failed"]),
-        ("speed", f"{run['crops_per_second']:.2f} crops/s ({run['seconds']:.1f} s on {run['device']})"),
-        ("peak memory", f"{on_device}{peak['host_gib']:.2f} GiB on the host (main process)"),
-    ]
-    return "\n".join(f"  {name:<16}{value}" for name, value in rows)

@@ -35,6 +35,11 @@ def prepare_folder(folder: RunFolder, cfg: DictConfig, settings: dict[str, Any])
     Raises:
         ConfigError: the folder's results were made with other settings, or may not be continued.
     """
+    if cfg.output.overwrite and folder.num_shards > 1:
+        raise ConfigError(
+            f"output.overwrite=true would remove what other shards have written to {folder.path}; choose another "
+            "output.dir, or remove that one by hand."
+        )
     if cfg.output.overwrite and folder.read_run():  # only what a run of ours has made is removed
         folder.clear()
     folder.remove_leftovers()
@@ -53,15 +58,19 @@ def prepare_folder(folder: RunFolder, cfg: DictConfig, settings: dict[str, Any])
                 f"{folder.path} holds results made with {key}={earlier.get(key)}, not {settings.get(key)}; "
                 f"{_START_OVER}."
             )
-    folder.tidy_failures(cfg.output.retry_failed)
+    if folder.lock.only_one:
+        folder.tidy_failures(cfg.output.retry_failed and folder.num_shards == 1)
 
 
-def finished_names(folder: RunFolder, tasks: list[ImageTask], record: bool) -> tuple[set[str], set[str]]:
+def finished_names(
+    folder: RunFolder, tasks: list[ImageTask], record: bool, retry_failed: bool = False
+) -> tuple[set[str], set[str]]:
     """Names of the images that need not be done again: those with a result, and other ones that failed.
 
     Args:
         tasks: all images of the run, with their boxes.
         record: note these boxes in the folder, for the next run to compare.
+        retry_failed: images that failed are not finished.
 
     Raises:
         ConfigError: an image's result was made with other boxes.
@@ -77,7 +86,7 @@ def finished_names(folder: RunFolder, tasks: list[ImageTask], record: bool) -> t
     merged = {**earlier, **digests}
     if record and merged != earlier:
         folder.write_inputs(merged.items())
-    return done, folder.failed() - done
+    return done, set() if retry_failed else folder.failed() - done
 
 
 def boxes_digest(task: ImageTask) -> str:

@@ -11,7 +11,7 @@ import lightning as L
 from sapiens_pl.data.boxes import BoxedImages
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.data.loader import READ_TIMEOUT_SECONDS, CropLoader
-from sapiens_pl.data.packing import pack_batches, shard_images
+from sapiens_pl.data.packing import check_shard, pack_batches, shard_images
 from sapiens_pl.data.sources import ImageSource, list_images
 from sapiens_pl.errors import ConfigError
 from sapiens_pl.images import MAX_MEGAPIXELS
@@ -35,6 +35,7 @@ class ImageDataModule(L.LightningDataModule):
         prefetch_factor: batches that each worker prepares ahead.
         max_megapixels: larger images are refused before decoding.
         read_timeout: seconds after which reading one image counts as stuck.
+        num_shards, shard: of so many independent runs this one does its share.
         finished: called in `setup` with all images, gives the names of those that need not be done again:
             the ones done, and the ones that failed.
         stopped: asked before each batch; True ends the run after the batch in flight.
@@ -53,6 +54,8 @@ class ImageDataModule(L.LightningDataModule):
         prefetch_factor: int = 2,
         max_megapixels: float = MAX_MEGAPIXELS,
         read_timeout: float = READ_TIMEOUT_SECONDS,
+        num_shards: int = 1,
+        shard: int = 0,
         finished: Callable[[list[ImageTask]], tuple[Collection[str], Collection[str]]] = lambda tasks: ((), ()),
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -64,6 +67,8 @@ class ImageDataModule(L.LightningDataModule):
         self.prefetch_factor = _whole_number("data.prefetch_factor", prefetch_factor, 1)
         self.max_megapixels = _positive("data.max_megapixels", max_megapixels)
         self.read_timeout = _positive("data.read_timeout", read_timeout)
+        check_shard(num_shards, shard)
+        self.num_shards, self.shard = num_shards, shard
         # A rank that finds nothing left to do is in order.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.tasks: list[ImageTask] = []
@@ -74,16 +79,28 @@ class ImageDataModule(L.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         boxed = self.boxes(list_images(self.images))
         done, failed = self.finished(boxed.tasks)
-        self.tasks = [task for task in boxed.tasks if task.name not in done and task.name not in failed]
-        self.failures = [row for row in boxed.failures if row.image not in done and row.image not in failed]
-        self.num_done_before = sum(task.name in done for task in boxed.tasks)
-        self.num_failed_before = len(boxed.tasks) - len(self.tasks) - self.num_done_before
+        tasks, failures = self._own_share(boxed)
+        self.tasks = [task for task in tasks if task.name not in done and task.name not in failed]
+        self.failures = [row for row in failures if row.image not in done and row.image not in failed]
+        self.num_done_before = sum(task.name in done for task in tasks)
+        self.num_failed_before = len(tasks) - len(self.tasks) - self.num_done_before
         rank, world_size = self._rank_and_world_size()
         counts = [task.num_boxes for task in self.tasks]
         mine = shard_images(counts, world_size)[rank]
         self.batches = pack_batches(((index, counts[index]) for index in mine), self.batch_size)
         if rank:  # said once
-            self.failures = []
+            self.failures, self.num_done_before, self.num_failed_before = [], 0, 0
+
+    def _own_share(self, boxed: BoxedImages) -> tuple[list[ImageTask], list[Failure]]:
+        """The shard's images, dealt from all there are: a restart must deal as the first start did."""
+        if self.num_shards == 1:
+            return boxed.tasks, boxed.failures
+        shares = shard_images([task.num_boxes for task in boxed.tasks], self.num_shards)
+        tasks = [boxed.tasks[index] for index in shares[self.shard]]
+        mine = {task.name for task in tasks}
+        if self.shard == 0:  # ... and names that no image has
+            mine |= {row.image for row in boxed.failures} - {task.name for task in boxed.tasks}
+        return tasks, [row for row in boxed.failures if row.image in mine]
 
     @property
     def num_crops(self) -> int:

@@ -9,10 +9,21 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 
+from sapiens_pl.errors import ConfigError
 from sapiens_pl.structures import CropSpan
 
 MIN_IMAGES_PER_BATCH_LIMIT = 64
 """So many images without boxes may ride in a batch (or `batch_size`, if larger), to keep it short."""
+
+
+def check_shard(num_shards: int, shard: int) -> None:
+    """Raises ConfigError unless `shard` counts from 0 below `num_shards`."""
+    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in (num_shards, shard))
+    if not whole or num_shards < 1 or not 0 <= shard < num_shards:
+        raise ConfigError(
+            f"data.shard={shard} with data.num_shards={num_shards} cannot work: shards are counted 0, 1, ... below "
+            "data.num_shards."
+        )
 
 
 def shard_images(num_boxes: list[int], num_shards: int) -> list[list[int]]:

@@ -5,6 +5,7 @@ overlays/<name of the image>.jpg       where asked for
 failures.jsonl                         a line for each image or box that gave nothing
 inputs.txt                             every image of the run, with a digest of its boxes
 run.json                               settings, versions, counts, speed
+.processes/                            what each process of the run reports at its end
 
 A result is written under another name in a hidden folder beside these and then renamed, so what has
 its name is whole, and the listing of `predictions/` tells what is done: no file is opened for that.
@@ -13,12 +14,10 @@ its name is whole, and the listing of `predictions/` tells what is done: no file
 from __future__ import annotations
 
 import errno
-import fcntl
 import itertools
 import json
 import os
 import shutil
-import socket
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -26,9 +25,9 @@ from typing import Any
 
 from sapiens_pl.errors import ConfigError, ResultNameError, WriteError
 from sapiens_pl.structures import Failure
+from sapiens_pl.writers.run_lock import RunLock, Turn
 
 _UNFINISHED = ".unfinished-"
-_LOCK = ".lock"
 _NAME_ERRORS = frozenset(
     [errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ, errno.ENOTEMPTY]
 )
@@ -40,19 +39,27 @@ class RunFolder:
     Args:
         path: made if it is not there.
         rank: which of the run's processes this is.
+        shard, num_shards: which of the runs that share the folder.
 
     Raises:
         ConfigError: it cannot be made.
     """
 
-    def __init__(self, path: str | Path, rank: int = 0) -> None:
+    def __init__(self, path: str | Path, rank: int | str = 0, shard: int = 0, num_shards: int = 1) -> None:
         self.path = Path(path).expanduser().absolute()
         self.predictions, self.overlays = self.path / "predictions", self.path / "overlays"
         self.failures_file, self.run_file = self.path / "failures.jsonl", self.path / "run.json"
         self.inputs_file = self.path / "inputs.txt"
-        self._unfinished = self.path / f"{_UNFINISHED}{rank}"
+        self.processes = self.path / ".processes"
+        self.num_shards = num_shards
+        self.shard, self.rank = shard, rank
+        self.lock, self.turn = RunLock(self.path / ".lock", shard, num_shards), Turn(self.processes / "turn")
+        own = str(shard) if num_shards > 1 else ""
+        self._own_unfinished = f"{_UNFINISHED}{own}-" if own else _UNFINISHED
+        self._unfinished = self.path / f"{self._own_unfinished}{rank}"
+        self._own_reports = f"{shard}of{num_shards}-"
+        self._report = self.processes / f"{self._own_reports}{rank}.json"
         self._numbers = itertools.count()
-        self._lock: int | None = None
         self._opened = False
         try:
             self.predictions.mkdir(parents=True, exist_ok=True)
@@ -60,45 +67,6 @@ class RunFolder:
             raise ConfigError(f"output.dir={path} cannot be made ({error.strerror}); choose another.") from None
 
     # Who may write
-
-    def lock(self) -> None:
-        """Keeps other runs out until `unlock`, or until this process ends in whatever way.
-
-        Raises:
-            ConfigError: another run is at work here, or nothing can be written.
-        """
-        path = self.path / _LOCK
-        while self._lock is None:
-            try:
-                handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-            except OSError as error:
-                raise ConfigError(
-                    f"output.dir={self.path} cannot be written ({error.strerror}); choose another."
-                ) from None
-            try:
-                # A record lock: forked workers do not inherit it, so it ends with this very process.
-                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                owner = os.read(handle, 200).decode("utf-8", "replace").strip() or "unknown"
-                os.close(handle)
-                if error.errno in (errno.EACCES, errno.EAGAIN):
-                    raise ConfigError(
-                        f"{self.path} is being written by another run ({owner}); wait for its end or choose another "
-                        "output.dir."
-                    ) from None
-                return  # a file system without locks
-            if _same_file(handle, path):
-                self._lock = handle
-            else:  # its last owner has just taken it away
-                os.close(handle)
-        os.ftruncate(self._lock, 0)
-        os.write(self._lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-
-    def unlock(self) -> None:
-        if self._lock is not None:
-            (self.path / _LOCK).unlink(missing_ok=True)
-            os.close(self._lock)
-            self._lock = None
 
     def open(self) -> None:
         """Makes the place for unfinished files; `write` needs it."""
@@ -178,9 +146,15 @@ class RunFolder:
     # What becomes of it
 
     def remove_leftovers(self) -> None:
-        """Removes what killed runs have left half written; only for the holder of the lock."""
-        for leftover in self.path.glob(f"{_UNFINISHED}*"):
+        """Removes what killed runs have left half written, and old reports; only for the holder of the lock.
+
+        Other shards keep theirs, if they can be at work.
+        """
+        for leftover in self.path.glob(f"{_UNFINISHED if self.lock.only_one else self._own_unfinished}*"):
             shutil.rmtree(leftover, ignore_errors=True)
+        for report in self.processes.glob("*of*.json"):
+            if report.name.startswith(self._own_reports) or f"of{self.num_shards}-" not in report.name:
+                report.unlink(missing_ok=True)
 
     def tidy_failures(self, retry_failed: bool) -> None:
         """Brings `failures.jsonl` in line with the results; with `retry_failed` it forgets the failed images.
@@ -190,15 +164,32 @@ class RunFolder:
         """
         if not self.failures_file.is_file():
             return
-        rows = self._failure_rows()
-        done = self.done() if any(row.get("instance_id") is not None for row in rows) else frozenset()
-        kept = [row for row in rows if (not retry_failed if row.get("instance_id") is None else row["image"] in done)]
-        unique = dict.fromkeys(to_json(row) for row in kept)
+        with self.turn():
+            rows = self._failure_rows()
+            done = self.done() if any(row.get("instance_id") is not None for row in rows) else frozenset()
+            self._write_failures(
+                row for row in rows if (not retry_failed if row.get("instance_id") is None else row["image"] in done)
+            )
+
+    def settle_failures(self) -> None:
+        """Removes from `failures.jsonl` what stands there twice, and images that have come to a result since."""
+        if not self.failures_file.is_file():
+            return
+        with self.turn():
+            rows = self._failure_rows()
+            unique = {to_json(row) for row in rows}
+            done = self.done() if any(row.get("instance_id") is None for row in rows) else frozenset()
+            kept = [row for row in rows if row.get("instance_id") is not None or row["image"] not in done]
+            if len(kept) < len(rows) or len(unique) < len(rows):
+                self._write_failures(kept)
+
+    def _write_failures(self, rows: Iterable[dict]) -> None:
+        unique = dict.fromkeys(to_json(row) for row in rows)
         self.write(self.failures_file, "".join(f"{line}\n" for line in unique).encode())
 
     def clear(self) -> None:
         """Removes all results of earlier runs, and nothing else."""
-        for folder in (self.predictions, self.overlays):
+        for folder in (self.predictions, self.overlays, self.processes):
             shutil.rmtree(folder, ignore_errors=True)
         for file in (self.failures_file, self.run_file, self.inputs_file):
             file.unlink(missing_ok=True)
@@ -207,19 +198,33 @@ class RunFolder:
     def write_run(self, data: dict[str, Any]) -> None:
         self.write(self.run_file, (json.dumps(data, indent=2, default=str) + "\n").encode())
 
+    def write_report(self, data: dict[str, Any]) -> None:
+        """What this process has to say at its end."""
+        data = {"shard": self.shard, "num_shards": self.num_shards, "rank": self.rank} | data
+        self.write(self._report, (json.dumps(data, default=str) + "\n").encode())
+
+    def read_reports(self) -> list[dict[str, Any]]:
+        """What the processes of this run, of all its shards, have said at their ends so far."""
+        reports = []
+        for path in self.processes.glob("*of*.json"):
+            with suppress(OSError, ValueError):
+                reports.append(json.loads(path.read_text("utf-8")))
+        return sorted(reports, key=lambda report: (report["shard"], report["rank"]))
+
     def write_inputs(self, digests: Iterable[tuple[str, str]]) -> None:
         self.write(self.inputs_file, "".join(f"{digest} {json.dumps(name)}\n" for name, digest in digests).encode())
 
     def append_failure(self, failure: Failure) -> None:
-        """One line, by one write, so that the lines of several processes do not mix."""
+        """One line; processes take turns, so that their lines do not mix."""
         line = (to_json(failure._asdict()) + "\n").encode()
         try:
-            handle = os.open(self.failures_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            try:
-                while line:  # a full disk may take a part
-                    line = line[os.write(handle, line) :]
-            finally:
-                os.close(handle)
+            with self.turn():
+                handle = os.open(self.failures_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+                try:
+                    while line:  # a full disk may take a part
+                        line = line[os.write(handle, line) :]
+                finally:
+                    os.close(handle)
         except OSError as error:
             raise _write_error(self.failures_file, error) from None
 
@@ -253,13 +258,6 @@ class RunFolder:
 def _remove(path: Path) -> None:
     with suppress(OSError):
         path.unlink()
-
-
-def _same_file(handle: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), os.stat(path))
-    except FileNotFoundError:
-        return False
 
 
 def _write_error(path: Path, error: OSError) -> WriteError:

@@ -1,0 +1,130 @@
+"""Puts together what the processes of a run have left: `python -m sapiens_pl.collect OUTPUT`.
+
+Each run does this itself when a process of it ends; by hand it tells how far shards or ranks have come, and it
+may be repeated at any time, as it only reads what is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from sapiens_pl.errors import ConfigError, SapiensError
+from sapiens_pl.writers.run_folder import RunFolder
+
+_WORST_FIRST = ("failed", "interrupted")
+
+
+def collect(folder: RunFolder) -> dict[str, Any]:
+    """Settles the failure list, and sums the reports of all processes into `run.json`, which it returns."""
+    folder.settle_failures()
+    with folder.turn():  # else an older sum could replace a newer one
+        reports = folder.read_reports()
+        if not reports:
+            return folder.read_run()
+        run = summed(reports)
+        folder.write_run(run)
+    return run
+
+
+def summed(reports: list[dict[str, Any]]) -> dict[str, Any]:
+    """One account of a run from those of its processes."""
+    sizes = {report["shard"]: report["world_size"] for report in reports}
+    expected = sum(sizes.values()) + reports[0]["num_shards"] - len(sizes)
+    statuses = {report["status"] for report in reports}
+    status = next((worst for worst in _WORST_FIRST if worst in statuses), "complete")
+    counted = [report for report in reports if "counts" in report]
+    run = {key: reports[0].get(key) for key in ("settings", "config", "versions")}
+    run |= {
+        "status": status if len(reports) == expected or status == "failed" else "incomplete",
+        "processes_expected": expected,
+        "processes_ended": len(reports),
+    }
+    errors = [report["error"] for report in reports if "error" in report]
+    if errors:
+        run["error"] = errors[0]
+    if counted:
+        run |= _sums(counted)
+    run["processes"] = [
+        {key: value for key, value in report.items() if key not in ("settings", "config", "versions", "num_shards")}
+        for report in reports
+    ]
+    return run
+
+
+def _sums(reports: list[dict[str, Any]]) -> dict[str, Any]:
+    counts = {key: sum(report["counts"][key] for report in reports) for key in reports[0]["counts"]}
+    seconds = max(report["seconds"] for report in reports)
+    warm = [report["warm_crops_per_second"] for report in reports if report["warm_crops_per_second"]]
+    memories = [report["peak_memory"] for report in reports]
+    limits = [report["largest_working_batch"] for report in reports if "largest_working_batch" in report]
+    sums = {
+        "device": ", ".join(dict.fromkeys(report["device"] for report in reports)),
+        "counts": counts,
+        "seconds": seconds,
+        "seconds_with_loading": max(report["seconds_with_loading"] for report in reports),
+        "crops_per_second": round(counts["people"] / seconds, 3) if seconds else 0.0,
+        "warm_crops_per_second": round(sum(warm), 3) if warm else None,
+        "peak_memory": {
+            key: max(memory[key] for memory in memories if key in memory)
+            for key in ("host_gib", "device_gib")
+            if any(key in memory for memory in memories)
+        },
+    }
+    return sums | ({"largest_working_batch": min(limits)} if limits else {})
+
+
+def summary_table(run: dict[str, Any]) -> str:
+    """The closing table, as plain text."""
+    peak, counts, processes = run["peak_memory"], run["counts"], run["processes"]
+    on_device = f"{peak['device_gib']:.2f} GiB on the device, " if "device_gib" in peak else ""
+    rows = [
+        ("images done", counts["images_done"]),
+        ("images failed", counts["images_failed"]),
+        ("before this run", f"{counts['images_done_before']} done, {counts['images_failed_before']} failed"),
+        ("people", counts["people"]),
+        ("boxes failed", counts["boxes_failed"]),
+        ("speed", f"{run['crops_per_second']:.2f} crops/s ({run['seconds']:.1f} s on {run['device']})"),
+        ("peak memory", f"{on_device}{peak['host_gib']:.2f} GiB on the host (main process)"),
+    ]
+    if run["processes_expected"] > 1:
+        rows.append(("processes", f"{run['processes_ended']} of {run['processes_expected']} ended"))
+        measured = [process for process in processes if process.get("warm_crops_per_second")]
+        for word, choose in (("slowest", min), ("fastest", max)):
+            if len(measured) > 1:
+                rows.append((word, _one_process(choose(measured, key=lambda each: each["warm_crops_per_second"]))))
+    return "\n".join(f"  {name:<16}{value}" for name, value in rows)
+
+
+def _one_process(process: dict[str, Any]) -> str:
+    speed, seconds = process["warm_crops_per_second"], process["seconds"]
+    return f"{speed:.2f} crops/s, {seconds:.1f} s (shard {process['shard']}, rank {process['rank']})"
+
+
+def main() -> int:
+    """Exit codes: 0 all processes are complete, 1 some are not, 2 there is nothing to put together."""
+    parser = argparse.ArgumentParser(prog="python -m sapiens_pl.collect", description=__doc__)
+    parser.add_argument("output", type=Path, help="the output folder of a run")
+    path = parser.parse_args().output
+    if not (path / "run.json").is_file():
+        print(f"error: {path} holds no run.json; name the output folder of a run.", file=sys.stderr)
+        return 2
+    try:
+        folder = RunFolder(path, "collect")
+        folder.open()
+        try:
+            run = collect(folder)
+        finally:
+            folder.close()
+    except SapiensError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    print(f"{summary_table(run)}\n" if "counts" in run else "", end="")
+    print(f"  {'status':<16}{run.get('status', 'unknown')}\n  {'results':<16}{folder.path}")
+    return 0 if run.get("status") == "complete" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""One run by several processes: shards, torchrun, two nodes; equal to one process, and independent of each other."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import Run, check_same
+
+from sapiens_pl.data.packing import shard_images
+from sapiens_pl.demo.draw import write_scenes
+from sapiens_pl.demo.figures import draw_scene
+
+NUM_IMAGES = 120
+SLOW_STEP = """
+import time
+from sapiens_pl.module import PoseModule
+step = PoseModule.predict_step
+PoseModule.predict_step = lambda *given: (time.sleep(0.2), step(*given))[1]
+"""
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory):
+    """Drawn scenes of 0 to 3 figures, broken files among them, and a box file that names one image too many."""
+    root, rng = tmp_path_factory.mktemp("shards"), np.random.default_rng(11)
+    sizes = rng.integers(120, 400, (NUM_IMAGES, 2)).tolist()
+    write_scenes(root, [(f"{i:04d}.jpg", draw_scene(rng, *size, i % 4)) for i, size in enumerate(sizes)])
+    for index in range(0, NUM_IMAGES, 20):
+        (root / "images" / f"{index:04d}_broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    rows = json.loads((root / "people.json").read_text())
+    (root / "people.json").write_text(json.dumps([*rows, {"image": "gone.jpg", "bboxes": [[0, 0, 9, 9]]}]))
+    return [f"data.images={root / 'images'}", "boxes=json", f"boxes.file={root / 'people.json'}", "data.batch_size=3"]
+
+
+@pytest.fixture
+def alone(predict, figures):
+    """What one process makes of it, with the demo network."""
+    run = predict(*figures, "trainer.accelerator=cpu", "data.num_workers=1", folder="alone")
+    assert run.code == 0 and len(run.results) == NUM_IMAGES, run.err
+    return run
+
+
+def check_equal(run: Run, alone: Run) -> None:
+    check_same(run.results, alone.results)
+    assert sorted(map(str, run.failures)) == sorted(map(str, alone.failures))
+    assert run.info["status"] == "complete" and run.info["counts"] == alone.info["counts"]
+    assert not list(run.folder.glob(".unfinished*")) and not (run.folder / ".lock").exists()
+
+
+def collect(folder) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "sapiens_pl.collect", str(folder)], capture_output=True, text=True, timeout=60
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def torchrun(arguments, folder, nodes=1, ranks=1) -> list[subprocess.CompletedProcess]:
+    """The command by torchrun, on so many nodes of so many ranks."""
+    port = free_port()
+    where = [f"--nnodes={nodes}", f"--nproc-per-node={ranks}"]
+    where += ["--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=here"]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "torch.distributed.run", *where, "-m", "sapiens_pl.predict", *arguments],
+            cwd=folder.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"GLOO_SOCKET_IFNAME": "lo"},
+        )
+        for _ in range(nodes)
+    ]
+    ended = []
+    for process in running:
+        out, err = process.communicate(timeout=240)
+        ended.append(subprocess.CompletedProcess(process.args, process.returncode, out, err))
+    return ended
+
+
+def test_three_shards_at_once_give_what_one_process_gives(start, predict, figures, alone):
+    settings = [*figures, "trainer.accelerator=cpu", "data.num_workers=1", "data.num_shards=3"]
+    shards = [start(*settings, f"data.shard={shard}") for shard in range(3)]
+    runs = [shard.finish() for shard in shards]
+    assert [run.code for run in runs] == [0, 0, 0], [run.err for run in runs]
+    check_equal(runs[0], alone)
+    info = runs[0].info
+    assert [process["shard"] for process in info["processes"]] == [0, 1, 2] and info["processes_ended"] == 3
+    people = [process["counts"]["people"] for process in info["processes"]]
+    assert max(people) - min(people) <= 3  # crops are balanced, not images
+    assert sum("fastest" in run.out for run in runs) == 1  # whoever is last has the table
+    before = {path: path.stat().st_mtime_ns for path in (runs[0].folder / "predictions").iterdir()}
+    again = predict(*settings, "data.shard=1")
+    assert again.code == 0, again.err
+    assert before == {path: path.stat().st_mtime_ns for path in (again.folder / "predictions").iterdir()}
+    assert again.info["counts"]["images_planned"] < alone.info["counts"]["images_planned"]
+    settled = again.info
+    assert collect(again.folder).returncode == 0 and again.info == settled
+
+
+def test_a_killed_shard_costs_the_others_nothing_and_completes_when_started_again(start, predict, figures, alone):
+    settings = [*figures, "trainer.accelerator=cpu", "data.num_workers=1", "data.num_shards=2"]
+    victim = start(*settings, "data.shard=0", inject=SLOW_STEP)
+    victim.wait_until(lambda: victim.count() > 3)
+    other = start(*settings, "data.shard=1")
+    os.killpg(victim.pid, signal.SIGKILL)
+    rest = other.finish()
+    assert rest.code == 0 and 0 < len(rest.results) < NUM_IMAGES, rest.err
+    found = collect(rest.folder)
+    assert found.returncode == 1 and "1 of 2 ended" in found.stdout, found.stderr
+    assert rest.info["status"] == "incomplete"
+    completed = predict(*settings, "data.shard=0")
+    assert completed.code == 0, completed.err
+    check_same(completed.results, alone.results)
+    assert sorted(map(str, completed.failures)) == sorted(map(str, alone.failures))
+    assert completed.info["status"] == "complete" and not list(completed.folder.glob(".unfinished*"))
+    assert collect(completed.folder).returncode == 0
+
+
+def test_shards_that_cannot_work_are_refused(start, predict, figures, mini, tmp_path):
+    for override in ("data.shard=2", "data.shard=-1", "data.num_shards=x"):
+        run = predict(*figures, *mini, "data.num_shards=2", override)
+        assert run.code == 2 and "shards are counted 0, 1" in run.err and run.err.count("\n") == 1, run.err
+    run = predict(*figures, *mini, "data.num_shards=2", "output.overwrite=true")
+    assert run.code == 2 and "other shards have written" in run.err, run.err
+    unnamed = subprocess.run(
+        [sys.executable, "-m", "sapiens_pl.predict", "data.num_shards=2"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert unnamed.returncode == 2 and "hydra.run.dir=" in unnamed.stderr, unnamed.stderr
+    nothing = collect(tmp_path)
+    assert nothing.returncode == 2 and "holds no run.json" in nothing.stderr
+
+
+def test_a_shard_is_not_let_in_beside_a_whole_run_or_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr("sapiens_pl.writers.run_lock._PREPARATION_SECONDS", 0)
+    hold = """
+import sys
+from sapiens_pl.writers.run_lock import RunLock
+from sapiens_pl.errors import ConfigError
+from pathlib import Path
+import sapiens_pl.writers.run_lock as module
+module._PREPARATION_SECONDS = 0
+lock = RunLock(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+try:
+    lock.acquire()
+except ConfigError as error:
+    print("refused"); sys.exit()
+lock.share()
+print("in", flush=True)
+sys.stdin.read()
+lock.release()
+"""
+    path = tmp_path / ".lock"
+
+    def enter(shard, num_shards):
+        process = subprocess.Popen(
+            [sys.executable, "-c", hold, str(path), str(shard), str(num_shards)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return process, process.stdout.readline().strip()
+
+    def leave(process):
+        process.stdin.close()
+        process.wait()
+
+    holders = []
+    for shard, num_shards, expected in ((1, 3, "in"), (0, 3, "in"), (1, 3, "refused"), (0, 1, "refused"), (2, 3, "in")):
+        process, said = enter(shard, num_shards)
+        assert said == expected, (shard, num_shards)
+        holders.append(process)
+    leave(holders[0])
+    assert path.exists()
+    holders[4].kill()  # a dead one leaves no lock
+    holders[4].wait()
+    assert enter(0, 1)[1] == "refused"
+    leave(holders[1])
+    assert not path.exists()
+    whole, said = enter(0, 1)
+    assert said == "in" and enter(1, 3)[1] == "refused"
+    leave(whole)
+
+
+@pytest.mark.parametrize("nodes, ranks", [(1, 2), (2, 1)])
+def test_torchrun_on_one_node_and_on_two(figures, alone, tmp_path, nodes, ranks):
+    folder = tmp_path / "torchrun"
+    settings = [*figures, "trainer.accelerator=cpu", "data.num_workers=1", f"hydra.run.dir={folder}"]
+    ended = torchrun(settings, folder, nodes, ranks)
+    assert [process.returncode for process in ended] == [0] * nodes, ended[-1].stderr
+    run = Run(0, "".join(process.stdout for process in ended), "", folder)
+    check_equal(run, alone)
+    assert [process["rank"] for process in run.info["processes"]] == [0, 1]
+    assert run.out.count("fastest") == 1
+
+
+@pytest.mark.parametrize("counts", [[], [3], [0, 0, 0], [5, 1, 1, 1, 1, 1], list(range(40))])
+@pytest.mark.parametrize("num_shards", [1, 2, 7])
+def test_every_image_has_one_shard(counts, num_shards):
+    shards = shard_images(counts, num_shards)
+    assert len(shards) == num_shards and sorted(sum(shards, [])) == list(range(len(counts)))
