@@ -25,8 +25,15 @@ def collect(folder: RunFolder) -> dict[str, Any]:
         if not reports:
             return folder.read_run()
         run = summed(reports)
+        if run["status"] == "complete" and nothing_came_out(run, folder):
+            run["status"] = "failed"
         folder.write_run(run)
     return run
+
+
+def nothing_came_out(run: dict[str, Any], folder: RunFolder) -> bool:
+    """True if there were images to do, and not one has a result, of this run or an earlier one."""
+    return run.get("counts", {}).get("images_planned", 0) > 0 and not folder.has_done()
 
 
 def summed(reports: list[dict[str, Any]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 import torchvision
 
 from sapiens_pl import demo
-from sapiens_pl.collect import collect, summary_table
+from sapiens_pl.collect import collect, nothing_came_out, summary_table
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.memory import device_peak_gib, host_peak_gib
 from sapiens_pl.stopping import StopRequest
@@ -36,11 +36,13 @@ def close_run(
     counts, device = writer.counts, trainer.strategy.root_device
     planned = data.num_images + sum(failure.instance_id is None for failure in data.failures)
     missing = planned - counts.images_done - counts.images_failed
-    nothing = planned > 0 and not writer.folder.has_done()
+    # Lightning's own child processes, if it has started any: a run has ended when all of them have.
+    launched = getattr(trainer.strategy.launcher, "procs", [])
+    others = [process.wait() for process in launched]
     status, exit_code = "complete", EXIT_COMPLETE
     if missing and stop.exit_code is not None:
         status, exit_code = "interrupted", stop.exit_code
-    elif missing or nothing or stop.reason:
+    elif missing or stop.reason or any(others):
         status, exit_code = "failed", EXIT_FAILED
     run |= {
         "status": status,
@@ -61,18 +63,16 @@ def close_run(
     }
     if module_limit is not None:
         run["largest_working_batch"] = module_limit
-    # Lightning's own child processes, if it has started any: a run has ended when all of them have.
-    launched = getattr(trainer.strategy.launcher, "procs", [])
-    others = [process.wait() for process in launched]
     writer.folder.write_report(run)
     whole = collect(writer.folder)
     if launched or whole["processes_ended"] == whole["processes_expected"]:
         print_summary(whole, writer.folder, stop)
+        exit_code = exit_code or (EXIT_FAILED if nothing_came_out(whole, writer.folder) else EXIT_COMPLETE)
     elif trainer.is_global_zero:
         print(f"This process has ended ({status}), {whole['processes_ended']} of {whole['processes_expected']} so far.")
     if any(others):
         print("Another process of this run broke off; run the same command again to continue.")
-    return exit_code or (EXIT_FAILED if any(others) else EXIT_COMPLETE)
+    return exit_code
 
 
 def print_summary(run: dict[str, Any], folder: RunFolder, stop: StopRequest) -> None:
@@ -84,7 +84,7 @@ def print_summary(run: dict[str, Any], folder: RunFolder, stop: StopRequest) -> 
     demo.report(run["config"], folder)
     if stop.reason:
         print(stop.reason)
-    elif counts["images_planned"] and not counts["images_not_reached"] and not folder.has_done():
+    elif nothing_came_out(run, folder) and not counts["images_not_reached"]:
         print("Nothing could be read: every image failed.")
     elif counts["images_not_reached"]:
         print(f"{counts['images_not_reached']} images were not reached; run the same command again to continue.")

@@ -26,7 +26,16 @@ PoseModule.predict_step = lambda *given: (time.sleep({seconds}), step(*given))[1
 
 def left_behind(folder):
     """Everything in a run's folder that belongs neither to the results nor to Hydra."""
-    known = {"predictions", "overlays", "failures.jsonl", "inputs.txt", "run.json", ".hydra", "predict.log"}
+    known = {
+        "predictions",
+        "overlays",
+        "failures.jsonl",
+        "inputs.txt",
+        "run.json",
+        ".processes",
+        ".hydra",
+        "predict.log",
+    }
     known |= {"train_ddp_process_1.log"}  # Hydra's, of the rank that Lightning starts
     return sorted({path.name for path in folder.iterdir()} - known) + [
         path for path in (folder / "predictions").rglob("*") if path.is_file() and path.suffix != ".json"

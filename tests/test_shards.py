@@ -209,4 +209,5 @@ def test_torchrun_on_one_node_and_on_two(figures, alone, tmp_path, nodes, ranks)
 @pytest.mark.parametrize("num_shards", [1, 2, 7])
 def test_every_image_has_one_shard(counts, num_shards):
     shards = shard_images(counts, num_shards)
-    assert len(shards) == num_shards and sorted(sum(shards, [])) == list(range(len(counts)))
+    assert len(shards) == num_shards
+    assert sorted(index for shard in shards for index in shard) == list(range(len(counts)))

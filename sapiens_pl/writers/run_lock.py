@@ -49,13 +49,14 @@ class RunLock:
             try:
                 self.only_one = _lock_what_is_free(handle, self._alone, self._shard)
             except OSError as error:
-                owner = os.pread(handle, _SLOT_BYTES, self._shard * _SLOT_BYTES).decode("utf-8", "replace")
+                signature = os.pread(handle, _SLOT_BYTES, self._shard * _SLOT_BYTES)
+                owner = signature.decode("utf-8", "replace").strip("\0 \n")
                 os.close(handle)
                 if error.errno not in _TAKEN:
                     return  # a file system without locks
                 if time.monotonic() > end:
                     raise ConfigError(
-                        f"{self._path.parent} is being written by another run ({owner.strip(' 0') or 'unknown'}); "
+                        f"{self._path.parent} is being written by another run ({owner or 'unknown'}); "
                         "wait for its end or choose another output.dir."
                     ) from None
                 time.sleep(_BETWEEN_TRIES_SECONDS)
