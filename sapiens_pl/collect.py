@@ -68,6 +68,7 @@ def _sums(reports: list[dict[str, Any]]) -> dict[str, Any]:
     memories = [report["peak_memory"] for report in reports]
     limits = [report["largest_working_batch"] for report in reports if "largest_working_batch" in report]
     sums = {
+        "batch_size": max((report["batch_size"] or 0 for report in reports), default=0) or None,
         "device": ", ".join(dict.fromkeys(report["device"] for report in reports)),
         "counts": counts,
         "seconds": seconds,

@@ -1,8 +1,9 @@
-"""Memory: how much is in use, what an out-of-memory looks like, and how to give back what is cached."""
+"""Devices and their memory: how much is in use, what an out-of-memory looks like, how to give back what is cached."""
 
 from __future__ import annotations
 
 import gc
+import platform
 import re
 import resource
 import sys
@@ -38,12 +39,20 @@ def free_cached(device: torch.device) -> None:
 def start_afresh() -> None:
     """Frees what an earlier run in this process has left, and lets the peaks begin anew where that can be done."""
     gc.collect()
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+    reset_peak(torch.device("cpu"))
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
         for device in range(torch.cuda.device_count()):
-            torch.cuda.reset_peak_memory_stats(device)
+            reset_peak(torch.device("cuda", device))
+
+
+def reset_peak(device: torch.device) -> None:
+    """Lets the peak of the device's memory (a CPU's: of the host's) begin anew, where that can be done."""
+    if device.type == "cpu":
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+    elif device.type in ("cuda", "xpu"):
+        getattr(torch, device.type).reset_peak_memory_stats(device)
 
 
 def host_peak_gib() -> float:
@@ -63,6 +72,31 @@ def device_peak_gib(device: torch.device) -> float | None:
     return None
 
 
+def peak_gib(device: torch.device) -> float:
+    """The most that this process has held of the device's memory since `reset_peak`, GiB; the host's where torch
+    does not count the device's.
+    """
+    on_device = device_peak_gib(device)
+    return host_peak_gib() if on_device is None else on_device
+
+
+def memory_limit_gib(device: torch.device, processes: int = 1) -> float:
+    """How much of the device's memory (a CPU's: of the host's) this process may come to hold, GiB.
+
+    Args:
+        processes: so many share the host.
+    """
+    if device.type == "cuda":
+        return (torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)) / GIB
+    limits = [float("inf")]
+    with suppress(OSError):
+        numbers = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        limits.append(int(numbers["MemAvailable"].split()[0]) * 2**10 / GIB / processes + host_peak_gib())
+    with suppress(OSError, ValueError):  # in a container
+        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()) / GIB / processes)
+    return min(limits)
+
+
 def memory_in_numbers(device: torch.device) -> str:
     """How full the device is, for a sentence."""
     if device.type == "cuda":
@@ -70,3 +104,15 @@ def memory_in_numbers(device: torch.device) -> str:
         held = torch.cuda.memory_allocated(device)
         return f"{held / GIB:.2f} GiB held by this process, {free / GIB:.2f} of {total / GIB:.2f} GiB free"
     return f"at most {host_peak_gib():.2f} GiB held by this process so far"
+
+
+def device_name(device: torch.device) -> str:
+    """The chip's own name, as far as torch knows it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    chip = platform.processor() or platform.machine()
+    if device.type == "cpu":
+        with suppress(OSError):
+            found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+            chip = found[1] if found else chip
+    return f"{device.type} ({chip}, {torch.get_num_threads()} threads)"

@@ -14,7 +14,7 @@ import torchvision
 from sapiens_pl import demo
 from sapiens_pl.collect import collect, nothing_came_out, summary_table
 from sapiens_pl.data.datamodule import ImageDataModule
-from sapiens_pl.memory import device_peak_gib, host_peak_gib
+from sapiens_pl.memory import device_name, device_peak_gib, host_peak_gib
 from sapiens_pl.stopping import StopRequest
 from sapiens_pl.writers.callback import PoseWriter
 from sapiens_pl.writers.run_folder import RunFolder
@@ -48,6 +48,7 @@ def close_run(
         "status": status,
         "versions": versions(),
         "device": device_name(device),
+        "batch_size": data.planned_batch_size,
         "counts": {
             "images_planned": planned,
             "images_done_before": data.num_done_before,
@@ -103,13 +104,6 @@ def versions() -> dict[str, str]:
         "opencv": cv2.__version__,
         "numpy": numpy.__version__,
     }
-
-
-def device_name(device: torch.device) -> str:
-    """The chip's own name, as far as torch knows it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} ({platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)"
 
 
 def peak_memory(device: torch.device) -> dict[str, float]:

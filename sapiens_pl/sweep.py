@@ -17,10 +17,10 @@ import numpy as np
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from sapiens_pl.batch_size import smallest_good_enough
+
 log = logging.getLogger(__name__)
 
-GOOD_ENOUGH = 0.97
-"""The smallest batch that reaches so much of the best speed is the one to use: larger ones only cost memory."""
 NEAR_PX = 0.01
 _MOST_COMPARED = 2000
 _BATCH_SIZE = "data.batch_size"
@@ -79,7 +79,9 @@ def _row(job: Path, overrides: list[str], first: dict[str, Path]) -> SweepRow:
     others = " ".join(text for text in overrides if not text.startswith(f"{_BATCH_SIZE}="))
     run_file = job / "run.json"
     run = json.loads(run_file.read_text("utf-8")) if run_file.is_file() else {}
-    batch_size = run.get("config", {}).get("data", {}).get("batch_size", _batch_size(overrides))
+    batch_size = run.get("batch_size")
+    if batch_size is None:  # it broke off, or never began
+        batch_size = _whole(run.get("config", {}).get("data", {}).get("batch_size", _batch_size(overrides)))
     status = run.get("status", "did not begin")
     if "largest_working_batch" in run:
         status = f"out of memory, halved to {run['largest_working_batch']}"
@@ -102,9 +104,12 @@ def _row(job: Path, overrides: list[str], first: dict[str, Path]) -> SweepRow:
     )
 
 
-def _batch_size(overrides: Iterable[Any]) -> int | None:
-    values = [str(text).partition("=")[2] for text in overrides if str(text).startswith(f"{_BATCH_SIZE}=")]
-    return int(values[-1]) if values and values[-1].isdecimal() else None
+def _batch_size(overrides: Iterable[str]) -> str:
+    return next((text.partition("=")[2] for text in overrides if text.startswith(f"{_BATCH_SIZE}=")), "")
+
+
+def _whole(value: Any) -> int | None:
+    return int(value) if str(value).isdecimal() else None
 
 
 def compare(one: Path, other: Path) -> tuple[float, int, int]:
@@ -134,11 +139,10 @@ def _keypoints(path: Path) -> np.ndarray | None:
 def recommended(rows: Iterable[SweepRow]) -> SweepRow | None:
     """The smallest batch within 3% of the best speed, of the jobs that ran through as they were configured."""
     measured = [row for row in rows if row.status == "complete" and row.crops_per_second and row.batch_size]
-    if not measured:
-        return None
-    best = max(row.crops_per_second or 0 for row in measured)
-    enough = [row for row in measured if (row.crops_per_second or 0) >= GOOD_ENOUGH * best]
-    return min(enough, key=lambda row: (row.batch_size or 0, -(row.crops_per_second or 0)))
+    measured.sort(key=lambda row: row.crops_per_second or 0)
+    best = {row.batch_size or 0: row for row in measured}  # of several jobs with one batch size, the fastest
+    size = smallest_good_enough({size: row.crops_per_second or 0 for size, row in best.items()})
+    return None if size is None else best[size]
 
 
 def write_csv(rows: list[SweepRow], path: Path) -> None:

@@ -11,7 +11,8 @@ ROOT = Path(sapiens_pl.__file__).parent
 COMMON = {"structures", "geometry", "keypoints", "errors", "images", "memory"}
 MAY_KNOW = {
     **{room: {"errors", "structures"} for room in COMMON},
-    "data": COMMON,
+    "batch_size": {"memory"},
+    "data": COMMON | {"batch_size"},
     "models": COMMON,
     "decoding": COMMON,
     "writers": COMMON,

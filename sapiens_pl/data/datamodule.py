@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning as L
 
+from sapiens_pl.batch_size import best_batch_size
 from sapiens_pl.data.boxes import BoxedImages
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.data.loader import READ_TIMEOUT_SECONDS, CropLoader
@@ -18,19 +19,21 @@ from sapiens_pl.images import MAX_MEGAPIXELS
 from sapiens_pl.structures import CropSpan, Failure, ImageTask
 
 MAX_DEFAULT_WORKERS = 16
+AUTO = "auto"
 
 
 class ImageDataModule(L.LightningDataModule):
     """Batches of crops from images of any sizes with any numbers of boxes.
 
     After `setup`, `tasks` holds every image of the run, `failures` what went wrong before any
-    image was read, and `batches` this rank's plan.
+    image was read, and `share` this rank's images.
 
     Args:
         images: a folder, a glob, a list file or one image.
         boxes: called with the images found, gives their boxes (`sapiens_pl.data.boxes`).
         input_hw: height and width of a crop, px.
-        batch_size: crops a batch.
+        batch_size: crops a batch, or "auto" for what `sapiens_pl.batch_size` finds best on the trainer's device.
+        max_memory_gib: the most that "auto" lets the process hold of the device's memory; None for nine tenths.
         num_workers: loader processes; None for one a core, at most 16, shared by the ranks.
         prefetch_factor: batches that each worker prepares ahead.
         max_megapixels: larger images are refused before decoding.
@@ -49,7 +52,8 @@ class ImageDataModule(L.LightningDataModule):
         images: str,
         boxes: Callable[[ImageSource], BoxedImages],
         input_hw: tuple[int, int],
-        batch_size: int = 8,
+        batch_size: int | str = 8,
+        max_memory_gib: float | None = None,
         num_workers: int | None = None,
         prefetch_factor: int = 2,
         max_megapixels: float = MAX_MEGAPIXELS,
@@ -62,7 +66,8 @@ class ImageDataModule(L.LightningDataModule):
         super().__init__()
         self.images, self.boxes, self.input_hw = images, boxes, input_hw
         self.finished, self.stopped = finished, stopped
-        self.batch_size = _whole_number("data.batch_size", batch_size, 1)
+        self.batch_size = batch_size if batch_size == AUTO else _whole_number("data.batch_size", batch_size, 1)
+        self.max_memory_gib = None if max_memory_gib is None else _positive("data.max_memory_gib", max_memory_gib)
         self.num_workers = None if num_workers is None else _whole_number("data.num_workers", num_workers, 0)
         self.prefetch_factor = _whole_number("data.prefetch_factor", prefetch_factor, 1)
         self.max_megapixels = _positive("data.max_megapixels", max_megapixels)
@@ -73,7 +78,9 @@ class ImageDataModule(L.LightningDataModule):
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.tasks: list[ImageTask] = []
         self.failures: list[Failure] = []
-        self.batches: list[list[CropSpan]] = []
+        self.share: list[tuple[int, int]] = []
+        """The index of each of this rank's images, and how many crops it gives."""
+        self.planned_batch_size: int | None = None
         self.num_done_before = self.num_failed_before = 0
 
     def setup(self, stage: str | None = None) -> None:
@@ -87,7 +94,7 @@ class ImageDataModule(L.LightningDataModule):
         rank, world_size = self._rank_and_world_size()
         counts = [task.num_boxes for task in self.tasks]
         mine = shard_images(counts, world_size)[rank]
-        self.batches = pack_batches(((index, counts[index]) for index in mine), self.batch_size)
+        self.share = [(index, counts[index]) for index in mine]
         if rank:  # said once
             self.failures, self.num_done_before, self.num_failed_before = [], 0, 0
 
@@ -105,23 +112,32 @@ class ImageDataModule(L.LightningDataModule):
     @property
     def num_crops(self) -> int:
         """Crops that this rank has planned."""
-        return sum(span.stop - span.start for batch in self.batches for span in batch)
+        return sum(count for _, count in self.share)
 
     @property
     def num_images(self) -> int:
         """Images that this rank has planned."""
-        return len({span.image_index for batch in self.batches for span in batch})
+        return len(self.share)
 
     def predict_dataloader(self) -> CropLoader:
-        dataset = CropDataset(self.tasks, self.batches, self.input_hw, self.max_megapixels)
+        batches = self._plan()
         return CropLoader(
-            dataset,
-            num_workers=min(self._workers(), len(self.batches)),
+            CropDataset(self.tasks, batches, self.input_hw, self.max_megapixels),
+            num_workers=min(self._workers(), len(batches)),
             prefetch_factor=self.prefetch_factor,
             pin_memory=self._on_cuda(),
             read_timeout=self.read_timeout,
             stopped=self.stopped,
         )
+
+    def _plan(self) -> list[list[CropSpan]]:
+        """This rank's batches; only now, as the best batch size can only be found with the network in its place."""
+        if not isinstance(self.batch_size, str):
+            self.planned_batch_size = self.batch_size
+        elif self.num_crops:
+            assert self.trainer is not None, "data.batch_size=auto needs a trainer, whose device it tries"
+            self.planned_batch_size = best_batch_size(self.trainer, self.max_memory_gib)
+        return pack_batches(self.share, self.planned_batch_size or 1)
 
     def _rank_and_world_size(self) -> tuple[int, int]:
         if self.trainer is None:
@@ -141,7 +157,8 @@ class ImageDataModule(L.LightningDataModule):
 
 def _whole_number(key: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(f"{key}={value} must be a whole number of at least {least}.")
+        or_auto = ", or auto" if key == "data.batch_size" else ""
+        raise ConfigError(f"{key}={value} must be a whole number of at least {least}{or_auto}.")
     return value
 
 
