@@ -107,8 +107,8 @@ def summary_table(run: dict[str, Any]) -> str:
 
 
 def _one_process(process: dict[str, Any]) -> str:
-    speed, seconds = process["warm_crops_per_second"], process["seconds"]
-    return f"{speed:.2f} crops/s, {seconds:.1f} s (shard {process['shard']}, rank {process['rank']})"
+    who = f"shard {process['shard']}, rank {process['rank']}"
+    return f"{process['warm_crops_per_second']:.2f} crops/s, {process['counts']['people']} people ({who})"
 
 
 def main() -> int:

@@ -92,7 +92,7 @@ def _predict_in(
     writer = PoseWriter(
         folder, spec, output.formats, output.overlay, output.overlay_score_threshold, output.max_failures, stop.ask
     )
-    progress = [CropProgress()] if cfg.trainer.get("enable_progress_bar", True) else []
+    progress = [CropProgress(folder)] if cfg.trainer.get("enable_progress_bar", True) else []
     trainer: L.Trainer = instantiate(cfg.trainer, callbacks=[writer, *progress, demo_notes, stop], _convert_="all")
 
     run |= {"status": "running", "settings": settings, "config": OmegaConf.to_container(cfg, resolve=True)}

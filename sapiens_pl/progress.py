@@ -1,27 +1,38 @@
-"""The progress bar: crops and images done, crops a second, time left, device memory."""
+"""The progress bar: crops and images done by all ranks, crops a second, time left, device memory."""
 
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
-from sapiens_pl.memory import device_peak_gib, host_peak_gib
+from sapiens_pl.memory import peak_gib
 from sapiens_pl.structures import CropBatch
+from sapiens_pl.writers.run_folder import RunFolder
 
 _SECONDS_BETWEEN_LOG_LINES = 30.0
+_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class CropProgress(ProgressBar):
-    """Counts this process's crops and images; in a log file it prints a line now and then."""
+    """One bar, of rank 0; the others leave their numbers in the run's folder. In a log it is a line now and then.
 
-    def __init__(self) -> None:
+    Args:
+        folder: the run's.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
         super().__init__()
+        self._folder = folder
         self._enabled = True
         self._bar: tqdm | None = None
+        self._crops = self._images = 0
+        self._looked_at = 0.0
+        self._others = (0, 0)
 
     def disable(self) -> None:
         self._enabled = False
@@ -31,10 +42,9 @@ class CropProgress(ProgressBar):
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        self._images_done, self._num_images = 0, self._data.num_images
         watched = sys.stderr.isatty()
         self._bar = tqdm(
-            total=self._data.num_crops,
+            total=sum(task.num_boxes for task in self._data.tasks),
             unit="crop",
             desc="poses",
             dynamic_ncols=watched,
@@ -53,20 +63,34 @@ class CropProgress(ProgressBar):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        assert self._bar is not None
         spans = [part.span for part in batch.parts]
-        self._images_done += sum(span.stop == self._data.tasks[span.image_index].num_boxes for span in spans)
-        status = f"{self._images_done}/{self._num_images} images"
-        on_device = device_peak_gib(pl_module.device)
-        status += f", {host_peak_gib() if on_device is None else on_device:.1f} GiB peak"
-        self._bar.set_postfix_str(status, refresh=False)
-        self._bar.update(sum(span.stop - span.start for span in spans))
+        self._crops += sum(span.stop - span.start for span in spans)
+        self._images += sum(span.stop == self._data.tasks[span.image_index].num_boxes for span in spans)
+        self._show(trainer, pl_module)
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # The ranks that Lightning has started for us; rank 0 goes on to tell how far they are.
+        others = getattr(trainer.strategy.launcher, "procs", [])
+        while any(process.poll() is None for process in others):
+            self._show(trainer, pl_module)
+            time.sleep(_SECONDS_BETWEEN_LOOKS / 4)
+        self._show(trainer, pl_module, at_once=True)
         self._close()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         self._close()
+
+    def _show(self, trainer: L.Trainer, pl_module: L.LightningModule, at_once: bool = False) -> None:
+        assert self._bar is not None
+        if trainer.world_size > 1 and (at_once or time.monotonic() - self._looked_at > _SECONDS_BETWEEN_LOOKS):
+            self._looked_at = time.monotonic()
+            if trainer.is_global_zero:
+                self._others = self._folder.progress_of_others()
+            else:
+                self._folder.write_progress(self._crops, self._images)
+        done = f"{self._images + self._others[1]}/{len(self._data.tasks)} images"
+        self._bar.set_postfix_str(f"{done}, {peak_gib(pl_module.device):.1f} GiB peak", refresh=False)
+        self._bar.update(self._crops + self._others[0] - self._bar.n)
 
     def _close(self) -> None:
         if self._bar is not None:

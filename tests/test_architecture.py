@@ -17,7 +17,7 @@ MAY_KNOW = {
     "decoding": COMMON,
     "writers": COMMON,
     "module": COMMON | {"models", "decoding"},
-    "progress": COMMON,
+    "progress": COMMON | {"writers"},
 }
 
 

@@ -59,6 +59,7 @@ class RunFolder:
         self._unfinished = self.path / f"{self._own_unfinished}{rank}"
         self._own_reports = f"{shard}of{num_shards}-"
         self._report = self.processes / f"{self._own_reports}{rank}.json"
+        self._progress = self._report.with_suffix(".progress")
         self._numbers = itertools.count()
         self._opened = False
         try:
@@ -152,7 +153,7 @@ class RunFolder:
         """
         for leftover in self.path.glob(f"{_UNFINISHED if self.lock.only_one else self._own_unfinished}*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        for report in self.processes.glob("*of*.json"):
+        for report in self.processes.glob("*of*.*"):
             if report.name.startswith(self._own_reports) or f"of{self.num_shards}-" not in report.name:
                 report.unlink(missing_ok=True)
 
@@ -210,6 +211,21 @@ class RunFolder:
             with suppress(OSError, ValueError):
                 reports.append(json.loads(path.read_text("utf-8")))
         return sorted(reports, key=lambda report: (report["shard"], report["rank"]))
+
+    def write_progress(self, crops: int, images: int) -> None:
+        """How far this process has come."""
+        with suppress(WriteError):  # it only feeds a bar
+            self.write(self._progress, json.dumps([crops, images]).encode())
+
+    def progress_of_others(self) -> tuple[int, int]:
+        """Crops and images that the other processes of this shard have done."""
+        crops = images = 0
+        for path in self.processes.glob(f"{self._own_reports}*.progress"):
+            with suppress(OSError, ValueError):
+                if path != self._progress:
+                    done = json.loads(path.read_text("utf-8"))
+                    crops, images = crops + done[0], images + done[1]
+        return crops, images
 
     def write_inputs(self, digests: Iterable[tuple[str, str]]) -> None:
         self.write(self.inputs_file, "".join(f"{digest} {json.dumps(name)}\n" for name, digest in digests).encode())
