@@ -111,11 +111,12 @@ def _one_process(process: dict[str, Any]) -> str:
     return f"{process['warm_crops_per_second']:.2f} crops/s, {process['counts']['people']} people ({who})"
 
 
-def main() -> int:
-    """Exit codes: 0 all processes are complete, 1 some are not, 2 there is nothing to put together."""
-    parser = argparse.ArgumentParser(prog="python -m sapiens_pl.collect", description=__doc__)
-    parser.add_argument("output", type=Path, help="the output folder of a run")
-    path = parser.parse_args().output
+def tell(path: Path) -> int:
+    """Puts together the run in that folder and prints its account.
+
+    Returns:
+        0 all processes are complete, 1 some are not, 2 there is nothing to put together.
+    """
     if not (path / "run.json").is_file():
         print(f"error: {path} holds no run.json; name the output folder of a run.", file=sys.stderr)
         return 2
@@ -132,6 +133,12 @@ def main() -> int:
     print(f"{summary_table(run)}\n" if "counts" in run else "", end="")
     print(f"  {'status':<16}{run.get('status', 'unknown')}\n  {'results':<16}{folder.path}")
     return 0 if run.get("status") == "complete" else 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m sapiens_pl.collect", description=__doc__)
+    parser.add_argument("output", type=Path, help="the output folder of a run")
+    return tell(parser.parse_args().output)
 
 
 if __name__ == "__main__":

@@ -6,36 +6,55 @@ import os
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig
 
 from sapiens_pl.errors import ConfigError
 
 
 def fit_to_launcher(cfg: DictConfig) -> None:
-    """Tells the trainer of torchrun's processes, and sees to it that all processes mean the same folder.
+    """Tells the trainer of the processes that torchrun or srun has started, and sees to it that all mean one folder.
 
     Raises:
-        ConfigError: the trainer is to start other processes than torchrun has, or the run folder has no name.
+        ConfigError: the trainer is to start other processes than there are, or the run folder has no name.
     """
-    by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
-    if by_torchrun:
-        per_node = int(os.environ["LOCAL_WORLD_SIZE"])
-        _agree(cfg, "devices", per_node, "--nproc-per-node")
-        _agree(cfg, "num_nodes", int(os.environ["WORLD_SIZE"]) // per_node, "--nnodes")
-        if cfg.trainer.strategy == "auto":
-            cfg.trainer.strategy = "ddp"
-    by_srun = "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", 1)) > 1
-    if (by_torchrun or by_srun or cfg.data.num_shards > 1) and not _folder_has_a_name():
+    several = _by_torchrun(cfg) or _by_srun(cfg)
+    if several and cfg.trainer.strategy == "auto":
+        cfg.trainer.strategy = "ddp"
+    if (several or cfg.data.num_shards > 1) and not _folder_has_a_name():
         raise ConfigError(
             "several processes work on this run, and the folder's default name (the time) would differ between them; "
-            "name it, for instance hydra.run.dir=outputs/my_run."
+            "name it, for instance hydra.run.dir=outputs/my_run (output.dir=outputs/my_run with -m)."
         )
+
+
+def _by_torchrun(cfg: DictConfig) -> bool:
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return False
+    per_node = int(os.environ["LOCAL_WORLD_SIZE"])
+    _agree(cfg, "devices", per_node, "torchrun's --nproc-per-node")
+    _agree(cfg, "num_nodes", int(os.environ["WORLD_SIZE"]) // per_node, "torchrun's --nnodes")
+    return True
+
+
+def _by_srun(cfg: DictConfig) -> bool:
+    tasks = int(os.environ.get("SLURM_NTASKS", 1))
+    if tasks == 1 or not SLURMEnvironment.detect():
+        return False
+    if "SLURM_STEP_ID" not in os.environ:
+        raise ConfigError(f"SLURM gives this job {tasks} tasks, but one process was started; put srun before python.")
+    nodes = int(os.environ.get("SLURM_NNODES", 1))
+    if tasks % nodes:
+        raise ConfigError(f"srun started {tasks} tasks on {nodes} nodes; start as many on each (--ntasks-per-node).")
+    _agree(cfg, "devices", tasks // nodes, "srun's --ntasks-per-node")
+    _agree(cfg, "num_nodes", nodes, "srun's --nodes")
+    return True
 
 
 def _agree(cfg: DictConfig, key: str, number: int, option: str) -> None:
     given = cfg.trainer[key]
     if given not in ("auto", -1, number) and not (key == "num_nodes" and given == 1):
-        raise ConfigError(f"trainer.{key}={given}, but torchrun's {option} says {number}; leave trainer.{key} away.")
+        raise ConfigError(f"trainer.{key}={given}, but {option} says {number}; leave trainer.{key} away.")
     cfg.trainer[key] = number
 
 

@@ -35,6 +35,7 @@ from sapiens_pl.progress import CropProgress
 from sapiens_pl.report import EXIT_BAD_CONFIG, EXIT_COMPLETE, EXIT_FAILED, close_run, versions
 from sapiens_pl.resume import finished_names, prepare_folder, result_settings
 from sapiens_pl.stopping import StopRequest
+from sapiens_pl.sweep import note_exit_code
 from sapiens_pl.writers.callback import PoseWriter
 from sapiens_pl.writers.run_folder import RunFolder
 
@@ -62,7 +63,7 @@ def predict(cfg: DictConfig) -> int:
         except BaseException as error:
             if run:
                 _note_the_end(folder, run, stop, error)
-            if isinstance(error, SystemExit) and stop.signal is None:
+            if isinstance(error, SystemExit) and stop.signal is None and not error.code:
                 raise RuntimeError("Something in the run wanted to end the process.") from error
             raise
         finally:
@@ -180,12 +181,20 @@ def _sentence(error: BaseException) -> str:
             f"did you mean {parent + '.' if parent else ''}{alike[0]}?" if alike else "see conf/ for those there are."
         )
         return f"{error.full_key} is no setting; {hint}"
-    return "the configuration cannot be used: " + " ".join(str(error).split())
+    remedy = "; install the launcher: pip install 'sapiens_pl[slurm]'" if "submitit" in str(error) else ""
+    return f"the configuration cannot be used: {' '.join(str(error).split())}{remedy}"
 
 
 def _disk_sentence(error: OSError) -> str:
     where = error.filename if error.filename is not None else "a file"
     return f"{where} cannot be used ({error.strerror or error}); mend that and run the same command again."
+
+
+def _lost_job_sentence(error: Exception) -> str:
+    return (
+        f"a job of the array broke off ({' '.join(str(error).split())[:300]}); the others go on, its logs are in "
+        ".submitit/ in the sweep's folder, and the same command does what is missing."
+    )
 
 
 def _complain(sentence: str, code: int) -> int:
@@ -199,11 +208,13 @@ def main() -> None:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     codes: list[int] = []
+    process = os.getpid()
 
     @hydra.main(version_base="1.3", config_path=config_folder(), config_name="predict")
     def task(cfg: DictConfig) -> None:
         codes.append(run_job(cfg))
-        if codes[-1] > EXIT_BAD_CONFIG:  # interrupted; of a sweep, the rest too
+        note_exit_code(codes[-1])
+        if codes[-1] > EXIT_BAD_CONFIG and os.getpid() == process:  # interrupted; of a sweep, the rest too
             sys.exit(codes[-1])
 
     try:
@@ -214,6 +225,10 @@ def main() -> None:
         codes.append(128 + signal.SIGINT)
     except OSError as error:  # Hydra cannot make its run folder
         codes.append(_complain(_disk_sentence(error), EXIT_BAD_CONFIG))
+    except Exception as error:
+        if not type(error).__module__.startswith("submitit."):
+            raise
+        codes.append(_complain(_lost_job_sentence(error), EXIT_FAILED))
     sys.exit(max(codes, default=EXIT_COMPLETE))
 
 

@@ -9,21 +9,28 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from sapiens_pl.batch_size import smallest_good_enough
+from sapiens_pl.collect import tell
 
 log = logging.getLogger(__name__)
 
 NEAR_PX = 0.01
 _MOST_COMPARED = 2000
 _BATCH_SIZE = "data.batch_size"
+_EXIT_CODE = Path(".hydra") / "exit_code"
 
 
 class SweepRow(NamedTuple):
@@ -47,23 +54,75 @@ class SweepRow(NamedTuple):
 
 
 class SweepReport(Callback):
-    """Writes the report when all jobs of a multirun have ended."""
+    """Writes the report when all jobs of a multirun have ended, and ends the command if one is not complete.
+
+    The jobs of one run in shards are no sweep: of those it is the run's own table.
+    """
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
-        rows = read_sweep(folder)
-        if rows:
+        jobs = job_folders(folder)
+        outputs = {output_folder(job) for job in jobs}
+        if len(outputs) == 1 and config.data.num_shards > 1:
+            tell(outputs.pop())
+        elif outputs:
+            rows = read_sweep(folder)
             write_csv(rows, folder / "sweep.csv")
             draw(rows, folder / "sweep.png")
             print(
                 f"\n{table(rows)}\n\n  table          {folder / 'sweep.csv'}\n  picture        {folder / 'sweep.png'}"
             )
+        codes = {job.name: code for job in jobs if (code := exit_code(job))}
+        if codes:  # the jobs may have run in processes whose own codes and words nobody has seen
+            listed = ", ".join(f"{name} (exit code {code})" for name, code in codes.items())
+            where = f"; what they said is in {folder / '.submitit'}" if (folder / ".submitit").is_dir() else ""
+            print(f"Jobs not in order: {listed}{where}.")
+            sys.exit(max(codes.values()))
+
+
+def job_folders(folder: Path) -> list[Path]:
+    """The folders of a sweep's jobs, in their order."""
+    jobs = [path.parent.parent for path in folder.glob("*/.hydra/overrides.yaml")]
+    return sorted(jobs, key=lambda job: (len(job.name), job.name))
+
+
+def output_folder(job: Path) -> Path:
+    """Where a job has put its results: its own folder, unless its configuration names another."""
+    with suppress(OSError, OmegaConfBaseException):
+        settings: Any = OmegaConf.to_container(OmegaConf.load(job / ".hydra" / "config.yaml"))
+        named = str(settings["output"]["dir"])
+        if not named.startswith("${"):
+            return Path(named).expanduser().absolute()
+    return job
+
+
+def note_exit_code(code: int) -> None:
+    """Leaves a job's exit code in its folder, for whoever has started it."""
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN:
+        file = Path(hydra.runtime.output_dir) / _EXIT_CODE
+        with suppress(OSError):
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(str(code))
+
+
+def exit_code(job: Path) -> int:
+    """What the job has left; 1 if it was lost before it could."""
+    try:
+        return int((job / _EXIT_CODE).read_text())
+    except (OSError, ValueError):
+        return 1
+
+
+def read_run(output: Path) -> dict[str, Any]:
+    """A run's `run.json`; nothing where the run never began."""
+    file = output / "run.json"
+    return json.loads(file.read_text("utf-8")) if file.is_file() else {}
 
 
 def read_sweep(folder: Path) -> list[SweepRow]:
     """The rows of all jobs below a sweep's folder, in the order of their groups and batch sizes."""
-    jobs = [path.parent.parent for path in folder.glob("*/.hydra/overrides.yaml")]
-    jobs.sort(key=lambda job: (len(job.name), job.name))
+    jobs = job_folders(folder)
     overrides = [_overrides(job) for job in jobs]
     common = set.intersection(*map(set, overrides)) if len(jobs) > 1 else set()
     first: dict[str, Path] = {}
@@ -77,8 +136,8 @@ def _overrides(job: Path) -> list[str]:
 
 def _row(job: Path, overrides: list[str], first: dict[str, Path]) -> SweepRow:
     others = " ".join(text for text in overrides if not text.startswith(f"{_BATCH_SIZE}="))
-    run_file = job / "run.json"
-    run = json.loads(run_file.read_text("utf-8")) if run_file.is_file() else {}
+    output = output_folder(job)
+    run = read_run(output)
     batch_size = run.get("batch_size")
     if batch_size is None:  # it broke off, or never began
         batch_size = _whole(run.get("config", {}).get("data", {}).get("batch_size", _batch_size(overrides)))
@@ -91,7 +150,7 @@ def _row(job: Path, overrides: list[str], first: dict[str, Path]) -> SweepRow:
     memory_of = "device" if "device_gib" in memory else "host"
     apart: tuple[float | None, int | None, int | None] = (None, None, None)
     if status == "complete":
-        apart = compare(first.setdefault(others, job), job)
+        apart = compare(first.setdefault(others, output), output)
     return SweepRow(
         job.name,
         others,

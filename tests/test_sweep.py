@@ -44,7 +44,7 @@ def swept(start, tmp_path):
 
 def test_a_sweep_ends_in_a_table_and_a_picture(swept):
     run, folder = swept
-    assert "Traceback" not in run.err, run.err
+    assert run.code == 2 and "Traceback" not in run.err, run.err
     with open(folder / "sweep.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["others"], row["batch_size"]) for row in rows] == [
