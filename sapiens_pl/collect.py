@@ -24,7 +24,7 @@ def collect(folder: RunFolder) -> dict[str, Any]:
         reports = folder.read_reports()
         if not reports:
             return folder.read_run()
-        run = summed(reports)
+        run = summed(reports, folder.read_run())
         if run["status"] == "complete" and nothing_came_out(run, folder):
             run["status"] = "failed"
         folder.write_run(run)
@@ -36,14 +36,17 @@ def nothing_came_out(run: dict[str, Any], folder: RunFolder) -> bool:
     return run.get("counts", {}).get("images_planned", 0) > 0 and not folder.has_done()
 
 
-def summed(reports: list[dict[str, Any]]) -> dict[str, Any]:
-    """One account of a run from those of its processes."""
+def summed(reports: list[dict[str, Any]], earlier: dict[str, Any]) -> dict[str, Any]:
+    """One account of a run from those of its processes; what none of them says stays as it was."""
     sizes = {report["shard"]: report["world_size"] for report in reports}
     expected = sum(sizes.values()) + reports[0]["num_shards"] - len(sizes)
     statuses = {report["status"] for report in reports}
     status = next((worst for worst in _WORST_FIRST if worst in statuses), "complete")
     counted = [report for report in reports if "counts" in report]
-    run = {key: reports[0].get(key) for key in ("settings", "config", "versions")}
+    run = {
+        key: next((report[key] for report in reports if report.get(key)), earlier.get(key))
+        for key in ("settings", "config", "versions")
+    }
     run |= {
         "status": status if len(reports) == expected or status == "failed" else "incomplete",
         "processes_expected": expected,

@@ -48,7 +48,8 @@ class PoseEstimator:
         self.input_hw = network.shape.input_hw
         self._fabric = _fabric(device, precision)
         self._module = PoseModule(network, flip_indices_for(self.keypoint_spec) if flip_test else None).eval()
-        self._fabric.setup_module(self._module)  # moves it to the device, in the precision's own dtype
+        self._module.place(self._fabric.device, precision)
+        self._fabric.setup_module(self._module)
 
     @classmethod
     def from_checkpoint(
@@ -70,7 +71,8 @@ class PoseEstimator:
             CheckpointError: a missing, damaged or foreign file.
             ConfigError: as the class.
         """
-        return cls(load_network(path, num_heads, input_hw), device=device, precision=precision, flip_test=flip_test)
+        network = load_network(path, num_heads, input_hw, dtype=None)
+        return cls(network, device=device, precision=precision, flip_test=flip_test)
 
     def predict(
         self,

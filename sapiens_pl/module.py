@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from sapiens_pl.decoding import decode_heatmaps
 from sapiens_pl.errors import DeviceMemoryError
@@ -24,6 +26,8 @@ log = logging.getLogger(__name__)
 PIXEL_MEAN_RGB = (123.675, 116.28, 103.53)
 PIXEL_STD_RGB = (58.395, 57.12, 57.375)
 """Grey levels of 255, as the published Sapiens configurations give them (ImageNet's)."""
+
+_WEIGHTS_IN_HALF = {"bf16-true": torch.bfloat16, "16-true": torch.float16}
 
 
 def normalise(crops: Tensor, dtype: torch.dtype) -> Tensor:
@@ -51,6 +55,21 @@ class PoseModule(L.LightningModule):
         self.flip_indices = None if flip_indices is None else list(flip_indices)
         self.largest_working_batch: int | None = None
         """Crops that go through the network at a time, once memory has run out; None while it has not."""
+        # Each rank has read the same file: what Lightning would send them all need not be sent.
+        names = [name for name, _ in (*self.named_parameters(), *self.named_buffers())]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, names)
+
+    def setup(self, stage: str | None = None) -> None:
+        # Before Lightning would do it the other way round, on the host.
+        self.place(self.trainer.strategy.root_device, self.trainer.precision)
+
+    def place(self, device: torch.device, precision: Any) -> None:
+        """Brings the weights to the device, and there to the dtype that they have in that precision.
+
+        They go tensor by tensor from the file's memory map, so the host never holds a copy of the whole.
+        """
+        self.network.to(device)
+        self.network.to(_WEIGHTS_IN_HALF.get(str(precision), torch.float32))
 
     def forward(self, crops: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 BGR crops -> (B, K, h, w) float32 heatmaps, averaged if flip testing."""

@@ -78,7 +78,7 @@ def _predict_in(
     start_afresh()
     network = instantiate(cfg.model.network)
     spec = keypoint_spec(network.shape.num_keypoints)
-    settings = result_settings(cfg)
+    settings = result_settings(cfg) if rank == 0 else {}  # it reads the whole checkpoint
     if rank == 0:
         prepare_folder(folder, cfg, settings)
     data: ImageDataModule = instantiate(

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from sapiens_pl.predict import config_folder
 
 CHOICES = [
-    f"{path.parent.name}={path.stem}"
+    f"{path.parent.relative_to(config_folder()).as_posix()}={path.stem}"
     for path in sorted(Path(config_folder()).rglob("*.yaml"))
     if path.parent != Path(config_folder())
 ]

@@ -25,15 +25,18 @@ def load_network(
     checkpoint: str | Path,
     num_heads: int | None = None,
     input_hw: tuple[int, int] | list[int] | None = None,
+    dtype: torch.dtype | None = torch.float32,
 ) -> SapiensPose:
-    """Builds the network that a Sapiens v1 pose checkpoint belongs to, with its weights in float32.
+    """Builds the network that a Sapiens v1 pose checkpoint belongs to.
 
-    The kind of file is found out by looking at it; no code from it runs.
+    The kind of file is found out by looking at it; no code from it runs. Weights that keep the file's dtype are
+    a memory map of it: read when they are used, and shared by the processes of one machine.
 
     Args:
         checkpoint: a `.pth`, TorchScript, exported-program or safetensors file.
         num_heads: attention heads, where neither the file nor a published embedding size tells.
         input_hw: height and width of the crops, where they are not 4:3.
+        dtype: of the weights; None for the file's own.
 
     Raises:
         CheckpointError: the file is missing, damaged or of another network; the sentence says
@@ -52,7 +55,7 @@ def load_network(
     with torch.device("meta"):
         network = SapiensPose(shape)
     _check_names_and_shapes(path, network, weights)
-    network.load_state_dict({name: weight.float() for name, weight in weights.items()}, assign=True)
+    network.load_state_dict({name: weight.to(dtype or weight.dtype) for name, weight in weights.items()}, assign=True)
     return network.eval().requires_grad_(False)
 
 
