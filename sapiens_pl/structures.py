@@ -39,7 +39,8 @@ class ImageTask(NamedTuple):
 
     `source` is a file path or (H, W, 3) uint8 BGR pixels. `bboxes_xyxy` is (N, 4) float64, image
     px, or None for the whole image; `bbox_scores` (N,) float64; `instance_ids` (N,) int64.
-    `raw_exif` says that the boxes live in the file's pixels before its EXIF orientation.
+    `raw_exif` says that the boxes live in the file's pixels before its EXIF orientation. `image_id` is
+    the number that a COCO file calls the image by.
     """
 
     name: str
@@ -48,6 +49,7 @@ class ImageTask(NamedTuple):
     bbox_scores: np.ndarray
     instance_ids: np.ndarray
     raw_exif: bool = False
+    image_id: int | None = None
 
     @property
     def num_boxes(self) -> int:
@@ -127,6 +129,7 @@ class PoseResult(NamedTuple):
         image_wh: width and height, or None if the image could not be read.
         name: the image's name in the outputs.
         failures: why the image, or some of its boxes, gave nothing.
+        image_id: the number that the box file calls the image by, if it does.
     """
 
     path: str
@@ -138,6 +141,7 @@ class PoseResult(NamedTuple):
     image_wh: tuple[int, int] | None
     name: str
     failures: tuple[Failure, ...]
+    image_id: int | None = None
 
     @property
     def error(self) -> str | None:

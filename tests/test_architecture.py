@@ -15,7 +15,8 @@ MAY_KNOW = {
     "data": COMMON | {"batch_size"},
     "models": COMMON,
     "decoding": COMMON,
-    "writers": COMMON,
+    "scoring": {"errors", "structures"},
+    "writers": COMMON | {"scoring"},
     "module": COMMON | {"models", "decoding"},
     "progress": COMMON | {"writers"},
 }

@@ -78,4 +78,5 @@ class ResultAssembler:
             image_wh=None if failed else pending.image_wh,
             name=task.name,
             failures=tuple(pending.failures),
+            image_id=task.image_id,
         )

@@ -15,16 +15,18 @@ SCORE_DECIMALS = 6
 def result_json(result: PoseResult, spec: KeypointSpec) -> bytes:
     """The file's content: `meta_info`, `image`, and `instance_info` in the order of the boxes given.
 
-    Coordinates are image px rounded to 0.001, scores rounded to 1e-6; boxes stand as they came.
+    `image` has the `id` that the box file calls it by, if it does. Coordinates are image px rounded to 0.001,
+    scores rounded to 1e-6; boxes stand as they came.
     """
     width, height = result.image_wh or (None, None)
+    known_id = {} if result.image_id is None else {"id": result.image_id}
     content = {
         "meta_info": {
             "dataset_name": spec.dataset_name,
             "num_keypoints": spec.num_keypoints,
             "keypoint_names": list(spec.names),
         },
-        "image": {"path": result.name, "width": width, "height": height},
+        "image": {"path": result.name, "width": width, "height": height} | known_id,
         "instance_info": [_instance(result, row) for row in range(len(result.instance_ids))],
     }
     return (to_json(content) + "\n").encode("utf-8")
