@@ -1,7 +1,8 @@
 """Puts together what the processes of a run have left: `python -m sapiens_pl.collect OUTPUT`.
 
-Each run does this itself when a process of it ends; by hand it tells how far shards or ranks have come, and it
-may be repeated at any time, as it only reads what is there.
+Each run does this itself when a process of it ends, and writes the files that hold the whole run (COCO, CSV,
+Parquet) when the last one has. By hand it tells how far shards or ranks have come, and writes those files of what
+there is, if nobody is at work; it may be repeated at any time.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sapiens_pl.errors import ConfigError, SapiensError
+from sapiens_pl.writers.merge import merge
 from sapiens_pl.writers.run_folder import RunFolder
 
 _WORST_FIRST = ("failed", "interrupted")
@@ -19,7 +21,7 @@ _WORST_FIRST = ("failed", "interrupted")
 
 def collect(folder: RunFolder) -> dict[str, Any]:
     """Settles the failure list, and sums the reports of all processes into `run.json`, which it returns."""
-    folder.settle_failures()
+    folder.failures.settle()
     with folder.turn():  # else an older sum could replace a newer one
         reports = folder.read_reports()
         if not reports:
@@ -29,6 +31,13 @@ def collect(folder: RunFolder) -> dict[str, Any]:
             run["status"] = "failed"
         folder.write_run(run)
     return run
+
+
+def merge_results(folder: RunFolder, run: dict[str, Any]) -> None:
+    """Writes the files that hold the whole run, as its configuration asks for them."""
+    formats = run.get("config", {}).get("output", {}).get("formats", [])
+    formats = [formats] if isinstance(formats, str) else formats
+    merge(folder, formats)
 
 
 def nothing_came_out(run: dict[str, Any], folder: RunFolder) -> bool:
@@ -114,8 +123,12 @@ def _one_process(process: dict[str, Any]) -> str:
     return f"{process['warm_crops_per_second']:.2f} crops/s, {process['counts']['people']} people ({who})"
 
 
-def tell(path: Path) -> int:
+def tell(path: Path, with_files: bool = True) -> int:
     """Puts together the run in that folder and prints its account.
+
+    Args:
+        path: the run's output folder.
+        with_files: write the files that hold the whole run too, if nobody is at work there.
 
     Returns:
         0 all processes are complete, 1 some are not, 2 there is nothing to put together.
@@ -128,14 +141,29 @@ def tell(path: Path) -> int:
         folder.open()
         try:
             run = collect(folder)
+            at_work = _somebody_is_at_work(folder)
+            if with_files and not at_work:
+                merge_results(folder, run)
         finally:
             folder.close()
+            folder.lock.release()
     except SapiensError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     print(f"{summary_table(run)}\n" if "counts" in run else "", end="")
     print(f"  {'status':<16}{run.get('status', 'unknown')}\n  {'results':<16}{folder.path}")
+    if at_work:
+        print("The run is still at work; files that hold all of it are written at its end.")
     return 0 if run.get("status") == "complete" else 1
+
+
+def _somebody_is_at_work(folder: RunFolder) -> bool:
+    """If not, nobody can begin until the folder's lock is released."""
+    try:
+        folder.lock.acquire()
+    except ConfigError:
+        return True
+    return False
 
 
 def main() -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 
 class SapiensError(Exception):
     """Something outside the program is wrong. Takes one string, so that loader workers can re-raise it."""
@@ -61,3 +64,9 @@ class ReadersLostError(SapiensError):
 
 class DeviceMemoryError(SapiensError):
     """Not even one crop fits into the device's memory."""
+
+
+def write_error(path: Path, error: OSError) -> WriteError:
+    """The sentence for what the operating system says of a file that cannot be written."""
+    remedy = "make room and run the same command again" if error.errno == errno.ENOSPC else "mend that and run again"
+    return WriteError(f"{path} could not be written ({error.strerror}); what is written stays, {remedy}.")

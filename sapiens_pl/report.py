@@ -12,7 +12,7 @@ import torch
 import torchvision
 
 from sapiens_pl import demo
-from sapiens_pl.collect import collect, nothing_came_out, summary_table
+from sapiens_pl.collect import collect, merge_results, nothing_came_out, summary_table
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.memory import device_name, device_peak_gib, host_peak_gib
 from sapiens_pl.stopping import StopRequest
@@ -67,6 +67,8 @@ def close_run(
     writer.folder.write_report(run)
     whole = collect(writer.folder)
     if launched or whole["processes_ended"] == whole["processes_expected"]:
+        if whole["status"] == "complete":
+            merge_results(writer.folder, whole)
         print_summary(whole, writer.folder, stop)
         exit_code = exit_code or (EXIT_FAILED if nothing_came_out(whole, writer.folder) else EXIT_COMPLETE)
     elif trainer.is_global_zero:
@@ -81,7 +83,7 @@ def print_summary(run: dict[str, Any], folder: RunFolder, stop: StopRequest) -> 
     counts = run["counts"]
     print(f"\n{summary_table(run)}\n  {'results':<16}{folder.path}")
     if counts["images_failed"] or counts["boxes_failed"]:
-        print(f"  {'reasons':<16}{folder.failures_file}")
+        print(f"  {'reasons':<16}{folder.failures.file}")
     demo.report(run["config"], folder)
     if stop.reason:
         print(stop.reason)

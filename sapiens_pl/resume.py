@@ -59,7 +59,7 @@ def prepare_folder(folder: RunFolder, cfg: DictConfig, settings: dict[str, Any])
                 f"{_START_OVER}."
             )
     if folder.lock.only_one:
-        folder.tidy_failures(cfg.output.retry_failed and folder.num_shards == 1)
+        folder.failures.tidy(cfg.output.retry_failed and folder.num_shards == 1)
 
 
 def finished_names(
@@ -86,7 +86,7 @@ def finished_names(
     merged = {**earlier, **digests}
     if record and merged != earlier:
         folder.write_inputs(merged.items())
-    return done, set() if retry_failed else folder.failed() - done
+    return done, set() if retry_failed else folder.failures.images() - done
 
 
 def boxes_digest(task: ImageTask) -> str:

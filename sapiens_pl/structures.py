@@ -116,6 +116,15 @@ class PosePrediction(NamedTuple):
     keypoint_scores: np.ndarray
 
 
+class ListedImage(NamedTuple):
+    """An image as the files that hold a whole run list it."""
+
+    name: str
+    width: int | None
+    height: int | None
+    image_id: int | None
+
+
 class PoseResult(NamedTuple):
     """The poses of one image.
 
@@ -142,6 +151,11 @@ class PoseResult(NamedTuple):
     name: str
     failures: tuple[Failure, ...]
     image_id: int | None = None
+
+    @property
+    def listing(self) -> ListedImage:
+        width, height = self.image_wh or (None, None)
+        return ListedImage(self.name, width, height, self.image_id)
 
     @property
     def error(self) -> str | None:

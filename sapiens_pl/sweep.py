@@ -64,7 +64,7 @@ class SweepReport(Callback):
         jobs = job_folders(folder)
         outputs = {output_folder(job) for job in jobs}
         if len(outputs) == 1 and config.data.num_shards > 1:
-            tell(outputs.pop())
+            tell(outputs.pop(), with_files=False)  # the last shard has written them
         elif outputs:
             rows = read_sweep(folder)
             write_csv(rows, folder / "sweep.csv")

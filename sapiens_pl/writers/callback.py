@@ -18,13 +18,15 @@ from sapiens_pl.keypoints import KeypointSpec
 from sapiens_pl.structures import CropBatch, Failure, PosePrediction, PoseResult
 from sapiens_pl.writers.assembly import ResultAssembler
 from sapiens_pl.writers.json import result_json
+from sapiens_pl.writers.openpose import check_openpose, openpose_png
 from sapiens_pl.writers.overlay import overlay_jpeg
+from sapiens_pl.writers.parts import PartWriter
 from sapiens_pl.writers.pool import BoundedPool
 from sapiens_pl.writers.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
-FORMATS = ("json",)
+FORMATS = ("json", "coco", "parquet", "csv", "openpose")
 _NUM_THREADS = 2
 _MAX_WAITING = 64
 
@@ -68,7 +70,8 @@ class PoseWriter(BasePredictionWriter):
     Args:
         folder: where results go.
         spec: the network's keypoints.
-        formats: what to write, of `FORMATS`.
+        formats: what to write, of `FORMATS`. Each image gets its JSON file with any of them, as the record of what
+            is done; Parquet parts take it over unless `json` is asked for too.
         overlay: draw the poses on the photographs too.
         overlay_score_threshold: keypoints with a lower score are not drawn.
         max_failures: more failed images than that end the run; None for any number.
@@ -82,7 +85,7 @@ class PoseWriter(BasePredictionWriter):
         self,
         folder: RunFolder,
         spec: KeypointSpec,
-        formats: str | Sequence[str] = FORMATS,
+        formats: str | Sequence[str] = ("json",),
         overlay: bool = False,
         overlay_score_threshold: float = 0.3,
         max_failures: int | None = None,
@@ -93,11 +96,14 @@ class PoseWriter(BasePredictionWriter):
         unknown = sorted(set(formats) - set(FORMATS))
         if unknown or not formats:
             raise ConfigError(f"output.formats={formats} must be chosen from {', '.join(FORMATS)}.")
+        if "openpose" in formats:
+            check_openpose(spec)
         if not isinstance(overlay_score_threshold, (int, float)):
             raise ConfigError(f"output.overlay_score_threshold={overlay_score_threshold} must be a number.")
         if max_failures is not None and (type(max_failures) is not int or max_failures < 0):
             raise ConfigError(f"output.max_failures={max_failures} must be a whole number of at least 0, or null.")
-        self.folder, self.spec = folder, spec
+        self.folder, self.spec, self.formats = folder, spec, formats
+        self.parts = PartWriter(folder, spec, "json" not in formats) if "parquet" in formats else None
         self.max_failures, self.stop = max_failures, stop
         self.overlay, self.overlay_score_threshold = overlay, overlay_score_threshold
         self.counts = RunCounts()
@@ -129,6 +135,8 @@ class PoseWriter(BasePredictionWriter):
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._pool.close()
         self._pool.raise_error()
+        if self.parts is not None:
+            self.parts.close()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         if hasattr(self, "_pool"):
@@ -143,6 +151,9 @@ class PoseWriter(BasePredictionWriter):
                 if self.overlay:
                     self._write_overlay(result)
                 self._record(failures)
+                if "openpose" in self.formats:
+                    picture = openpose_png(result, self.spec, self.overlay_score_threshold)
+                    self.folder.write(self.folder.openpose_path(result.name), picture)
                 self.folder.write(self.folder.prediction_path(result.name), result_json(result, self.spec))
             except ResultNameError as error:
                 failures = (Failure(result.name, None, type(error).__name__, str(error)),)
@@ -150,12 +161,14 @@ class PoseWriter(BasePredictionWriter):
                 with self._counting:
                     self.counts.images_done += 1
                     self.counts.people += len(result.instance_ids)
+                if self.parts is not None:
+                    self.parts.add(result)
                 return
         self._record(failures)
 
     def _record(self, failures: Sequence[Failure]) -> None:
         for failure in failures:
-            self.folder.append_failure(failure)
+            self.folder.failures.append(failure)
             with self._counting:
                 if failure.instance_id is None:
                     self.counts.images_failed += 1
@@ -163,7 +176,7 @@ class PoseWriter(BasePredictionWriter):
                     self.counts.boxes_failed += 1
         if self.max_failures is not None and self.counts.images_failed > self.max_failures:
             self.stop(
-                f"More than {self.max_failures} images failed (output.max_failures); see {self.folder.failures_file}, "
+                f"More than {self.max_failures} images failed (output.max_failures); see {self.folder.failures.file}, "
                 "and run the same command again to go on."
             )
 

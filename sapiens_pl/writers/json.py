@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 
 from sapiens_pl.keypoints import KeypointSpec
 from sapiens_pl.structures import PoseResult
-from sapiens_pl.writers.run_folder import to_json
 
 COORDINATE_DECIMALS = 3
 SCORE_DECIMALS = 6
@@ -37,6 +39,43 @@ def _instance(result: PoseResult, row: int) -> dict:
         "instance_id": int(result.instance_ids[row]),
         "bbox": result.bboxes[row].tolist(),
         "bbox_score": float(result.bbox_scores[row]),
-        "keypoints": np.round(result.keypoints[row].astype(np.float64), COORDINATE_DECIMALS).tolist(),
-        "keypoint_scores": np.round(result.keypoint_scores[row].astype(np.float64), SCORE_DECIMALS).tolist(),
+        "keypoints": rounded(result.keypoints[row], COORDINATE_DECIMALS).tolist(),
+        "keypoint_scores": rounded(result.keypoint_scores[row], SCORE_DECIMALS).tolist(),
     }
+
+
+def rounded(values: np.ndarray, decimals: int) -> np.ndarray:
+    """As float64; one and the same rounding in all formats."""
+    return np.round(values.astype(np.float64), decimals)
+
+
+def read_result(content: bytes) -> PoseResult:
+    """The poses that `result_json` has written; `path` and `failures` are not in there.
+
+    Raises:
+        ValueError, KeyError, TypeError, IndexError: it is no such file.
+    """
+    data = json.loads(content)
+    image, people, count = data["image"], data["instance_info"], data["meta_info"]["num_keypoints"]
+    return PoseResult(
+        path="",
+        keypoints=np.array([person["keypoints"] for person in people], np.float32).reshape(-1, count, 2),
+        keypoint_scores=np.array([person["keypoint_scores"] for person in people], np.float32).reshape(-1, count),
+        bboxes=np.array([person["bbox"] for person in people], np.float64).reshape(-1, 4),
+        bbox_scores=np.array([person["bbox_score"] for person in people], np.float64),
+        instance_ids=np.array([person["instance_id"] for person in people], np.int64),
+        image_wh=None if image["width"] is None else (image["width"], image["height"]),
+        name=image["path"],
+        failures=(),
+        image_id=image.get("id"),
+    )
+
+
+def to_json(value: Any) -> str:
+    """Readable UTF-8 JSON; escapes only where a file name is not valid Unicode."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, allow_nan=False)
+    return text

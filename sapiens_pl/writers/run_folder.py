@@ -1,14 +1,19 @@
 """The folder of one run: where each result lies, written whole or not at all.
 
 predictions/<name of the image>.json   one per image
-overlays/<name of the image>.jpg       where asked for
+parquet/*.parquet                      many images each; where asked for, as all that follow up to failures.jsonl
+overlays/<name of the image>.jpg
+openpose/<name of the image>.png
+coco_keypoints.json, coco_images.json  the whole run's, once it has ended
+keypoints.csv                          the same
 failures.jsonl                         a line for each image or box that gave nothing
 inputs.txt                             every image of the run, with a digest of its boxes
 run.json                               settings, versions, counts, speed
 .processes/                            what each process of the run reports at its end
 
 A result is written under another name in a hidden folder beside these and then renamed, so what has
-its name is whole, and the listing of `predictions/` tells what is done: no file is opened for that.
+its name is whole, and the listing of `predictions/` tells what is done: no file is opened for that, but for
+the footers of Parquet files.
 """
 
 from __future__ import annotations
@@ -19,12 +24,13 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from sapiens_pl.errors import ConfigError, ResultNameError, WriteError
-from sapiens_pl.structures import Failure
+from sapiens_pl.errors import ConfigError, ResultNameError, WriteError, write_error
+from sapiens_pl.writers.failure_list import FailureList
+from sapiens_pl.writers.parquet import images_of
 from sapiens_pl.writers.run_lock import RunLock, Turn
 
 _UNFINISHED = ".unfinished-"
@@ -48,12 +54,16 @@ class RunFolder:
     def __init__(self, path: str | Path, rank: int | str = 0, shard: int = 0, num_shards: int = 1) -> None:
         self.path = Path(path).expanduser().absolute()
         self.predictions, self.overlays = self.path / "predictions", self.path / "overlays"
-        self.failures_file, self.run_file = self.path / "failures.jsonl", self.path / "run.json"
-        self.inputs_file = self.path / "inputs.txt"
+        self.parquet, self.openpose = self.path / "parquet", self.path / "openpose"
+        self.run_file, self.inputs_file = self.path / "run.json", self.path / "inputs.txt"
+        self.coco_file, self.coco_images_file = self.path / "coco_keypoints.json", self.path / "coco_images.json"
+        self.csv_file = self.path / "keypoints.csv"
         self.processes = self.path / ".processes"
         self.num_shards = num_shards
         self.shard, self.rank = shard, rank
         self.lock, self.turn = RunLock(self.path / ".lock", shard, num_shards), Turn(self.processes / "turn")
+        self.merging = Turn(self.processes / "merging")
+        self.failures = FailureList(self.path / "failures.jsonl", self.turn, self.write, self.done)
         own = str(shard) if num_shards > 1 else ""
         self._own_unfinished = f"{_UNFINISHED}{own}-" if own else _UNFINISHED
         self._unfinished = self.path / f"{self._own_unfinished}{rank}"
@@ -74,7 +84,7 @@ class RunFolder:
         try:
             self._unfinished.mkdir(exist_ok=True)
         except OSError as error:
-            raise _write_error(self._unfinished, error) from None
+            raise write_error(self._unfinished, error) from None
         self._opened = True
 
     def close(self) -> None:
@@ -86,6 +96,9 @@ class RunFolder:
     def prediction_path(self, name: str) -> Path:
         return self.predictions / f"{name}.json"
 
+    def openpose_path(self, name: str) -> Path:
+        return self.openpose / f"{name}.png"
+
     def overlay_path(self, name: str) -> Path:
         return self.overlays / f"{name}.jpg"
 
@@ -93,19 +106,21 @@ class RunFolder:
         """Names of images that have a result."""
         return set(self._done())
 
-    def failed(self) -> set[str]:
-        """Names of images that are on record as failed, as a whole."""
-        return {row["image"] for row in self._failure_rows() if row.get("instance_id") is None}
-
     def has_results(self) -> bool:
         """True if an earlier run has left so much as one result or failure here."""
-        return self.has_done() or bool(self._failure_rows())
+        return self.has_done() or self.failures.has_any()
 
     def has_done(self) -> bool:
         """True if at least one image has a result."""
         return next(self._done(), None) is not None
 
     def _done(self) -> Iterator[str]:
+        yield from self.with_json()
+        for part in self.parts():
+            yield from (image.name for image in images_of(part))
+
+    def with_json(self) -> Iterator[str]:
+        """Names of images that have a JSON file."""
         root = os.path.join(self.predictions, "")
         for parent, _, files in os.walk(root):
             below = os.path.join(parent, "")[len(root) :]
@@ -113,16 +128,14 @@ class RunFolder:
                 if file.endswith(".json"):
                     yield below + file[: -len(".json")]
 
-    def _failure_rows(self) -> list[dict]:
-        if not self.failures_file.is_file():
-            return []
-        rows = []
-        for line in self.failures_file.read_text("utf-8", errors="replace").split("\n"):
-            try:
-                rows.append(json.loads(line))
-            except ValueError:  # the last line of a killed run
-                continue
-        return [row for row in rows if isinstance(row, dict) and "image" in row]
+    def remove_json(self, name: str) -> None:
+        """For an image that a part holds."""
+        with suppress(OSError):
+            self.prediction_path(name).unlink()
+
+    def parts(self) -> list[Path]:
+        """The Parquet files, in a fixed order."""
+        return sorted(self.parquet.glob("*.parquet"))
 
     def read_run(self) -> dict[str, Any]:
         """What `run.json` holds, or nothing where there is none or it is no longer whole."""
@@ -157,42 +170,12 @@ class RunFolder:
             if report.name.startswith(self._own_reports) or f"of{self.num_shards}-" not in report.name:
                 report.unlink(missing_ok=True)
 
-    def tidy_failures(self, retry_failed: bool) -> None:
-        """Brings `failures.jsonl` in line with the results; with `retry_failed` it forgets the failed images.
-
-        A torn last line goes, and so do the lines of boxes whose image has no result: there will be others
-        when the image's turn comes again.
-        """
-        if not self.failures_file.is_file():
-            return
-        with self.turn():
-            rows = self._failure_rows()
-            done = self.done() if any(row.get("instance_id") is not None for row in rows) else frozenset()
-            self._write_failures(
-                row for row in rows if (not retry_failed if row.get("instance_id") is None else row["image"] in done)
-            )
-
-    def settle_failures(self) -> None:
-        """Removes from `failures.jsonl` what stands there twice, and images that have come to a result since."""
-        if not self.failures_file.is_file():
-            return
-        with self.turn():
-            rows = self._failure_rows()
-            unique = {to_json(row) for row in rows}
-            done = self.done() if any(row.get("instance_id") is None for row in rows) else frozenset()
-            kept = [row for row in rows if row.get("instance_id") is not None or row["image"] not in done]
-            if len(kept) < len(rows) or len(unique) < len(rows):
-                self._write_failures(kept)
-
-    def _write_failures(self, rows: Iterable[dict]) -> None:
-        unique = dict.fromkeys(to_json(row) for row in rows)
-        self.write(self.failures_file, "".join(f"{line}\n" for line in unique).encode())
-
     def clear(self) -> None:
         """Removes all results of earlier runs, and nothing else."""
-        for folder in (self.predictions, self.overlays, self.processes):
+        for folder in (self.predictions, self.parquet, self.overlays, self.openpose, self.processes):
             shutil.rmtree(folder, ignore_errors=True)
-        for file in (self.failures_file, self.run_file, self.inputs_file):
+        merged = (self.coco_file, self.coco_images_file, self.csv_file)
+        for file in (self.failures.file, self.run_file, self.inputs_file, *merged):
             file.unlink(missing_ok=True)
         self.predictions.mkdir(exist_ok=True)
 
@@ -230,22 +213,14 @@ class RunFolder:
     def write_inputs(self, digests: Iterable[tuple[str, str]]) -> None:
         self.write(self.inputs_file, "".join(f"{digest} {json.dumps(name)}\n" for name, digest in digests).encode())
 
-    def append_failure(self, failure: Failure) -> None:
-        """One line; processes take turns, so that their lines do not mix."""
-        line = (to_json(failure._asdict()) + "\n").encode()
-        try:
-            with self.turn():
-                handle = os.open(self.failures_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-                try:
-                    while line:  # a full disk may take a part
-                        line = line[os.write(handle, line) :]
-                finally:
-                    os.close(handle)
-        except OSError as error:
-            raise _write_error(self.failures_file, error) from None
-
     def write(self, path: Path, data: bytes) -> None:
-        """Writes a file that appears under its name only when it is complete.
+        """`writing`, for what is in memory already."""
+        with self.writing(path) as file:
+            file.write(data)
+
+    @contextmanager
+    def writing(self, path: Path) -> Iterator[BinaryIO]:
+        """A file that appears under its name only when the block has ended well.
 
         Raises:
             ResultNameError: the file system takes no file of that name.
@@ -253,10 +228,14 @@ class RunFolder:
         """
         temporary = self._unfinished / f"{os.getpid()}-{next(self._numbers)}"
         try:
-            temporary.write_bytes(data)
+            with open(temporary, "wb") as file:
+                yield file
         except OSError as error:
             _remove(temporary)
-            raise _write_error(path, error) from None
+            raise write_error(path, error) from None
+        except BaseException:
+            _remove(temporary)
+            raise
         try:
             try:
                 os.replace(temporary, path)
@@ -268,24 +247,9 @@ class RunFolder:
             if error.errno in _NAME_ERRORS:
                 message = f"The result cannot be named {path} ({error.strerror}); rename the image."
                 raise ResultNameError(message) from None
-            raise _write_error(path, error) from None
+            raise write_error(path, error) from None
 
 
 def _remove(path: Path) -> None:
     with suppress(OSError):
         path.unlink()
-
-
-def _write_error(path: Path, error: OSError) -> WriteError:
-    remedy = "make room and run the same command again" if error.errno == errno.ENOSPC else "mend that and run again"
-    return WriteError(f"{path} could not be written ({error.strerror}); what is written stays, {remedy}.")
-
-
-def to_json(value: Any) -> str:
-    """Readable UTF-8 JSON; escapes only where a file name is not valid Unicode."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        text = json.dumps(value, allow_nan=False)
-    return text

@@ -47,11 +47,15 @@ def test_any_file_name_can_be_written_and_found_again(tmp_path, name):
         folder.prediction_path(name),
         result_json(result_of(np.empty((0, 17, 2)), name=name), keypoint_spec(17)),
     )
-    folder.append_failure(Failure(name + "2.jpg", None, "E", "m"))
+    folder.failures.append(Failure(name + "2.jpg", None, "E", "m"))
     folder.write_inputs([(name, "digest")])
-    assert folder.done() == {name} and folder.failed() == {name + "2.jpg"} and folder.read_inputs() == {name: "digest"}
-    folder.tidy_failures(retry_failed=True)
-    assert folder.done() == {name} and not folder.failed()
+    assert (
+        folder.done() == {name}
+        and folder.failures.images() == {name + "2.jpg"}
+        and folder.read_inputs() == {name: "digest"}
+    )
+    folder.failures.tidy(retry_failed=True)
+    assert folder.done() == {name} and not folder.failures.images()
 
 
 def test_overlay_draws_left_and_right_apart_and_leaves_the_photograph(tmp_path):
@@ -92,22 +96,22 @@ def test_a_file_is_whole_or_absent(tmp_path):
 
 def test_leftovers_and_torn_lines_of_a_killed_run_do_no_harm(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.append_failure(Failure("a.jpg", None, "E", "m"))
-    with open(folder.failures_file, "a") as file:
+    folder.failures.append(Failure("a.jpg", None, "E", "m"))
+    with open(folder.failures.file, "a") as file:
         file.write('{"image": "b.jp')
     (tmp_path / ".unfinished-3").mkdir()
     (tmp_path / ".unfinished-3" / "12-0").write_text("half")
     folder.remove_leftovers()
     folder.open()
     assert os.listdir(tmp_path / ".unfinished-0") == [] and not (tmp_path / ".unfinished-3").exists()
-    assert folder.failed() == {"a.jpg"}
-    folder.tidy_failures(retry_failed=False)
-    folder.append_failure(Failure("c.jpg", 2, "E", "m"))
-    folder.append_failure(Failure("b.jpg", None, "E", "m"))
-    rows = [json.loads(line) for line in folder.failures_file.read_text().splitlines()]
+    assert folder.failures.images() == {"a.jpg"}
+    folder.failures.tidy(retry_failed=False)
+    folder.failures.append(Failure("c.jpg", 2, "E", "m"))
+    folder.failures.append(Failure("b.jpg", None, "E", "m"))
+    rows = [json.loads(line) for line in folder.failures.file.read_text().splitlines()]
     assert [row["image"] for row in rows] == ["a.jpg", "c.jpg", "b.jpg"]
-    folder.tidy_failures(retry_failed=False)  # c.jpg has no result: its box will fail again
-    assert folder.failed() == {"a.jpg", "b.jpg"} and "c.jpg" not in folder.failures_file.read_text()
+    folder.failures.tidy(retry_failed=False)  # c.jpg has no result: its box will fail again
+    assert folder.failures.images() == {"a.jpg", "b.jpg"} and "c.jpg" not in folder.failures.file.read_text()
 
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):

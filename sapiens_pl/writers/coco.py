@@ -1,0 +1,103 @@
+"""All poses of a run as one COCO keypoint-results file, which pycocotools loads.
+
+COCO-WholeBody's evaluation wants its 133 keypoints in five lists: body, feet, face, left and right hand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO
+
+import numpy as np
+
+from sapiens_pl.keypoints import KeypointSpec
+from sapiens_pl.scoring import instance_scores
+from sapiens_pl.structures import ListedImage, PoseResult
+from sapiens_pl.writers.json import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded, to_json
+
+PERSON_CATEGORY = 1
+WHOLEBODY_LISTS = {
+    "keypoints": slice(0, 17),
+    "foot_kpts": slice(17, 23),
+    "face_kpts": slice(23, 91),
+    "lefthand_kpts": slice(91, 112),
+    "righthand_kpts": slice(112, 133),
+}
+
+
+def people_of(result: PoseResult) -> Iterator[dict]:
+    """One entry a person, without `image_id`: keypoints as x, y, score; `score` is the instance's.
+
+    They have no `bbox`: pycocotools would then take the entries for boxes. The box a person was found in has
+    its `instance_id` and `bbox_score` here, its numbers in the other formats.
+    """
+    scores = instance_scores(result.bbox_scores, result.keypoint_scores)
+    coordinates = rounded(result.keypoints, COORDINATE_DECIMALS)
+    keypoint_scores = rounded(result.keypoint_scores, SCORE_DECIMALS)
+    triples = np.concatenate([coordinates, keypoint_scores[:, :, None]], axis=2)
+    lists = WHOLEBODY_LISTS if triples.shape[1] == 133 else {"keypoints": slice(None)}
+    for row in range(len(triples)):
+        yield {
+            "category_id": PERSON_CATEGORY,
+            "score": float(scores[row]),
+            **{key: triples[row, part].ravel().tolist() for key, part in lists.items()},
+            "instance_id": int(result.instance_ids[row]),
+            "bbox_score": float(result.bbox_scores[row]),
+        }
+
+
+def image_ids(images: Sequence[ListedImage]) -> list[int]:
+    """Ids that the box file gave stay; the others' are the numbers that they are named by, or are counted up.
+
+    `000000000785.jpg` is 785, if all without an id are named by numbers that differ from each other and from
+    the given ids.
+    """
+    given = {image.image_id for image in images if image.image_id is not None}
+    stems = [os.path.splitext(os.path.basename(image.name))[0] for image in images if image.image_id is None]
+    numbers = [int(stem) for stem in stems if stem.isascii() and stem.isdecimal() and len(stem) < 19]
+    if len(numbers) < len(stems) or len({*numbers, *given}) < len(stems) + len(given):
+        first = max([0, *given]) + 1
+        numbers = list(range(first, first + len(stems)))
+    rest = iter(numbers)
+    return [next(rest) if image.image_id is None else image.image_id for image in images]
+
+
+def write_coco(
+    results: Iterable[PoseResult], spec: KeypointSpec, keypoints_file: BinaryIO, images_file: BinaryIO
+) -> None:
+    """Writes both files in one pass over the results; only the images' names are kept in memory."""
+    images: list[ListedImage] = []
+    with TemporaryFile(dir=Path(keypoints_file.name).parent) as people:
+        for result in results:
+            for person in people_of(result):
+                people.write(b"%d %s\n" % (len(images), to_json(person).encode()))
+            images.append(result.listing)
+        ids = image_ids(images)
+        people.seek(0)
+        # The ids are known only now, as they depend on all the names.
+        separator = b"[\n"
+        for line in people:
+            index, _, person_json = line.partition(b" {")
+            keypoints_file.write(b'%s{"image_id": %d, %s' % (separator, ids[int(index)], person_json.rstrip(b"\n")))
+            separator = b",\n"
+        keypoints_file.write(b"[]\n" if separator == b"[\n" else b"\n]\n")
+    images_file.write(_images_json(images, ids, spec))
+
+
+def _images_json(images: Sequence[ListedImage], ids: Sequence[int], spec: KeypointSpec) -> bytes:
+    lines = [
+        to_json({"id": image_id, "file_name": image.name, "width": image.width, "height": image.height})
+        for image, image_id in zip(images, ids)
+    ]
+    category = {
+        "id": PERSON_CATEGORY,
+        "name": "person",
+        "keypoints": spec.names,
+        "skeleton": [[start + 1, end + 1] for start, end in spec.skeleton],
+    }
+    listing = ",\n".join(lines)
+    return f'{{"categories": [{json.dumps(category)}],\n"images": [\n{listing}\n]}}\n'.encode()

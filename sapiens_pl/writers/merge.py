@@ -1,0 +1,101 @@
+"""The files that hold a whole run, put together from its images' results once it has ended.
+
+Nothing here needs the run's processes, and all of it may be repeated at any time after their end.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection, Iterator
+from itertools import chain, groupby
+
+from sapiens_pl.errors import ConfigError
+from sapiens_pl.keypoints import KeypointSpec, keypoint_spec
+from sapiens_pl.structures import PoseResult
+from sapiens_pl.writers.coco import write_coco
+from sapiens_pl.writers.csv import write_csv
+from sapiens_pl.writers.json import read_result, result_json
+from sapiens_pl.writers.parquet import images_of, read_part
+from sapiens_pl.writers.parts import PartWriter
+from sapiens_pl.writers.run_folder import RunFolder
+
+MERGED_FORMATS = ("coco", "csv", "parquet")
+
+
+def merge(folder: RunFolder, formats: Collection[str]) -> None:
+    """Writes what `formats` asks for, sorted by the images' names; the run's processes must have ended.
+
+    Raises:
+        ConfigError: a result file is damaged.
+        WriteError: no space, no permission, a vanished disk.
+    """
+    with folder.merging():
+        if "parquet" in formats:
+            _fill_parts(folder, replace_json="json" not in formats)
+        if "json" in formats or "parquet" not in formats:
+            _unfold_parts(folder)
+        if "coco" in formats:
+            with folder.writing(folder.coco_file) as people, folder.writing(folder.coco_images_file) as images:
+                write_coco(*_results(folder), people, images)
+        if "csv" in formats:
+            with folder.writing(folder.csv_file) as file:
+                write_csv(*_results(folder), file)
+
+
+def _fill_parts(folder: RunFolder, replace_json: bool) -> None:
+    """Takes into parts what a killed process had waiting, or an earlier run has written as JSON only."""
+    in_parts = {image.name for part in folder.parts() for image in images_of(part)}
+    writer: PartWriter | None = None
+    for name in sorted(folder.with_json()):
+        if name not in in_parts:
+            result = _read_json(folder, name)
+            writer = writer or PartWriter(folder, _spec_of(result), replace_json)
+            writer.add(result)
+        elif replace_json:
+            folder.remove_json(name)
+    if writer is not None:
+        writer.close()
+
+
+def _unfold_parts(folder: RunFolder) -> None:
+    """Gives every image of the parts its JSON file."""
+    parts = folder.parts()
+    there = set(folder.with_json()) if parts else set()
+    for part in parts:
+        if not all(image.name in there for image in images_of(part)):
+            for result in read_part(part):
+                if result.name not in there:
+                    folder.write(folder.prediction_path(result.name), result_json(result, _spec_of(result)))
+
+
+def _results(folder: RunFolder) -> tuple[Iterator[PoseResult], KeypointSpec]:
+    """Every image's result once, sorted by name, from its JSON file or else from its part."""
+    with_json = set(folder.with_json())
+    parts = [part for part in folder.parts() if any(image.name not in with_json for image in images_of(part))]
+    from_json = (_read_json(folder, name) for name in sorted(with_json))
+    from_parts = [(result for result in read_part(part) if result.name not in with_json) for part in parts]
+    by_name = groupby(heapq.merge(from_json, *from_parts, key=_name), key=_name)
+    results = (next(same) for _, same in by_name)
+    first = next(results, None)
+    if first is None:
+        return results, keypoint_spec(0)
+    return chain([first], results), _spec_of(first)
+
+
+def _read_json(folder: RunFolder, name: str) -> PoseResult:
+    path = folder.prediction_path(name)
+    try:
+        return read_result(path.read_bytes())._replace(name=name)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise ConfigError(
+            f"{path} cannot be read ({type(error).__name__}: {error}); remove it, and the same command does its image "
+            "again."
+        ) from None
+
+
+def _name(result: PoseResult) -> str:
+    return result.name
+
+
+def _spec_of(result: PoseResult) -> KeypointSpec:
+    return keypoint_spec(result.keypoints.shape[1])

@@ -1,0 +1,313 @@
+"""The formats that hold a whole run: COCO, Parquet and CSV, and what they keep of the per-image JSON files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+
+import duckdb
+import numpy as np
+import pandas
+import polars
+import pyarrow.parquet
+import pytest
+from conftest import COCO, check_same
+from pycocotools.coco import COCO as CocoApi
+from pycocotools.cocoeval import COCOeval
+
+from sapiens_pl.demo.draw import write_scenes
+from sapiens_pl.demo.figures import draw_scene
+from sapiens_pl.errors import ConfigError
+from sapiens_pl.keypoints import keypoint_spec
+from sapiens_pl.scoring import instance_scores
+from sapiens_pl.structures import ListedImage, PoseResult
+from sapiens_pl.writers import parts
+from sapiens_pl.writers.coco import image_ids
+from sapiens_pl.writers.json import read_result, result_json
+from sapiens_pl.writers.merge import merge
+from sapiens_pl.writers.parts import PartWriter
+from sapiens_pl.writers.run_folder import RunFolder
+
+NOT_UNICODE = b"\xff b.jpg".decode("utf-8", "surrogateescape")
+
+
+def some_results(num_keypoints: int, names=("b/2.jpg", "a.jpg", "nobody.jpg", 'line\n"1,5".jpg', NOT_UNICODE)):
+    rng = np.random.default_rng(num_keypoints)
+    results = []
+    for index, name in enumerate(names):
+        count = 0 if name == "nobody.jpg" else 1 + index
+        results.append(
+            PoseResult(
+                "",
+                rng.uniform(-99, 20_000, (count, num_keypoints, 2)).astype(np.float32),
+                rng.uniform(-0.2, 1.1, (count, num_keypoints)).astype(np.float32),
+                rng.uniform(0, 999, (count, 4)),
+                rng.uniform(0, 1, count),
+                np.arange(count) * 7,
+                (640, 480 + index),
+                name,
+                (),
+                1000 + index if index % 2 else None,
+            )
+        )
+    return results
+
+
+def write_all(folder: RunFolder, results, formats=("parquet",)) -> None:
+    """As the writer of a run does it, up to and with the merging at its end."""
+    folder.open()
+    writer = PartWriter(folder, keypoint_spec(results[0].keypoints.shape[1]), "json" not in formats)
+    for result in results:
+        content = result_json(result, keypoint_spec(result.keypoints.shape[1]))
+        folder.write(folder.prediction_path(result.name), content)
+        if "parquet" in formats:
+            writer.add(result)
+    writer.close()
+    merge(folder, formats)
+
+
+def annotations_as_results(file: str, lists: dict[str, int]):
+    """The people of a COCO annotation file who have keypoints, with these as predictions."""
+    data = json.loads((COCO / file).read_text())
+    names = {image["id"]: image for image in data["images"]}
+    for image_id, image in names.items():
+        people = [row for row in data["annotations"] if row["image_id"] == image_id and row["num_keypoints"]]
+        triples = [np.concatenate([np.reshape(row[key], (-1, 3)) for key in lists]) for row in people]
+        count = len(people)
+        points = np.array(triples, np.float32).reshape(count, sum(lists.values()), 3)
+        bboxes = np.array([row["bbox"] for row in people], np.float64).reshape(-1, 4)
+        bboxes[:, 2:] += bboxes[:, :2]
+        yield PoseResult(
+            "", points[:, :, :2], np.ones(points.shape[:2], np.float32), bboxes, np.ones(count), np.arange(count),
+            (image["width"], image["height"]), image["file_name"], (),
+        )  # fmt: skip
+
+
+def average_precision(truth: CocoApi, results_file, sigmas) -> float:
+    """What pycocotools itself says of a results file."""
+    evaluation = COCOeval(truth, truth.loadRes(str(results_file)), "keypoints")
+    evaluation.params.kpt_oks_sigmas = np.array(sigmas)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return evaluation.stats[0]
+
+
+def test_pycocotools_finds_the_annotations_own_keypoints_perfect(tmp_path):
+    folder = RunFolder(tmp_path)
+    results = list(annotations_as_results("test_coco.json", {"keypoints": 17}))
+    write_all(folder, results, ("json", "coco"))
+    truth = CocoApi(str(COCO / "test_coco.json"))
+    assert average_precision(truth, folder.coco_file, keypoint_spec(17).sigmas) == pytest.approx(1.0)
+    moved = [result._replace(keypoints=result.keypoints + np.float32(15)) for result in results]
+    write_all(folder, moved, ("json", "coco"))
+    assert average_precision(truth, folder.coco_file, keypoint_spec(17).sigmas) < 0.8
+
+
+def test_the_133_keypoints_stand_in_the_lists_of_coco_wholebody(tmp_path):
+    folder = RunFolder(tmp_path)
+    lists = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
+    write_all(folder, list(annotations_as_results("test_coco_wholebody.json", lists)), ("json", "coco"))
+    people = json.loads((COCO / "test_coco_wholebody.json").read_text())["annotations"]
+    people = [person for person in people if person["num_keypoints"]]
+    written = json.loads(folder.coco_file.read_text())
+    assert len(written) == len(people)
+    for row, person in enumerate(sorted(people, key=lambda person: person["image_id"])):
+        for key, count in lists.items():
+            found, expected = (np.reshape(each[key], (-1, 3))[:, :2] for each in (written[row], person))
+            assert found.shape == (count, 2)
+            np.testing.assert_allclose(found, expected, atol=6e-4)
+    # ... and pycocotools evaluates any of the lists: here the feet.
+    truth = CocoApi(str(COCO / "test_coco_wholebody.json"))
+    for annotation in truth.dataset["annotations"]:
+        annotation["keypoints"] = annotation["foot_kpts"]
+        annotation["num_keypoints"] = int((np.array(annotation["foot_kpts"][2::3]) > 0).sum())
+    feet = [{**row, "keypoints": row["foot_kpts"]} for row in written]
+    (tmp_path / "feet.json").write_text(json.dumps(feet))
+    assert average_precision(truth, tmp_path / "feet.json", keypoint_spec(133).sigmas[17:23]) == pytest.approx(1.0)
+
+
+def test_coco_scores_and_ids(tmp_path):
+    folder = RunFolder(tmp_path)
+    write_all(folder, some_results(17), ("json", "coco"))
+    by_name = {result.name: result for result in some_results(17)}
+    listing = json.loads(folder.coco_images_file.read_text())
+    names = {image["id"]: image["file_name"] for image in listing["images"]}
+    assert list(names.values()) == sorted(by_name) and listing["categories"][0]["keypoints"][0] == "nose"
+    assert {name for image_id, name in names.items() if image_id in (1001, 1003)} == {"a.jpg", 'line\n"1,5".jpg'}
+    for person in json.loads(folder.coco_file.read_text()):
+        result = by_name[names[person["image_id"]]]
+        row = result.instance_ids.tolist().index(person["instance_id"])
+        seen = result.keypoint_scores[row][result.keypoint_scores[row] > 0.2]
+        assert person["score"] == pytest.approx(result.bbox_scores[row] * seen.mean(), rel=1e-5)
+        assert person["bbox_score"] == result.bbox_scores[row] and "bbox" not in person
+        np.testing.assert_allclose(np.reshape(person["keypoints"], (-1, 3))[:, :2], result.keypoints[row], atol=6e-4)
+    assert instance_scores(np.ones(1), np.full((1, 17), 0.1)) == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "given", "expected"),
+    [
+        (["000000000785.jpg", "x/40083.jpg"], [None, None], [785, 40083]),
+        (["1.jpg", "01.jpg"], [None, None], [1, 2]),  # not apart by number
+        (["785.jpg", "b.jpg"], [None, None], [1, 2]),
+        (["785.jpg", "b.jpg", "c.jpg"], [7, None, None], [7, 8, 9]),
+        (["785.jpg", "9.jpg"], [None, 785], [786, 785]),
+        (["785.jpg", "9.jpg"], [None, 3], [785, 3]),
+        ([], [], []),
+    ],
+)
+def test_image_ids(names, given, expected):
+    assert image_ids([ListedImage(name, 1, 1, number) for name, number in zip(names, given)]) == expected
+
+
+@pytest.mark.parametrize("num_keypoints", [17, 133, 308])
+def test_duckdb_polars_and_pandas_find_the_numbers_of_the_json_files(tmp_path, num_keypoints):
+    folder = RunFolder(tmp_path)
+    results = [result for result in some_results(num_keypoints) if result.name != NOT_UNICODE]
+    write_all(folder, results, ("json", "parquet"))
+    expected = [read_result(folder.prediction_path(name).read_bytes()) for name in sorted(r.name for r in results)]
+    pattern = str(folder.parquet / "*.parquet")
+    columns = "image, instance_id, image_width, bbox, bbox_score, score, keypoints_x, keypoints_y, keypoint_scores"
+    from_duckdb = duckdb.sql(f"select {columns} from '{pattern}' order by image, instance_id").fetchall()
+    frame = polars.read_parquet(pattern).sort("image", "instance_id")
+    table = pandas.read_parquet(folder.parquet).sort_values(["image", "instance_id"])
+    rows = [(result, row) for result in expected for row in range(len(result.instance_ids))]
+    assert len(rows) == len(from_duckdb) == len(frame) == len(table) == 7
+    for (result, row), one, two, three in zip(rows, from_duckdb, frame.iter_rows(named=True), table.to_dict("records")):
+        assert one[:3] == (result.name, result.instance_ids[row], 640) and list(one[3]) == result.bboxes[row].tolist()
+        assert one[4] == result.bbox_scores[row] and 0 < one[5] < 1.2
+        np.testing.assert_array_equal(np.float32([*zip(one[6], one[7])]), result.keypoints[row])
+        np.testing.assert_array_equal(np.float32(one[8]), result.keypoint_scores[row])
+        for other in (two, three):
+            assert (other["image"], other["instance_id"], other["score"]) == (one[0], one[1], one[5])
+            for index, column in enumerate(("keypoints_x", "keypoints_y", "keypoint_scores"), 6):
+                np.testing.assert_array_equal(other[column], np.float32(one[index]))
+    metadata = pyarrow.parquet.read_schema(next(iter(folder.parts()))).metadata
+    assert json.loads(metadata[b"keypoint_names"]) == list(keypoint_spec(num_keypoints).names)
+
+
+@pytest.mark.parametrize("num_keypoints", [17, 133])
+def test_parts_take_the_json_files_over_and_can_give_them_back(tmp_path, monkeypatch, num_keypoints):
+    folder, results = RunFolder(tmp_path), some_results(num_keypoints)
+    monkeypatch.setattr(parts, "MAX_IMAGES", 2)
+    write_all(folder, results, ("parquet", "coco", "csv"))
+    assert not list(folder.with_json()) and len(folder.parts()) == 3
+    assert folder.done() == {result.name for result in results} and folder.has_done()
+    from_parts = [folder.coco_file.read_bytes(), folder.coco_images_file.read_bytes(), folder.csv_file.read_bytes()]
+    merge(folder, ["json", "coco", "csv"])
+    for result in results:
+        content = folder.prediction_path(result.name).read_bytes()
+        assert content == result_json(result, keypoint_spec(num_keypoints))
+    assert from_parts == [file.read_bytes() for file in (folder.coco_file, folder.coco_images_file, folder.csv_file)]
+    merge(folder, ["parquet"])
+    assert not list(folder.with_json()) and len(folder.parts()) == 3
+
+
+def test_csv_has_a_row_a_keypoint(tmp_path):
+    folder, results = RunFolder(tmp_path), some_results(133)
+    write_all(folder, results, ("csv", "json"))
+    with open(folder.csv_file, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = list(csv.DictReader(file))
+    expected = sorted(results, key=lambda result: result.name)
+    people = [(result, row) for result in expected for row in range(len(result.instance_ids))]
+    assert len(rows) == 133 * len(people)
+    for index, (result, row) in enumerate(people):
+        first, last = rows[index * 133], rows[index * 133 + 132]
+        assert (first["image"], int(first["instance_id"])) == (result.name, result.instance_ids[row])
+        assert first["keypoint"] == "nose" and last["keypoint"] == keypoint_spec(133).names[132]
+        found = [float(last[key]) for key in ("x", "y", "score")]
+        np.testing.assert_allclose(found, [*result.keypoints[row, 132], result.keypoint_scores[row, 132]], atol=6e-4)
+
+
+def test_damaged_results_are_a_sentence_each(tmp_path):
+    folder = RunFolder(tmp_path)
+    write_all(folder, some_results(17), ("parquet",))
+    part = folder.parts()[0]
+    part.write_bytes(part.read_bytes()[:-100])
+    with pytest.raises(ConfigError, match=r"poses-.*parquet cannot be read \(Arrow.*remove it"):
+        merge(folder, ["coco"])
+    part.unlink()
+    folder.write(folder.prediction_path("a.jpg"), b'{"image": 3}')
+    with pytest.raises(ConfigError, match=r"a\.jpg\.json cannot be read .*remove it"):
+        merge(folder, ["coco"])
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory):
+    root, rng = tmp_path_factory.mktemp("formats"), np.random.default_rng(4)
+    scenes = [(f"{i:03d}.jpg", draw_scene(rng, 200, 160, i % 3)) for i in range(40)]
+    write_scenes(root, scenes)
+    (root / "images" / "007x.jpg").write_bytes(b"\xff\xd8 no picture")
+    return [f"data.images={root / 'images'}", "boxes=json", f"boxes.file={root / 'people.json'}", "data.batch_size=3"]
+
+
+MERGED = ("coco_keypoints.json", "coco_images.json", "keypoints.csv")
+SLOW_STEP = """
+import time
+from sapiens_pl.module import PoseModule
+step = PoseModule.predict_step
+PoseModule.predict_step = lambda *given: (time.sleep(0.3), step(*given))[1]
+from sapiens_pl.writers import parts
+parts.MAX_IMAGES = 5
+"""
+
+
+def test_a_killed_run_and_two_shards_give_the_same_tables_as_one_run(predict, start, mini, figures):
+    settings = [*figures, *mini, "data.num_workers=1"]
+    whole = predict(*settings, "output.formats=[json,parquet,coco,csv]", folder="whole")
+    assert whole.code == 0, whole.err
+    assert len(whole.results) == 40 and len(polars.read_parquet(whole.folder / "parquet/*.parquet")) == 39
+
+    only_tables = [*settings, "output.formats=[parquet,coco,csv]", "data.num_shards=2"]
+    victim = start(*only_tables, "data.shard=0", folder="shards", inject=SLOW_STEP)
+    victim.wait_until(lambda: len(list((victim.folder / "parquet").glob("*.parquet"))) >= 2 and victim.count() >= 2)
+    os.killpg(victim.pid, signal.SIGKILL)
+    other = predict(*only_tables, "data.shard=1", folder="shards")
+    assert other.code == 0 and not (other.folder / "coco_keypoints.json").exists()  # it is not whole yet
+    last = predict(*only_tables, "data.shard=0", folder="shards")
+    assert last.code == 0 and last.info["status"] == "complete", last.err
+    assert last.info["processes"][0]["counts"]["images_done_before"] >= 10
+    assert not last.results and not list(last.folder.glob(".unfinished*"))
+    frame = polars.read_parquet(last.folder / "parquet/*.parquet").sort("image", "instance_id")
+    assert len(frame) == 39 and frame.select("image", "instance_id").is_unique().all()
+    together = predict(*settings, "output.formats=json", folder="shards")  # the parts give the JSON files back
+    assert together.code == 0 and together.info["counts"]["images_done"] == 0, together.err
+    check_same(together.results, whole.results, but_one_in=100)
+    assert together.failures == whole.failures
+    people = [json.loads((run.folder / "coco_keypoints.json").read_text()) for run in (whole, last)]
+    ids = [[(person["image_id"], person["instance_id"]) for person in each] for each in people]
+    assert ids[0] == ids[1] and len(ids[0]) == 39
+    rows = [(run.folder / "keypoints.csv").read_text().splitlines() for run in (whole, last)]
+    assert len(rows[0]) == len(rows[1]) == 39 * 17 + 1
+    first = [row.split(",")[:4] for row in rows[0]]
+    assert first == [row.split(",")[:4] for row in rows[1]]
+
+
+def test_collect_by_hand_writes_the_tables_of_what_there_is(predict, start, mini, figures):
+    import subprocess
+    import sys
+
+    running = start(*figures, *mini, "data.num_workers=1", "output.formats=[json,coco]", inject=SLOW_STEP)
+    running.wait_until(lambda: running.count() >= 3)
+    command = [sys.executable, "-m", "sapiens_pl.collect", str(running.folder)]
+    at_work = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert at_work.returncode == 1 and "still at work" in at_work.stdout, at_work.stderr
+    assert not (running.folder / "coco_keypoints.json").exists()
+    running.send_signal(signal.SIGTERM)
+    stopped = running.finish()
+    assert stopped.code == 143 and not (running.folder / "coco_keypoints.json").exists()
+    by_hand = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert by_hand.returncode == 1 and "interrupted" in by_hand.stdout, by_hand.stderr
+    images = json.loads((running.folder / "coco_images.json").read_text())["images"]
+    assert [image["file_name"] for image in images] == list(stopped.results) and 3 <= len(images) < 40
+
+
+def test_formats_that_cannot_be_are_refused_before_the_run(predict, mini):
+    unknown = predict(*mini, "output.formats=[json,xml]")
+    assert unknown.code == 2 and "json, coco, parquet, csv, openpose" in unknown.err, unknown.err
+    missing = predict(*mini, "output.formats=[parquet]", inject="import sys; sys.modules['pyarrow'] = None")
+    assert missing.code == 2 and "pip install 'sapiens_pl[parquet]'" in missing.err, missing.err
+    assert missing.err.count("\n") == 1 and not missing.results
