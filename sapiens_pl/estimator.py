@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
 
-from sapiens_pl.data.boxes import BoxRow, BoxRules
+from sapiens_pl.data.box_rules import BoxRow, BoxRules
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.data.loader import CropLoader
 from sapiens_pl.data.packing import pack_batches
@@ -172,7 +172,7 @@ def _task(index: int, image: ImageLike, boxes: BoxesLike) -> tuple[ImageTask, li
     array = np.asarray(boxes, np.float64)
     if array.size and (array.ndim != 2 or array.shape[1] != 4):
         raise ValueError(f"The boxes of {name} have the shape {array.shape}; give (N, 4) xyxy in image px.")
-    rules = BoxRules("xyxy", score_threshold=0.0, nms_threshold=None, exif="upright")
+    rules = BoxRules("xyxy")
     rows = [BoxRow(name, list(box), None, None) for box in array.reshape(-1, 4)]
     task, failures = rules.apply(ImageFile(name, name), rows)
     return task._replace(source=source), failures

@@ -29,6 +29,8 @@ MAX_MEGAPIXELS = 178.0
 
 _MOST_BYTES_PER_PIXEL = 16
 _EXIF_ORIENTATION = 0x0112
+TURNED_ORIENTATIONS = (5, 6, 7, 8)
+"""EXIF orientations that exchange width and height."""
 _ORIENTED_FORMATS = ("JPEG", "MPO", "PNG", "WEBP")
 _OPTIONAL_IN_OPENCV = ("GIF", "AVIF", "JPEG2000")
 # libjpeg goes on after these and paints the rest of the picture grey.
@@ -146,7 +148,7 @@ def _decode(path: str, data: bytes, header: _Header) -> np.ndarray | None:
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Undoes an EXIF orientation (1 to 8), as the Exif 2.3 standard numbers them."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in TURNED_ORIENTATIONS:
         pixels = pixels.transpose(1, 0, 2)
     flip_rows, flip_columns = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
     pixels = pixels[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
@@ -162,7 +164,7 @@ def upright_bboxes(bboxes_xyxy: np.ndarray, orientation: int, upright_wh: tuple[
     """
     width, height = upright_wh
     x1, y1, x2, y2 = bboxes_xyxy.T
-    if orientation in (5, 6, 7, 8):
+    if orientation in TURNED_ORIENTATIONS:
         x1, y1, x2, y2 = y1, x1, y2, x2
     if orientation in (2, 3, 6, 7):
         x1, x2 = width - x2, width - x1

@@ -93,7 +93,8 @@ def boxes_digest(task: ImageTask) -> str:
     """A short hash of everything that an image's boxes give to its result."""
     if task.bboxes_xyxy is None:
         return "whole"
-    content = hashlib.blake2b(b"raw" if task.raw_exif else b"", digest_size=_DIGEST_BYTES)
+    meaning = (b"raw" if task.raw_exif else b"") + (b"normalised" if task.normalised else b"")
+    content = hashlib.blake2b(meaning, digest_size=_DIGEST_BYTES)
     for array in (task.bboxes_xyxy, task.bbox_scores, task.instance_ids):
         content.update(array.tobytes())
     return content.hexdigest()

@@ -39,8 +39,8 @@ class ImageTask(NamedTuple):
 
     `source` is a file path or (H, W, 3) uint8 BGR pixels. `bboxes_xyxy` is (N, 4) float64, image
     px, or None for the whole image; `bbox_scores` (N,) float64; `instance_ids` (N,) int64.
-    `raw_exif` says that the boxes live in the file's pixels before its EXIF orientation. `image_id` is
-    the number that a COCO file calls the image by.
+    `raw_exif` says that the boxes live in the file's pixels before its EXIF orientation, `normalised` that they
+    are parts of the image's width and height. `image_id` is the number that a box file calls the image by.
     """
 
     name: str
@@ -49,6 +49,7 @@ class ImageTask(NamedTuple):
     bbox_scores: np.ndarray
     instance_ids: np.ndarray
     raw_exif: bool = False
+    normalised: bool = False
     image_id: int | None = None
 
     @property

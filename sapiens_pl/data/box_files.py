@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sapiens_pl.data.boxes import BoxedImages, BoxRow, BoxRules, assign_boxes
+from sapiens_pl.data.box_rules import BoxRow, BoxRules
+from sapiens_pl.data.boxes import BoxedImages, BoxListing, assign_boxes
 from sapiens_pl.data.sources import ImageSource
 from sapiens_pl.errors import ConfigError
 
@@ -25,24 +26,31 @@ class JsonBoxes:
     be an object `{"bbox": [...], "score": 0.9, "id": 7}`.
 
     Args:
-        file: the box file; the rest as in `BoxRules`.
+        file: the box file.
+        rules: as in `BoxRules`.
     """
 
-    def __init__(
-        self,
-        file: str | None,
-        format: str = "xyxy",
-        score_threshold: float = 0.0,
-        nms_threshold: float | None = None,
-        exif: str = "upright",
-    ) -> None:
-        self.file = _existing_file(file)
-        self.rules = BoxRules(format, score_threshold, nms_threshold, exif)
+    def __init__(self, file: str | None, *, format: str = "xyxy", **rules: Any) -> None:
+        self.file = existing_file(file)
+        self.rules = BoxRules(format, **rules)
 
     def __call__(self, source: ImageSource) -> BoxedImages:
-        entries = list(_json_entries(self.file))
-        rows = [row for image, boxes in entries for row in _json_rows(image, boxes)]
-        return assign_boxes(source, rows, [image for image, _ in entries], self.rules, self.file)
+        unit, entries = _json_entries(self.file)
+        rows: list[BoxRow] = []
+        images: dict[str, int | None] = {}
+        bad_rows: list[tuple[int, str]] = []
+        for number, entry in entries:
+            try:
+                image, boxes = _image_and_boxes(entry)
+            except ValueError as error:
+                bad_rows.append((number, str(error)))
+            else:
+                images[image] = None
+                rows += _json_rows(image, boxes, number)
+        if bad_rows and not images:
+            number, reason = bad_rows[0]
+            raise ConfigError(f"{self.file} has no boxes that can be read; {unit} {number}: {reason}; correct it.")
+        return assign_boxes(source, BoxListing(self.file, unit, rows, images, bad_rows), self.rules)
 
 
 class CocoBoxes:
@@ -56,59 +64,78 @@ class CocoBoxes:
         images_file: for detection results, a COCO file whose `images` list tells the image ids;
             without it, an id is looked for in the file names (785 in `000000000785.jpg`).
         category_id: the person category's id.
-        format, score_threshold, nms_threshold, exif: as in `BoxRules`; the thresholds touch only
-            boxes that have a score.
+        rules: as in `BoxRules`; the thresholds touch only boxes that have a score.
     """
 
     def __init__(
         self,
         file: str | None,
         images_file: str | None = None,
-        format: str = "xywh",
-        score_threshold: float = 0.3,
-        nms_threshold: float | None = 0.3,
+        *,
         category_id: int = 1,
-        exif: str = "upright",
+        format: str = "xywh",
+        score_threshold: float | None = 0.3,
+        nms_threshold: float | None = 0.3,
+        **rules: Any,
     ) -> None:
-        self.file = _existing_file(file)
-        self.images_file = _existing_file(images_file, "boxes.images_file") if images_file else None
+        self.file = existing_file(file)
+        self.images_file = existing_file(images_file, "boxes.images_file") if images_file else None
         self.category_id = category_id
-        self.rules = BoxRules(format, score_threshold, nms_threshold, exif)
+        self.rules = BoxRules(format, score_threshold, nms_threshold, **rules)
 
     def __call__(self, source: ImageSource) -> BoxedImages:
         data = _load_json(self.file)
         annotations = data if isinstance(data, list) else data.get("annotations") if isinstance(data, dict) else None
-        if not isinstance(annotations, list) or not all(isinstance(row, dict) for row in annotations):
+        if not isinstance(annotations, list):
             raise ConfigError(
                 f"{self.file} is neither a COCO annotation file nor a COCO detection-results list; "
                 "for boxes by path use boxes=json."
             )
         listing = data if isinstance(data, dict) else _load_json(self.images_file) if self.images_file else {}
-        names = _coco_file_names(listing, self.images_file or self.file) or _names_by_id(source)
-        people = [row for row in annotations if row.get("category_id", self.category_id) == self.category_id]
-        kept = [row for row in people if not row.get("iscrowd") and row.get("num_keypoints", 1) != 0]
-        if len(kept) < len(people):
-            log.info("%s: left out %d crowds or people without keypoints.", self.file, len(people) - len(kept))
-        rows = [
-            BoxRow(
-                names.get(str(row.get("image_id")), str(row.get("image_id"))),
-                row.get("bbox"),
-                _number(row.get("score")),
-                _identity(row.get("id")),
-            )
-            for row in kept
-        ]
-        listed = list(names.values()) if isinstance(data, dict) else []
-        return assign_boxes(source, rows, listed, self.rules, self.file)
+        listed = _coco_images(listing, self.images_file or self.file)
+        names = {str(image_id): name for name, image_id in listed} or names_by_number(source)
+        rows: list[BoxRow] = []
+        bad_rows: list[tuple[int, str]] = []
+        left_out = 0
+        for number, row in enumerate(annotations, 1):
+            if not isinstance(row, dict) or "image_id" not in row:
+                bad_rows.append((number, f"{_short(row)} does not say which image it belongs to (image_id)"))
+            elif row.get("category_id", self.category_id) == self.category_id:
+                if row.get("iscrowd") or row.get("num_keypoints", 1) == 0:
+                    left_out += 1
+                else:
+                    name = str(row["image_id"])
+                    rows.append(BoxRow(names.get(name, name), row.get("bbox"), row.get("score"), row.get("id"), number))
+        if left_out:
+            log.info("%s: left out %d crowds or people without keypoints.", self.file, left_out)
+        images = {name: image_id if type(image_id) is int else None for name, image_id in listed}
+        if isinstance(data, list):  # other images of the list are not meant
+            here = {os.path.basename(file.name) for file in source.files}
+            images = {name: image_id for name, image_id in images.items() if os.path.basename(name) in here}
+        return assign_boxes(source, BoxListing(self.file, "entry", rows, images, bad_rows), self.rules)
 
 
-def _existing_file(file: str | None, key: str = "boxes.file") -> str:
+def existing_file(file: str | None, key: str = "boxes.file") -> str:
+    """The path of a file that a setting names.
+
+    Raises:
+        ConfigError: it names none, or none that is there.
+    """
     if not file:
         raise ConfigError(f"{key} is not set; give the file with the boxes.")
     path = os.path.expanduser(str(file))
     if not os.path.isfile(path):
         raise ConfigError(f"{key}={file} does not exist; give the file with the boxes.")
     return path
+
+
+def names_by_number(source: ImageSource) -> dict[str, str]:
+    """Images by the number that they are named by: 785 for `000000000785.jpg`, or by the name itself."""
+    names: dict[str, str] = {}
+    for file in source.files:
+        stem = os.path.splitext(os.path.basename(file.name))[0]
+        names[str(int(stem)) if stem.isdecimal() else stem] = file.name
+    return names
 
 
 def _load_json(path: str) -> Any:
@@ -118,68 +145,47 @@ def _load_json(path: str) -> Any:
         raise ConfigError(f"{path} is no JSON file ({error}); correct it.") from None
 
 
-def _number(value: Any) -> float | None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return None
-    try:
-        return float(value)
-    except OverflowError:
-        return float("inf")
-
-
-def _identity(value: Any) -> int | None:
-    """A whole number that fits into 64 bits, or nothing."""
-    return value if type(value) is int and abs(value) < 2**63 else None
-
-
-def _coco_file_names(listing: Any, path: str) -> dict[str, str]:
+def _coco_images(listing: Any, path: str) -> list[tuple[str, Any]]:
+    """File name and id of each image that a COCO file lists."""
     images = listing.get("images", []) if isinstance(listing, dict) else []
     try:
-        return {str(image["id"]): str(image["file_name"]) for image in images}
+        return [(str(image["file_name"]), image["id"]) for image in images]
     except (TypeError, KeyError):
         raise ConfigError(f"{path} has an entry under 'images' without id and file_name; correct it.") from None
 
 
-def _names_by_id(source: ImageSource) -> dict[str, str]:
-    """Image ids as file names spell them: 785 for 000000000785.jpg, or the name itself."""
-    names: dict[str, str] = {}
-    for file in source.files:
-        stem = os.path.splitext(os.path.basename(file.name))[0]
-        names[str(int(stem)) if stem.isdecimal() else stem] = file.name
-    return names
-
-
-def _json_entries(path: str) -> Iterable[tuple[str, Any]]:
-    """Each image that the file names, with what it says of its boxes."""
+def _json_entries(path: str) -> tuple[str, list[tuple[int, Any]]]:
+    """What the entries are called, and each with its number: an object as in `JsonBoxes`, or what stands there."""
     text = Path(path).read_bytes().decode("utf-8-sig", errors="surrogateescape")
     try:
         data = json.loads(text)
-        lines = [data] if isinstance(data, dict) and "image" in data else data
     except (ValueError, RecursionError):
-        lines = _json_lines(path, text)
-    if isinstance(lines, dict):
-        for number, (image, boxes) in enumerate(lines.items(), 1):
-            named = {"image": image, **boxes} if isinstance(boxes, dict) and "bbox" not in boxes else None
-            yield _json_object(path, number, named) if named else (image, boxes)
-    elif isinstance(lines, list):
-        for number, entry in enumerate(lines, 1):
-            yield _json_object(path, number, entry)
-    else:
+        return "line", list(_json_lines(text))
+    if isinstance(data, dict) and "image" not in data:
+        data = [
+            {"image": image, **boxes} if isinstance(boxes, dict) and "bbox" not in boxes else {image: boxes}
+            for image, boxes in data.items()
+        ]
+    elif isinstance(data, dict):
+        data = [data]
+    if not isinstance(data, list):
         raise ConfigError(f"{path} holds neither an object nor a list; give boxes by image path.")
+    return "entry", list(enumerate(data, 1))
 
 
-def _json_lines(path: str, text: str) -> list[Any]:
-    entries = []
+def _json_lines(text: str) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                entries.append(json.loads(line))
+                yield number, json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise ConfigError(f"{path}, line {number}, is no JSON ({error}); correct it.") from None
-    return entries
+                yield number, error
 
 
-def _json_object(path: str, number: int, entry: Any) -> tuple[str, Any]:
+def _image_and_boxes(entry: Any) -> tuple[str, Any]:
+    """Raises ValueError with the reason if the entry does not say both."""
+    if isinstance(entry, (ValueError, RecursionError)):
+        raise ValueError(f"it is no JSON ({entry})")
     if isinstance(entry, dict):
         image = next((entry[key] for key in ("image", "path", "file_name") if key in entry), None)
         boxes = next((entry[key] for key in ("bboxes", "boxes") if key in entry), None)
@@ -193,11 +199,11 @@ def _json_object(path: str, number: int, entry: Any) -> tuple[str, Any]:
             ]
         if isinstance(image, str) and "bbox" in entry:
             return image, [entry]
-        if len(entry) == 1:
+        if len(entry) == 1 and "image" not in entry:
             return next(iter(entry.items()))
-    raise ConfigError(
-        f'{path}, entry {number}, does not say which image and which boxes: write {{"image": "a.jpg", '
-        '"bboxes": [[x1, y1, x2, y2]]}.'
+    raise ValueError(
+        f'{_short(entry)} does not say which image and which boxes (like {{"image": "a.jpg", '
+        '"bboxes": [[x1, y1, x2, y2]]})'
     )
 
 
@@ -205,7 +211,12 @@ def _item(values: Any, index: int) -> Any:
     return values[index] if isinstance(values, list) and index < len(values) else None
 
 
-def _json_rows(image: str, boxes: Any) -> list[BoxRow]:
+def _short(entry: Any) -> str:
+    text = json.dumps(entry, default=str)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _json_rows(image: str, boxes: Any, number: int) -> list[BoxRow]:
     rows = []
     for box in boxes if isinstance(boxes, list) else [boxes]:
         score, instance_id = None, None
@@ -213,7 +224,7 @@ def _json_rows(image: str, boxes: Any) -> list[BoxRow]:
             score, instance_id, box = box.get("score"), box.get("id"), box.get("bbox")
         if isinstance(box, list) and len(box) == 5:
             box, score = box[:4], box[4]
-        rows.append(BoxRow(image, box, _number(score), _identity(instance_id)))
+        rows.append(BoxRow(image, box, score, instance_id, number))
     return rows
 
 

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from sapiens_pl.errors import BoxError, SapiensError, UnreadableImageError
 from sapiens_pl.geometry import box_center_scale, box_to_crop
-from sapiens_pl.images import MAX_MEGAPIXELS, LoadedImage, read_image, upright_bboxes
+from sapiens_pl.images import MAX_MEGAPIXELS, TURNED_ORIENTATIONS, LoadedImage, read_image, upright_bboxes
 from sapiens_pl.structures import CropBatch, CropSpan, Failure, ImageCrops, ImagePart, ImageTask
 
 
@@ -90,9 +90,8 @@ def _cut(image: LoadedImage, task: ImageTask, span: CropSpan, input_wh: tuple[in
     bboxes = task.bboxes_xyxy
     if bboxes is None:
         bboxes = np.array([[0.0, 0.0, width, height]])
-    elif task.raw_exif:
-        bboxes = upright_bboxes(bboxes, image.orientation, (width, height))
-    bboxes = bboxes[span.start : span.stop]
+    else:
+        bboxes = _in_upright_px(task, bboxes[span.start : span.stop], image.orientation, (width, height))
     inside = (bboxes[:, :2] < (width, height)).all(axis=1) & (bboxes[:, 2:] > 0).all(axis=1)
     failures = [_outside(task, span.start + int(row), width, height) for row in np.flatnonzero(~inside)]
     bboxes = bboxes[inside]
@@ -103,6 +102,14 @@ def _cut(image: LoadedImage, task: ImageTask, span: CropSpan, input_wh: tuple[in
     ]
     box_indices = [span.start + int(row) for row in np.flatnonzero(inside)]
     return ImageCrops(span, (width, height), crops, box_indices, bboxes, centers, scales, failures)
+
+
+def _in_upright_px(task: ImageTask, bboxes: np.ndarray, orientation: int, upright_wh: tuple[int, int]) -> np.ndarray:
+    """(N, 4) boxes of a task, in whatever way they are given, as xyxy in px of the upright image."""
+    if task.normalised:
+        turned = task.raw_exif and orientation in TURNED_ORIENTATIONS
+        bboxes = bboxes * np.tile(upright_wh[::-1] if turned else upright_wh, 2)
+    return upright_bboxes(bboxes, orientation, upright_wh) if task.raw_exif else bboxes
 
 
 def _outside(task: ImageTask, box_index: int, width: int, height: int) -> Failure:

@@ -1,0 +1,132 @@
+"""Boxes from a table with named columns."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from sapiens_pl.data.box_files import existing_file, names_by_number
+from sapiens_pl.data.box_rules import BoxRow, BoxRules
+from sapiens_pl.data.boxes import BoxedImages, BoxListing, assign_boxes
+from sapiens_pl.data.sources import ImageSource
+from sapiens_pl.errors import ConfigError
+
+_CENTERED = (("cx", "cy", "w", "h"), ("cx", "cy", "width", "height"), ("x_center", "y_center", "width", "height"))
+_CORNER_AND_SIZE = (("x", "y", "w", "h"), ("x", "y", "width", "height"), ("left", "top", "width", "height"))
+BOX_COLUMNS = {
+    "xyxy": (
+        ("x1", "y1", "x2", "y2"),
+        ("xmin", "ymin", "xmax", "ymax"),
+        ("x_min", "y_min", "x_max", "y_max"),
+        ("left", "top", "right", "bottom"),
+    ),
+    "xywh": _CORNER_AND_SIZE,
+    "cxcywh": (*_CENTERED, *_CORNER_AND_SIZE[:2]),
+    "cxcywhn": (*_CENTERED, *_CORNER_AND_SIZE[:2]),
+}
+"""Names of the four box columns by format."""
+IMAGE_COLUMNS = ("image", "image_path", "path", "file_name", "filename", "file", "image_name", "image_id")
+SCORE_COLUMNS = ("score", "bbox_score", "confidence", "conf")
+ID_COLUMNS = ("id", "instance_id", "track_id", "person_id")
+
+
+class CsvBoxes:
+    """Boxes from a table with a header, a row a box (`boxes=csv`).
+
+    The columns are found by name, whatever their order and case: the image, four of the box, and where there are
+    such a score and an id. The separator is a comma, a semicolon or a tab. A row with an image and four empty
+    fields for the box says that nobody is in that image.
+
+    Args:
+        file: the table.
+        format: as in `BoxRules`; None to tell it by the names of the columns.
+        rules: as in `BoxRules`.
+
+    Raises:
+        ConfigError: no such file, or columns are missing.
+    """
+
+    def __init__(self, file: str | None, *, format: str | None = None, **rules: Any) -> None:
+        self.file = existing_file(file)
+        if format is not None:
+            BoxRules(format)  # says so if there is none
+        self.columns = _find_columns(self.file, next(self._lines(), (1, []))[1], format)
+        self.rules = BoxRules(self.columns.format, **rules)
+
+    def __call__(self, source: ImageSource) -> BoxedImages:
+        rows: list[BoxRow] = []
+        images: dict[str, int | None] = {}
+        bad_rows: list[tuple[int, str]] = []
+        columns = self.columns
+        names = names_by_number(source) if columns.by_id else {}
+        lines = self._lines()
+        next(lines)
+        for number, fields in lines:
+            if len(fields) <= columns.last:
+                bad_rows.append((number, f"it has {len(fields)} fields, fewer than the header"))
+                continue
+            image = fields[columns.image].strip()
+            if not image:
+                bad_rows.append((number, "it names no image"))
+                continue
+            image = names.get(image, image)
+            images[image] = None
+            box = [fields[column].strip() for column in columns.box]
+            if any(box):
+                score, identity = (
+                    fields[column].strip() or None if column is not None else None
+                    for column in (columns.score, columns.identity)
+                )
+                rows.append(BoxRow(image, box, score, identity, number))
+        return assign_boxes(source, BoxListing(self.file, "line", rows, images, bad_rows), self.rules)
+
+    def _lines(self) -> Iterator[tuple[int, list[str]]]:
+        with open(self.file, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            first = file.readline()
+            file.seek(0)
+            reader = csv.reader(file, delimiter=max(",;\t", key=first.count))
+            try:
+                for fields in reader:
+                    if any(field.strip() for field in fields):
+                        yield reader.line_num, fields
+            except csv.Error as error:
+                raise ConfigError(f"{self.file}, line {reader.line_num}, is no CSV ({error}); correct it.") from None
+
+
+class _Columns(NamedTuple):
+    """Where in a row each thing stands; `last` is the last column that every row needs."""
+
+    format: str
+    image: int
+    box: tuple[int, ...]
+    score: int | None
+    identity: int | None
+    by_id: bool
+
+    @property
+    def last(self) -> int:
+        return max(self.image, *self.box, self.score or 0, self.identity or 0)
+
+
+def _find_columns(path: str, header: Sequence[str], format: str | None) -> _Columns:
+    where = {name.strip().lower(): column for column, name in reversed(list(enumerate(header)))}
+    image = _first_of(where, IMAGE_COLUMNS)
+    formats = ("xyxy", "xywh", "cxcywh") if format is None else (format,)
+    found = next(
+        ((kind, names) for kind in formats for names in BOX_COLUMNS[kind] if all(name in where for name in names)), None
+    )
+    if image is None or found is None:
+        boxes = " or ".join(",".join(names) for kind in formats for names in BOX_COLUMNS[kind])
+        raise ConfigError(
+            f"{path} begins with {','.join(header)[:200]!r}, which names no columns for the image "
+            f"({', '.join(IMAGE_COLUMNS)}) and its box ({boxes}); name them so in its first line."
+        )
+    kind, names = found
+    score, identity = _first_of(where, SCORE_COLUMNS), _first_of(where, ID_COLUMNS)
+    by_id = image == where.get("image_id")
+    return _Columns(kind, image, tuple(where[name] for name in names), score, identity, by_id)
+
+
+def _first_of(where: dict[str, int], names: Sequence[str]) -> int | None:
+    return next((where[name] for name in names if name in where), None)
