@@ -9,8 +9,6 @@ import sys
 import time
 import warnings
 from contextlib import suppress
-from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -19,14 +17,16 @@ from hydra.errors import HydraException
 from hydra.utils import instantiate
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from sapiens_pl import demo
 from sapiens_pl.collect import collect
+from sapiens_pl.command import complain, config_folder, disk_sentence, sentence_of
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.packing import check_shard
 from sapiens_pl.errors import ConfigError, SapiensError, WriteError
 from sapiens_pl.estimator import flip_indices_for
+from sapiens_pl.evaluation import read_annotations
 from sapiens_pl.keypoints import keypoint_spec
 from sapiens_pl.launch import fit_to_launcher
 from sapiens_pl.memory import is_out_of_memory, start_afresh
@@ -49,6 +49,8 @@ def predict(cfg: DictConfig) -> int:
     """
     check_switches(cfg)
     check_shard(cfg.data.num_shards, cfg.data.shard)
+    if cfg.annotations is not None:
+        read_annotations(cfg.annotations)
     fit_to_launcher(cfg)
     demo_notes = demo.fill_in(cfg)
     stop = StopRequest()
@@ -126,13 +128,6 @@ def check_switches(cfg: DictConfig) -> None:
             raise ConfigError(f"{key}={value} must be true or false.")
 
 
-def config_folder() -> str:
-    """`conf/` inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    inside = package / "conf"
-    return str(inside if inside.is_dir() else package.parent / "conf")
-
-
 def quieten() -> None:
     """Leaves the screen to the bar and the table."""
     logging.raiseExceptions = False  # a log file on a full disk is no reason for a traceback
@@ -154,40 +149,18 @@ def run_job(cfg: DictConfig) -> int:
     try:
         return predict(cfg)
     except ConfigError as error:
-        return _complain(str(error), EXIT_BAD_CONFIG)
+        return complain(str(error), EXIT_BAD_CONFIG)
     except SapiensError as error:
-        return _complain(str(error), EXIT_FAILED)
+        return complain(str(error), EXIT_FAILED)
     except (HydraException, OmegaConfBaseException) as error:
-        return _complain(_sentence(error), EXIT_BAD_CONFIG)
+        return complain(sentence_of(error), EXIT_BAD_CONFIG)
     except OSError as error:
-        return _complain(_disk_sentence(error), EXIT_FAILED)
+        return complain(disk_sentence(error), EXIT_FAILED)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         text = " ".join(str(error).split())[:300]
-        return _complain(f"memory ran out ({text}); use a smaller model or batch, or a larger device.", EXIT_FAILED)
-
-
-def _sentence(error: BaseException) -> str:
-    """What a person can use of an error in the configuration: its root, without the wrappings."""
-    while error.__cause__ is not None and not isinstance(error, SapiensError):
-        error = error.__cause__
-    if isinstance(error, SapiensError):
-        return str(error)
-    if isinstance(error, ConfigKeyError | ConfigAttributeError) and isinstance(error.parent_node, DictConfig):
-        alike = get_close_matches(str(error.key), map(str, error.parent_node), 1)
-        parent = str(error.full_key).rpartition(".")[0]
-        hint = (
-            f"did you mean {parent + '.' if parent else ''}{alike[0]}?" if alike else "see conf/ for those there are."
-        )
-        return f"{error.full_key} is no setting; {hint}"
-    remedy = "; install the launcher: pip install 'sapiens_pl[slurm]'" if "submitit" in str(error) else ""
-    return f"the configuration cannot be used: {' '.join(str(error).split())}{remedy}"
-
-
-def _disk_sentence(error: OSError) -> str:
-    where = error.filename if error.filename is not None else "a file"
-    return f"{where} cannot be used ({error.strerror or error}); mend that and run the same command again."
+        return complain(f"memory ran out ({text}); use a smaller model or batch, or a larger device.", EXIT_FAILED)
 
 
 def _lost_job_sentence(error: Exception) -> str:
@@ -195,11 +168,6 @@ def _lost_job_sentence(error: Exception) -> str:
         f"a job of the array broke off ({' '.join(str(error).split())[:300]}); the others go on, its logs are in "
         ".submitit/ in the sweep's folder, and the same command does what is missing."
     )
-
-
-def _complain(sentence: str, code: int) -> int:
-    print(f"error: {sentence}", file=sys.stderr)
-    return code
 
 
 def main() -> None:
@@ -220,15 +188,15 @@ def main() -> None:
     try:
         task()
     except (HydraException, OmegaConfBaseException) as error:
-        codes.append(_complain(_sentence(error), EXIT_BAD_CONFIG))
+        codes.append(complain(sentence_of(error), EXIT_BAD_CONFIG))
     except KeyboardInterrupt:  # while Hydra puts the configuration together
         codes.append(128 + signal.SIGINT)
     except OSError as error:  # Hydra cannot make its run folder
-        codes.append(_complain(_disk_sentence(error), EXIT_BAD_CONFIG))
+        codes.append(complain(disk_sentence(error), EXIT_BAD_CONFIG))
     except Exception as error:
         if not type(error).__module__.startswith("submitit."):
             raise
-        codes.append(_complain(_lost_job_sentence(error), EXIT_FAILED))
+        codes.append(complain(_lost_job_sentence(error), EXIT_FAILED))
     sys.exit(max(codes, default=EXIT_COMPLETE))
 
 

@@ -14,6 +14,8 @@ import torchvision
 from sapiens_pl import demo
 from sapiens_pl.collect import collect, merge_results, nothing_came_out, summary_table
 from sapiens_pl.data.datamodule import ImageDataModule
+from sapiens_pl.evaluate import evaluate_run
+from sapiens_pl.evaluation import read_annotations
 from sapiens_pl.memory import device_name, device_peak_gib, host_peak_gib
 from sapiens_pl.stopping import StopRequest
 from sapiens_pl.writers.callback import PoseWriter
@@ -70,6 +72,8 @@ def close_run(
         if whole["status"] == "complete":
             merge_results(writer.folder, whole)
         print_summary(whole, writer.folder, stop)
+        if whole["status"] == "complete" and whole["config"].get("annotations"):
+            evaluate_run(writer.folder, read_annotations(whole["config"]["annotations"]))
         exit_code = exit_code or (EXIT_FAILED if nothing_came_out(whole, writer.folder) else EXIT_COMPLETE)
     elif trainer.is_global_zero:
         print(f"This process has ended ({status}), {whole['processes_ended']} of {whole['processes_expected']} so far.")

@@ -1,4 +1,7 @@
-"""How good one person's pose is as a whole, as COCO's keypoint evaluation ranks people."""
+"""How good one person's pose is as a whole, and how alike two poses are, as COCO's keypoint evaluation has it.
+
+Legend: N people of one image, K keypoints.
+"""
 
 from __future__ import annotations
 
@@ -22,3 +25,35 @@ def instance_scores(bbox_scores: np.ndarray, keypoint_scores: np.ndarray) -> np.
     visible = scores > VISIBLE_SCORE
     sums = np.where(visible, scores, 0.0).sum(axis=1)
     return np.asarray(bbox_scores, np.float64) * sums / np.maximum(visible.sum(axis=1), 1)
+
+
+def oks_nms(
+    keypoints: np.ndarray, scores: np.ndarray, areas: np.ndarray, sigmas: np.ndarray, threshold: float
+) -> np.ndarray:
+    """Of people whose poses are all but the same, only the best stays.
+
+    Two poses' object keypoint similarity (OKS, cocodataset.org/#keypoints-eval) is taken over all keypoints, with
+    the mean of both areas.
+
+    Args:
+        keypoints: (N, K, 2) xy, image px.
+        scores: (N,), of whole people.
+        areas: (N,), px.
+        sigmas: (K,), the data set's OKS constants.
+        threshold: a pose that is more alike to a better one than that goes.
+
+    Returns:
+        Indices of those who stay, best first.
+    """
+    left = np.argsort(-np.asarray(scores, np.float64), kind="stable")
+    points, sizes = np.asarray(keypoints, np.float64), np.asarray(areas, np.float64)
+    variances = (2 * np.asarray(sigmas, np.float64)) ** 2
+    kept = []
+    while len(left):
+        best, left = left[0], left[1:]
+        kept.append(best)
+        squares = ((points[left] - points[best]) ** 2).sum(axis=2)
+        area = (sizes[left] + sizes[best]) / 2 + np.spacing(1)
+        likeness = np.exp(-squares / variances / area[:, None] / 2).mean(axis=1)
+        left = left[likeness <= threshold]
+    return np.array(kept, np.int64)

@@ -8,10 +8,13 @@ Legend: B crops, K keypoints, N instances of one image, H W crop px.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
+
+from sapiens_pl.errors import ConfigError
+from sapiens_pl.keypoints import keypoint_spec
 
 
 class Failure(NamedTuple):
@@ -152,6 +155,26 @@ class PoseResult(NamedTuple):
     name: str
     failures: tuple[Failure, ...]
     image_id: int | None = None
+
+    def dataframe(self) -> Any:
+        """A pandas data frame with a row a person.
+
+        Columns: `instance_id`, `x1`, `y1`, `x2`, `y2`, `bbox_score`, then `NAME_x`, `NAME_y` (image px) and
+        `NAME_score` for each keypoint by its name.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise ConfigError("A data frame needs pandas: pip install 'sapiens_pl[pandas]'.") from None
+        columns: dict[str, Any] = {"instance_id": self.instance_ids}
+        columns |= dict(zip(("x1", "y1", "x2", "y2"), self.bboxes.T)) | {"bbox_score": self.bbox_scores}
+        for index, name in enumerate(keypoint_spec(self.keypoints.shape[1]).names):
+            columns[f"{name}_x"], columns[f"{name}_y"] = self.keypoints[:, index].T
+            columns[f"{name}_score"] = self.keypoint_scores[:, index]
+        return pandas.DataFrame(columns)
 
     @property
     def listing(self) -> ListedImage:

@@ -11,6 +11,7 @@ ROOT = Path(sapiens_pl.__file__).parent
 COMMON = {"structures", "geometry", "keypoints", "errors", "images", "memory"}
 MAY_KNOW = {
     **{room: {"errors", "structures"} for room in COMMON},
+    "structures": {"errors", "keypoints"},
     "batch_size": {"memory"},
     "data": COMMON | {"batch_size"},
     "models": COMMON,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ CHECKPOINT = _ASSETS / "demo_network.safetensors"
 IMAGES = _ASSETS / "images"
 PEOPLE = _ASSETS / "people.json"
 """Boxes in the form of `boxes=json`, with the drawn keypoints beside them as [x, y, visible]."""
+ANNOTATIONS = _ASSETS / "annotations.json"
+"""The same as a COCO annotation file."""
 
 
 def fill_in(cfg: DictConfig) -> DemoNotes:
@@ -35,6 +38,8 @@ def fill_in(cfg: DictConfig) -> DemoNotes:
         cfg.data.images = str(IMAGES)
         if "demo_file" in cfg.boxes:
             cfg.boxes.demo_file = str(PEOPLE)
+        if cfg.annotations is None and find_spec("pycocotools"):
+            cfg.annotations = str(ANNOTATIONS)
     if cfg.output.overlay is None:
         cfg.output.overlay = own_images
     if cfg.model.checkpoint is None:

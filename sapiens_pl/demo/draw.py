@@ -23,8 +23,12 @@ DEMO_SCENES = (
 
 
 def write_scenes(folder: Path, scenes: list[tuple[str, Scene]]) -> None:
-    """Writes `folder/images/NAME` and `folder/people.json` (boxes for `boxes=json`, and keypoints)."""
+    """Writes `folder/images/NAME`, `folder/people.json` (boxes for `boxes=json`, and keypoints) and
+    `folder/annotations.json`, a COCO annotation file.
+    """
     people = []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for name, scene in scenes:
         path = folder / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,8 +41,32 @@ def write_scenes(folder: Path, scenes: list[tuple[str, Scene]]) -> None:
                 "keypoints": np.round(triples, 2).tolist(),
             }
         )
+        height, width = scene.image.shape[:2]
+        images.append({"id": len(images) + 1, "file_name": name, "width": width, "height": height})
+        for triple, box in zip(triples, scene.bboxes_xyxy):
+            annotations.append(_annotation(len(annotations) + 1, len(images), triple, box))
     rows = ",\n".join(json.dumps(entry) for entry in people)
     (folder / "people.json").write_text(f"[\n{rows}\n]\n", encoding="utf-8")
+    coco = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "person"}]}
+    (folder / "annotations.json").write_text(json.dumps(coco) + "\n", encoding="utf-8")
+
+
+def _annotation(number: int, image_id: int, triples: np.ndarray, bbox_xyxy: np.ndarray) -> dict:
+    """COCO's form of one figure; its area is the box's."""
+    left, top, right, bottom = bbox_xyxy.tolist()
+    width, height = right - left, bottom - top
+    visible = triples[:, 2:] > 0
+    labelled = np.where(visible, np.concatenate([triples[:, :2], np.full_like(triples[:, 2:], 2)], axis=1), 0)
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": 1,
+        "iscrowd": 0,
+        "bbox": np.round([left, top, width, height], 2).tolist(),
+        "area": round(width * height, 1),
+        "num_keypoints": int(visible.sum()),
+        "keypoints": np.round(labelled, 2).ravel().tolist(),
+    }
 
 
 def random_scenes(count: int, seed: int) -> list[tuple[str, Scene]]:

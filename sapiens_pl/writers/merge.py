@@ -36,10 +36,10 @@ def merge(folder: RunFolder, formats: Collection[str]) -> None:
             _unfold_parts(folder)
         if "coco" in formats:
             with folder.writing(folder.coco_file) as people, folder.writing(folder.coco_images_file) as images:
-                write_coco(*_results(folder), people, images)
+                write_coco(*all_results(folder), people, images)
         if "csv" in formats:
             with folder.writing(folder.csv_file) as file:
-                write_csv(*_results(folder), file)
+                write_csv(*all_results(folder), file)
 
 
 def _fill_parts(folder: RunFolder, replace_json: bool) -> None:
@@ -68,7 +68,7 @@ def _unfold_parts(folder: RunFolder) -> None:
                     folder.write(folder.prediction_path(result.name), result_json(result, _spec_of(result)))
 
 
-def _results(folder: RunFolder) -> tuple[Iterator[PoseResult], KeypointSpec]:
+def all_results(folder: RunFolder) -> tuple[Iterator[PoseResult], KeypointSpec]:
     """Every image's result once, sorted by name, from its JSON file or else from its part."""
     with_json = set(folder.with_json())
     parts = [part for part in folder.parts() if any(image.name not in with_json for image in images_of(part))]

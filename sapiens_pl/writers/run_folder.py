@@ -6,6 +6,7 @@ overlays/<name of the image>.jpg
 openpose/<name of the image>.png
 coco_keypoints.json, coco_images.json  the whole run's, once it has ended
 keypoints.csv                          the same
+evaluation.json                        how well the poses fit a COCO annotation file
 failures.jsonl                         a line for each image or box that gave nothing
 inputs.txt                             every image of the run, with a digest of its boxes
 run.json                               settings, versions, counts, speed
@@ -57,7 +58,7 @@ class RunFolder:
         self.parquet, self.openpose = self.path / "parquet", self.path / "openpose"
         self.run_file, self.inputs_file = self.path / "run.json", self.path / "inputs.txt"
         self.coco_file, self.coco_images_file = self.path / "coco_keypoints.json", self.path / "coco_images.json"
-        self.csv_file = self.path / "keypoints.csv"
+        self.csv_file, self.evaluation_file = self.path / "keypoints.csv", self.path / "evaluation.json"
         self.processes = self.path / ".processes"
         self.num_shards = num_shards
         self.shard, self.rank = shard, rank
@@ -174,7 +175,7 @@ class RunFolder:
         """Removes all results of earlier runs, and nothing else."""
         for folder in (self.predictions, self.parquet, self.overlays, self.openpose, self.processes):
             shutil.rmtree(folder, ignore_errors=True)
-        merged = (self.coco_file, self.coco_images_file, self.csv_file)
+        merged = (self.coco_file, self.coco_images_file, self.csv_file, self.evaluation_file)
         for file in (self.failures.file, self.run_file, self.inputs_file, *merged):
             file.unlink(missing_ok=True)
         self.predictions.mkdir(exist_ok=True)

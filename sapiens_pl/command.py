@@ -1,0 +1,48 @@
+"""What the commands share: where the configuration lies, and every error that is for people in one sentence."""
+
+from __future__ import annotations
+
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
+
+from sapiens_pl.errors import SapiensError
+
+
+def config_folder() -> str:
+    """`conf/` inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "conf"
+    return str(inside if inside.is_dir() else package.parent / "conf")
+
+
+def sentence_of(error: BaseException) -> str:
+    """What a person can use of an error in the configuration: its root, without the wrappings."""
+    while error.__cause__ is not None and not isinstance(error, SapiensError):
+        error = error.__cause__
+    if isinstance(error, SapiensError):
+        return str(error)
+    if isinstance(error, ConfigKeyError | ConfigAttributeError) and isinstance(error.parent_node, DictConfig):
+        alike = get_close_matches(str(error.key), map(str, error.parent_node), 1)
+        parent = str(error.full_key).rpartition(".")[0]
+        hint = (
+            f"did you mean {parent + '.' if parent else ''}{alike[0]}?" if alike else "see conf/ for those there are."
+        )
+        return f"{error.full_key} is no setting; {hint}"
+    if isinstance(error, MissingMandatoryValue) and error.full_key:
+        return f"{error.full_key} is not set; give {error.full_key}=..."
+    remedy = "; install the launcher: pip install 'sapiens_pl[slurm]'" if "submitit" in str(error) else ""
+    return f"the configuration cannot be used: {' '.join(str(error).split())}{remedy}"
+
+
+def disk_sentence(error: OSError) -> str:
+    where = error.filename if error.filename is not None else "a file"
+    return f"{where} cannot be used ({error.strerror or error}); mend that and run the same command again."
+
+
+def complain(sentence: str, code: int) -> int:
+    print(f"error: {sentence}", file=sys.stderr)
+    return code

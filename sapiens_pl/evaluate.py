@@ -1,0 +1,88 @@
+"""The accuracy of a run: `python -m sapiens_pl.evaluate predictions=OUTPUT annotations=coco.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from sapiens_pl.command import complain, config_folder, disk_sentence, sentence_of
+from sapiens_pl.errors import ConfigError, SapiensError
+from sapiens_pl.evaluation import OKS_NMS_THRESHOLD, Annotations, evaluate, read_annotations, table
+from sapiens_pl.writers.merge import all_results
+from sapiens_pl.writers.run_folder import RunFolder
+
+
+def evaluate_run(folder: RunFolder, annotations: Annotations, oks_nms_threshold: float = OKS_NMS_THRESHOLD) -> None:
+    """Evaluates all results of a folder, prints the table, and leaves it there as `evaluation.json`.
+
+    Args:
+        folder: a run's, open for writing.
+
+    Raises:
+        ConfigError: pycocotools is missing, a result is damaged, or run and annotations have nothing in common.
+        WriteError: the file could not be written.
+    """
+    results, _ = all_results(folder)
+    found = evaluate(results, annotations, folder.read_inputs(), oks_nms_threshold)
+    content = {"annotations": annotations.path, "oks_nms_threshold": oks_nms_threshold, **found._asdict()}
+    folder.write(folder.evaluation_file, (json.dumps(content, indent=2) + "\n").encode())
+    print(
+        f"\nAgainst {annotations.path} ({found.num_images} of its {found.num_annotated} images, {found.num_poses} "
+        f"poses after OKS suppression):\n{table(found)}"
+    )
+
+
+def _evaluate(cfg: DictConfig) -> None:
+    threshold = cfg.oks_nms_threshold
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)):
+        raise ConfigError(f"oks_nms_threshold={threshold} must be a number.")
+    path = Path(cfg.predictions).expanduser()
+    if not (path / "predictions").is_dir():
+        raise ConfigError(f"predictions={path} is no output folder of a run; give the one that holds predictions/.")
+    annotations = read_annotations(cfg.annotations)
+    folder = RunFolder(path, rank="evaluate")
+    folder.open()
+    try:
+        evaluate_run(folder, annotations, threshold)
+    finally:
+        folder.close()
+
+
+def _run_job(cfg: DictConfig) -> int:
+    """`_evaluate`, with every error that is for people told in one sentence."""
+    try:
+        _evaluate(cfg)
+    except SapiensError as error:
+        return complain(str(error), 2 if isinstance(error, ConfigError) else 1)
+    except OmegaConfBaseException as error:
+        return complain(sentence_of(error), 2)
+    except OSError as error:
+        return complain(disk_sentence(error), 1)
+    return 0
+
+
+def main() -> None:
+    """Exit codes: 0 evaluated, 1 the result could not be written, 2 there is nothing to evaluate."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
+    codes: list[int] = []
+
+    @hydra.main(version_base="1.3", config_path=config_folder(), config_name="evaluate")
+    def task(cfg: DictConfig) -> None:
+        codes.append(_run_job(cfg))
+
+    try:
+        task()
+    except (HydraException, OmegaConfBaseException) as error:
+        codes.append(complain(sentence_of(error), 2))
+    sys.exit(max(codes, default=0))
+
+
+if __name__ == "__main__":
+    main()

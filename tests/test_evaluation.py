@@ -1,0 +1,186 @@
+"""AP and AR: against the figures of COCO-WholeBody's own evaluation, and through the real commands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import COCO
+
+from sapiens_pl.demo.draw import write_scenes
+from sapiens_pl.demo.figures import draw_scene
+from sapiens_pl.errors import ConfigError
+from sapiens_pl.evaluation import METRICS, evaluate, read_annotations
+from sapiens_pl.keypoints import keypoint_spec
+from sapiens_pl.scoring import oks_nms
+from sapiens_pl.structures import PoseResult
+
+LISTS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
+# By xtcocotools 1.14.3 for `noisy_people()`; None where nobody is of that size.
+EXPECTED = {
+    "body": (0.8029, 0.9068, 0.9068, 0.9406, 0.8623, 0.9167, 1.0, 1.0, 0.94, 0.9),
+    "foot": (0.7907, 0.8375, 0.8375, 0.9752, 0.8665, 0.96, 1.0, 1.0, 0.975, 0.95),
+    "face": (0.019, 0.0965, 0.0, None, 0.0255, 0.15, 0.5, 0.0, None, 0.15),
+    "left hand": (0.271, 0.4505, 0.1881, 0.5, 0.3329, 0.7, 1.0, 0.6, 1.0, 0.625),
+    "right hand": (0.3725, 0.7624, 0.3069, 0.9, 0.2492, 0.48, 0.8, 0.4, 0.9, 0.375),
+    "whole": (0.4569, 0.7348, 0.4173, 0.9406, 0.3167, 0.675, 0.9167, 0.6667, 0.94, 0.4857),
+}
+
+
+def people_of_the_photographs(scale_noise: float, only=lambda person: True):
+    """Each photograph with its annotated 133 keypoints, moved at random by parts of the box's size."""
+    data = json.loads((COCO / "test_coco_wholebody.json").read_text())
+    rng = np.random.default_rng(0)
+    for image in data["images"]:
+        people = [row for row in data["annotations"] if row["image_id"] == image["id"] and only(row)]
+        triples = [np.concatenate([np.reshape(row[key], (-1, 3)) for key in LISTS]) for row in people]
+        points = np.array(triples, np.float32).reshape(-1, 133, 3)
+        boxes = np.array([row["bbox"] for row in people], np.float64).reshape(-1, 4)
+        size = np.sqrt(boxes[:, 2] * boxes[:, 3])[:, None, None]
+        noise = rng.normal(0, 0.015, (len(people), 133, 2)) * size * rng.uniform(0, 2, (len(people), 1, 1))
+        boxes[:, 2:] += boxes[:, :2]
+        count = len(people)
+        yield PoseResult(
+            "", (points[..., :2] + scale_noise * noise).astype(np.float32),
+            rng.uniform(0.3, 1, (count, 133)).astype(np.float32), boxes, rng.uniform(0.5, 1, count),
+            np.arange(count), (image["width"], image["height"]), image["file_name"], (),
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def wholebody():
+    return read_annotations(COCO / "test_coco_wholebody.json")
+
+
+def test_every_figure_is_that_of_the_reference_evaluation(wholebody):
+    found = evaluate(people_of_the_photographs(1.0), wholebody, oks_nms_threshold=1.0)
+    assert list(found.parts) == ["body", "foot", "face", "left hand", "right hand", "hand", "whole"]
+    for part, expected in EXPECTED.items():
+        assert [found.parts[part][name] for name in METRICS] == pytest.approx(expected, abs=6e-5), part
+    assert found.parts["hand"]["AP"] == pytest.approx((0.271 + 0.3725) / 2, abs=6e-5)
+    assert (found.num_images, found.num_annotated) == (4, 4)
+
+
+def test_the_annotations_own_keypoints_are_perfect(wholebody):
+    complete = lambda person: person["num_keypoints"]  # noqa: E731
+    found = evaluate(people_of_the_photographs(0.0, complete), wholebody)
+    assert found.parts["body"]["AP"] == pytest.approx(1) and found.parts["body"]["AR"] == pytest.approx(1)
+    assert found.parts["whole"]["AP"] == pytest.approx(1)
+
+
+def test_doubles_are_suppressed_and_neighbours_stay(wholebody):
+    labelled = lambda person: person["num_keypoints"]  # noqa: E731
+
+    def doubled():
+        for result in people_of_the_photographs(0.0, labelled):
+            twice = [np.concatenate([array, array]) for array in result[1:4]]
+            scores = np.concatenate([result.bbox_scores, result.bbox_scores * 0.9])
+            yield result._replace(
+                keypoints=twice[0] + np.float32(0.5), keypoint_scores=twice[1], bboxes=twice[2], bbox_scores=scores,
+                instance_ids=np.arange(len(scores)),
+            )  # fmt: skip
+
+    kept, all_of_them = evaluate(doubled(), wholebody), evaluate(doubled(), wholebody, oks_nms_threshold=1.0)
+    assert kept.num_poses == all_of_them.num_poses / 2 == 12
+    assert kept.parts["body"]["AP"] == pytest.approx(1) and all_of_them.parts["body"]["AP"] < 0.95
+
+
+def test_oks_suppression_keeps_the_best_first():
+    sigmas = np.full(5, 0.05)
+    pose = np.array([[0, 0], [10, 0], [0, 10], [10, 10], [5, 5]], float)
+    poses = np.stack([pose, pose + 0.1, pose + 30, pose + 30.1])
+    areas = np.full(4, 100.0)
+    assert oks_nms(poses, np.array([0.2, 0.9, 0.8, 0.1]), areas, sigmas, 0.9).tolist() == [1, 2]
+    assert oks_nms(poses, np.array([0.2, 0.9, 0.8, 0.1]), areas, sigmas, 1.0).tolist() == [1, 2, 0, 3]
+    assert oks_nms(poses[:0], np.empty(0), np.empty(0), sigmas, 0.9).tolist() == []
+
+
+def test_images_without_a_result_count_as_missed_and_images_outside_the_run_do_not(wholebody):
+    labelled = lambda person: person["num_keypoints"]  # noqa: E731
+    one = list(people_of_the_photographs(0.0, labelled))[-1:]
+    alone = evaluate(one, wholebody, [one[0].name])
+    assert alone.num_images == 1 and alone.parts["body"]["AR"] == pytest.approx(1)
+    failed = evaluate(one, wholebody, ["000000000785.jpg", "000000040083.jpg", one[0].name, "not annotated.jpg"])
+    assert failed.num_images == 3 and failed.parts["body"]["AR"] < 0.9
+
+
+def test_308_keypoints_are_compared_where_both_sets_have_them(wholebody):
+    def goliath():
+        for result in people_of_the_photographs(0.0, lambda person: person["num_keypoints"]):
+            count = len(result.keypoints)
+            points, scores = np.zeros((count, 308, 2), np.float32), np.ones((count, 308), np.float32)
+            for part in ("body", "feet", "left_hand", "right_hand"):
+                points[:, list(keypoint_spec(308).subsets[part])] = result.keypoints[
+                    :, list(keypoint_spec(133).subsets[part])
+                ]
+            # In Goliath the wrist is the hand's root too; COCO's body has its own.
+            body, hands = keypoint_spec(133).subsets["body"], keypoint_spec(308).subsets
+            points[:, list(hands["body"])] = result.keypoints[:, list(body)]
+            yield result._replace(keypoints=points, keypoint_scores=scores)
+
+    found = evaluate(goliath(), wholebody, oks_nms_threshold=1.0)  # all their faces lie in one place
+    assert list(found.parts) == ["body", "foot", "left hand", "right hand", "hand"]
+    assert found.parts["body"]["AP"] == pytest.approx(1)
+
+
+def command(*arguments, cwd):
+    code = [sys.executable, "-m", "sapiens_pl.evaluate", *map(str, arguments)]
+    return subprocess.run(code, capture_output=True, text=True, timeout=120, cwd=cwd)
+
+
+def test_a_run_ends_with_its_accuracy_and_the_command_finds_the_same(predict, tmp_path):
+    rng = np.random.default_rng(11)
+    write_scenes(tmp_path, [(f"{i}.jpg", draw_scene(rng, 400, 300, i % 4)) for i in range(8)])
+    (tmp_path / "images" / "7.jpg").write_bytes(b"broken")
+    settings = [f"data.images={tmp_path / 'images'}", "boxes=json", f"boxes.file={tmp_path / 'people.json'}"]
+    annotations = f"annotations={tmp_path / 'annotations.json'}"
+    run = predict(*settings, "trainer.accelerator=cpu", "output.formats=[parquet]", annotations)
+    assert run.code == 0 and not run.results, run.err
+    found = json.loads((run.folder / "evaluation.json").read_text())
+    metrics = found["parts"]["body"]
+    assert 0.6 < metrics["AP"] < 0.9 and found["num_images"] == 8  # a quarter of the figures lies in the broken file
+    assert f"{metrics['AP']:.3f}" in run.out and "8 of its 8 images" in run.out
+    (run.folder / "evaluation.json").unlink()
+    again = command(f"predictions={run.folder}", annotations, cwd=tmp_path)
+    assert again.returncode == 0 and again.stdout.split("\n  ")[1:] == run.out.split("\n  ")[-2:], again.stderr
+    assert json.loads((run.folder / "evaluation.json").read_text()) == found
+    assert not (tmp_path / "outputs").exists() and not list(tmp_path.glob("*.log"))
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, "cannot be read"),
+        ("[]", "no COCO keypoint annotation file"),
+        ('{"images": [], "annotations": []}', "nobody with keypoints"),
+        ('{"images": [{"id": 1}], "annotations": []}', "no COCO keypoint annotation file .*file_name"),
+        (
+            '{"images": [], "annotations": [{"id": 7, "image_id": 1, "bbox": [0, 0, 1, 1], "keypoints": [1, 2]}]}',
+            "keypoints of annotation 7 has 2 numbers, not 51",
+        ),
+    ],
+)
+def test_files_that_are_no_annotations_are_named(tmp_path, content, complaint):
+    if content is not None:
+        (tmp_path / "a.json").write_text(content)
+    with pytest.raises(ConfigError, match=complaint):
+        read_annotations(tmp_path / "a.json")
+
+
+def test_what_cannot_be_evaluated_is_said_in_a_sentence(predict, mini, tmp_path):
+    before = predict(*mini, f"annotations={tmp_path / 'none.json'}", folder="before")
+    assert before.code == 2 and before.err.count("\n") == 1 and not before.results, before.err
+    run = predict(*mini, "annotations=null", folder="done", inject="import sys; sys.modules['pycocotools'] = None")
+    assert run.code == 0, run.err
+    cases = {
+        ("predictions=nowhere", f"annotations={COCO / 'test_coco.json'}"): "no output folder",
+        (f"predictions={run.folder}", f"annotations={COCO / 'test_coco.json'}"): "None of the run's images is in",
+        (f"predictions={run.folder}",): "annotations is not set",
+    }
+    for arguments, complaint in cases.items():
+        ended = command(*arguments, cwd=tmp_path)
+        assert ended.returncode == 2 and complaint in ended.stderr and ended.stderr.count("\n") == 1, ended.stderr
+    assert not (tmp_path / "nowhere").exists()
