@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 
 import numpy as np
+import polars
 import pytest
 from conftest import Run, check_same
 
@@ -36,7 +38,8 @@ def figures(tmp_path_factory):
         (root / "images" / f"{index:04d}_broken.jpg").write_bytes(b"\xff\xd8 no picture")
     rows = json.loads((root / "people.json").read_text())
     (root / "people.json").write_text(json.dumps([*rows, {"image": "gone.jpg", "bboxes": [[0, 0, 9, 9]]}]))
-    return [f"data.images={root / 'images'}", "boxes=json", f"boxes.file={root / 'people.json'}", "data.batch_size=3"]
+    settings = [f"data.images={root / 'images'}", "boxes=json", f"boxes.file={root / 'people.json'}"]
+    return [*settings, "data.batch_size=3", "output.formats=[json,coco,parquet,csv]"]
 
 
 @pytest.fixture
@@ -49,9 +52,27 @@ def alone(predict, figures):
 
 def check_equal(run: Run, alone: Run) -> None:
     check_same(run.results, alone.results)
+    check_tables_equal(run.folder, alone.folder)
     assert sorted(map(str, run.failures)) == sorted(map(str, alone.failures))
     assert run.info["status"] == "complete" and run.info["counts"] == alone.info["counts"]
     assert not list(run.folder.glob(".unfinished*")) and not (run.folder / ".lock").exists()
+
+
+def check_tables_equal(folder, reference) -> None:
+    """The files that hold a whole run: the same images, people and order, as close as the images' own files."""
+    assert (folder / "coco_images.json").read_bytes() == (reference / "coco_images.json").read_bytes()
+    found, expected = (json.loads((each / "coco_keypoints.json").read_text()) for each in (folder, reference))
+    ids = [[(person["image_id"], person["instance_id"]) for person in each] for each in (found, expected)]
+    assert ids[0] == ids[1] and len(ids[0]) > 100
+    points = [np.array([person["keypoints"] for person in each]) for each in (found, expected)]
+    assert (np.abs(points[0] - points[1]) > 0.01).mean() < 1e-4
+    tables = [csv.reader((each / "keypoints.csv").open(newline="")) for each in (folder, reference)]
+    assert [row[:4] for row in tables[0]] == [row[:4] for row in tables[1]]
+    frames = [
+        polars.read_parquet(each / "parquet/*.parquet").sort("image", "instance_id") for each in (folder, reference)
+    ]
+    columns = ["image", "instance_id", "bbox", "bbox_score", "image_width"]
+    assert frames[0].select(columns).equals(frames[1].select(columns)) and len(frames[0]) == len(ids[0])
 
 
 def collect(folder) -> subprocess.CompletedProcess:

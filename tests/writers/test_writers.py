@@ -8,22 +8,26 @@ import time
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from sapiens_pl.errors import ConfigError, ResultNameError, WriteError
 from sapiens_pl.keypoints import keypoint_spec
+from sapiens_pl.models.checkpoints import save_network
+from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
 from sapiens_pl.structures import Failure, PoseResult
 from sapiens_pl.writers.json import result_json
+from sapiens_pl.writers.openpose import openpose_png
 from sapiens_pl.writers.overlay import LEFT_BGR, RIGHT_BGR, overlay_jpeg
 from sapiens_pl.writers.pool import BoundedPool
 from sapiens_pl.writers.run_folder import RunFolder
 
 
-def result_of(keypoints, scores=None, name="a.jpg"):
+def result_of(keypoints, scores=None, name="a.jpg", image_wh=(200, 300)):
     keypoints = np.asarray(keypoints, np.float32)
     count = len(keypoints)
     scores = np.ones(keypoints.shape[:2], np.float32) if scores is None else np.asarray(scores, np.float32)
     boxes = np.tile([10.0, 10.0, 190.0, 290.0], (count, 1))
-    return PoseResult("", keypoints, scores, boxes, np.ones(count), np.arange(count), (200, 300), name, ())
+    return PoseResult("", keypoints, scores, boxes, np.ones(count), np.arange(count), image_wh, name, ())
 
 
 @pytest.mark.parametrize("num_keypoints", [17, 133, 308, 5])
@@ -152,3 +156,52 @@ def test_nobody_ever_sees_half_a_file(tmp_path):
         assert len(seen) == 3_000_000 and seen.count(seen[:1]) == 3_000_000
     writer.join()
     assert os.listdir(folder.predictions) == ["a.jpg.json"]
+
+
+@pytest.mark.parametrize("num_keypoints", [17, 133, 308])
+def test_openpose_draws_its_eighteen_points_in_its_colours_on_black(num_keypoints):
+    spec = keypoint_spec(num_keypoints)
+    points = np.zeros((1, num_keypoints, 2), np.float32)
+    scores = np.zeros((1, num_keypoints), np.float32)
+    body = list(spec.subsets["body"])
+    points[0, body] = [[40 + 40 * (index % 6), 60 + 100 * (index // 6)] for index in range(17)]
+    scores[0, body] = 1
+    scores[0, body[0]] = 0.1  # the nose is not seen
+    result = result_of(points, scores, image_wh=(300, 400))
+    picture = cv2.imdecode(np.frombuffer(openpose_png(result, spec, 0.3), np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (400, 300, 3)
+
+    def colour(x, y):
+        return picture[round(y), round(x)].tolist()
+
+    left_shoulder, right_shoulder = points[0, body[5]], points[0, body[6]]
+    assert colour(*right_shoulder) == [0, 170, 255] and colour(*left_shoulder) == [0, 255, 85]  # BGR
+    assert colour(*((left_shoulder + right_shoulder) / 2)) == [0, 85, 255]  # the neck
+    assert colour(*points[0, body[0]]) == [0, 0, 0] and colour(5, 395) == [0, 0, 0]
+    knee, ankle = points[0, body[13]], points[0, body[15]]
+    assert colour(*((knee + ankle) / 2)) == [153, 51, 0]  # a limb, at 0.6
+
+
+def test_openpose_draws_hands_and_face_of_133_keypoints():
+    spec = keypoint_spec(133)
+    points = np.full((1, 133, 2), -50, np.float32)
+    points[0, list(spec.subsets["face"])] = [[20 + 2 * index, 50] for index in range(68)]
+    points[0, list(spec.subsets["left_hand"])] = [[20 + 12 * index, 150] for index in range(21)]
+    result = result_of(points, np.ones((1, 133), np.float32), image_wh=(300, 200))
+    picture = cv2.imdecode(np.frombuffer(openpose_png(result, spec, 0.3), np.uint8), cv2.IMREAD_COLOR)
+    assert picture[50, 80].tolist() == [255, 255, 255]
+    assert picture[150, 20 + 12 * 8].tolist() == [255, 0, 0]
+    between = picture[150, 20 + 12 * 6 + 6].tolist()
+    assert max(between) == 255 and between != [255, 0, 0]  # a finger's link
+
+
+def test_openpose_pictures_come_beside_the_results_or_are_refused_before_the_run(predict, mini, tmp_path):
+    run = predict(*mini, "output.formats=[json,openpose]", "output.overlay_score_threshold=-9")
+    assert run.code == 0, run.err
+    assert {f"{name}.png" for name in run.results} == {
+        path.relative_to(run.folder / "openpose").as_posix() for path in (run.folder / "openpose").rglob("*.png")
+    }
+    torch.manual_seed(0)
+    save_network(SapiensPose(SapiensShape(8, 1, 2, 16, (8, 8), (8,), 20, (64, 48))), tmp_path / "twenty.safetensors")
+    other = predict(f"model.checkpoint={tmp_path / 'twenty.safetensors'}", "output.formats=[openpose]", folder="other")
+    assert other.code == 2 and "17, 133 or 308 keypoints, not of 20" in other.err and not other.results
