@@ -12,6 +12,7 @@ import logging
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sapiens_pl.batch_size import smallest_good_enough
 from sapiens_pl.collect import tell
+from sapiens_pl.writers.json import COORDINATE_DECIMALS
+from sapiens_pl.writers.merge import all_results
+from sapiens_pl.writers.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -176,23 +180,19 @@ def compare(one: Path, other: Path) -> tuple[float, int, int]:
 
     Of many images, the first two thousand by name are compared.
     """
+    expected = {result.name: result for result in islice(all_results(RunFolder(one))[0], _MOST_COMPARED)}
+    last = max(expected, default="")
+    found = {r.name: r for r in takewhile(lambda result: result.name <= last, all_results(RunFolder(other))[0])}
     distances = [np.zeros(0)]
-    root = one / "predictions"
-    for path in sorted(root.rglob("*.json"))[:_MOST_COMPARED]:
-        found, expected = _keypoints(other / "predictions" / path.relative_to(root)), _keypoints(path)
-        if found is None or expected is None or found.shape != expected.shape:
+    for name, result in expected.items():
+        same = found.get(name)
+        if same is None or same.keypoints.shape != result.keypoints.shape:
             distances.append(np.full(1, np.inf))
         else:
-            distances.append(np.abs(found - expected).max(axis=1, initial=0))
+            apart = np.abs(same.keypoints.astype(np.float64) - result.keypoints).max(axis=2, initial=0)
+            distances.append(np.round(apart, COORDINATE_DECIMALS).ravel())
     joined = np.concatenate(distances)
     return float(joined.max(initial=0)), int((joined > NEAR_PX).sum()), len(joined)
-
-
-def _keypoints(path: Path) -> np.ndarray | None:
-    if not path.is_file():
-        return None
-    people = json.loads(path.read_text("utf-8"))["instance_info"]
-    return np.array([person["keypoints"] for person in people], np.float64).reshape(-1, 2)
 
 
 def recommended(rows: Iterable[SweepRow]) -> SweepRow | None:

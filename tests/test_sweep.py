@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 from conftest import COCO, check_same
 
+from sapiens_pl.keypoints import keypoint_spec
+from sapiens_pl.structures import PoseResult
 from sapiens_pl.sweep import SweepRow, compare, read_sweep, recommended, table
+from sapiens_pl.writers.json import result_json
+from sapiens_pl.writers.run_folder import RunFolder
 
 ODD_MEMORY = """
 from sapiens_pl.models.sapiens import SapiensPose
@@ -79,9 +83,12 @@ def test_the_smallest_batch_near_the_best_speed_is_recommended():
 
 def test_results_that_differ_are_seen(tmp_path):
     def write(job, name, keypoints):
-        path = tmp_path / job / "predictions" / f"{name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"instance_info": [{"keypoints": person} for person in keypoints]}))
+        points = np.array(keypoints, np.float32).reshape(-1, 2, 2)
+        count = len(points)
+        scores, boxes = np.ones((count, 2), np.float32), np.zeros((count, 4))
+        result = PoseResult("", points, scores, boxes, np.ones(count), np.arange(count), (9, 9), name, ())
+        path = RunFolder(tmp_path / job).prediction_path(name)
+        path.write_bytes(result_json(result, keypoint_spec(2)))
 
     write("a", "1.jpg", [[[1, 2], [3, 4]]])
     write("a", "2.jpg", [])
@@ -108,9 +115,13 @@ def test_over_other_settings_too(predict, tmp_path, mini):
         "experiment=sweep",
         "data.batch_size=2,3",
         "data.num_workers=0,1",
+        "output.formats=[parquet]",
         f"data.images={COCO}",
         "boxes=whole_image",
         f"hydra.sweep.dir={tmp_path / 'sweep'}",
     )
     assert run.code == 0 and "Traceback" not in run.err, run.err
-    assert {row.others for row in read_sweep(tmp_path / "sweep")} == {"data.num_workers=0", "data.num_workers=1"}
+    rows = read_sweep(tmp_path / "sweep")
+    assert {row.others for row in rows} == {"data.num_workers=0", "data.num_workers=1"}
+    assert all(row.keypoints == 4 * 17 and row.largest_difference_px < 5 for row in rows)  # read from the tables
+    assert not list((tmp_path / "sweep").rglob("predictions/*.json"))
