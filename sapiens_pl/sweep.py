@@ -255,7 +255,8 @@ def draw(rows: list[SweepRow], path: Path) -> None:
     memory.set_ylabel(f"peak memory on the {kinds}, GiB")
     for axes in (speed, memory):
         axes.set_xlabel("batch size, crops")
-        axes.set_ylim(bottom=0)
+        heights = [float(y) for line in axes.lines for y in np.atleast_1d(line.get_ydata()) if y is not None]
+        axes.set_ylim(0, 1.1 * max(heights, default=0) or 1)  # room for the circle
         axes.grid(alpha=0.3)
         if sizes:
             axes.set_xscale("log", base=2)
