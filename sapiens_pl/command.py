@@ -1,22 +1,14 @@
-"""What the commands share: where the configuration lies, and every error that is for people in one sentence."""
+"""What the commands share: every error that is for people in one sentence."""
 
 from __future__ import annotations
 
 import sys
 from difflib import get_close_matches
-from pathlib import Path
 
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
 
 from sapiens_pl.errors import SapiensError
-
-
-def config_folder() -> str:
-    """`conf/` inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    inside = package / "conf"
-    return str(inside if inside.is_dir() else package.parent / "conf")
 
 
 def sentence_of(error: BaseException) -> str:

@@ -12,7 +12,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from sapiens_pl.command import complain, config_folder, disk_sentence, sentence_of
+from sapiens_pl.command import complain, disk_sentence, sentence_of
+from sapiens_pl.configs import config_folder
 from sapiens_pl.errors import ConfigError, SapiensError
 from sapiens_pl.evaluation import OKS_NMS_THRESHOLD, Annotations, evaluate, read_annotations, table
 from sapiens_pl.writers.merge import all_results

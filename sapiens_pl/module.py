@@ -6,6 +6,7 @@ Legend: B crops, K keypoints, H W crop px, h w heatmap px.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,26 +18,22 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sapiens_pl.decoding import decode_heatmaps
 from sapiens_pl.errors import DeviceMemoryError
-from sapiens_pl.geometry import heatmap_to_image
+from sapiens_pl.geometry import SAPIENS_CROPS, CropSettings, heatmap_to_image
 from sapiens_pl.memory import GIB, free_cached, is_out_of_memory, memory_in_numbers
 from sapiens_pl.structures import CropBatch, PosePrediction
 
 log = logging.getLogger(__name__)
 
-PIXEL_MEAN_RGB = (123.675, 116.28, 103.53)
-PIXEL_STD_RGB = (58.395, 57.12, 57.375)
-"""Grey levels of 255, as the published Sapiens configurations give them (ImageNet's)."""
-
 _WEIGHTS_IN_HALF = {"bf16-true": torch.bfloat16, "16-true": torch.float16}
 
 
-def normalise(crops: Tensor, dtype: torch.dtype) -> Tensor:
+def normalise(crops: Tensor, dtype: torch.dtype, settings: CropSettings = SAPIENS_CROPS) -> Tensor:
     """(B, 3, H, W) uint8 BGR -> (B, 3, H, W) RGB of mean 0 and deviation 1, in `dtype`.
 
     Computed in float32: in half precision the means themselves would be rounded.
     """
-    mean = torch.tensor(PIXEL_MEAN_RGB, dtype=torch.float32, device=crops.device).view(3, 1, 1)
-    std = torch.tensor(PIXEL_STD_RGB, dtype=torch.float32, device=crops.device).view(3, 1, 1)
+    mean = torch.tensor(settings.pixel_mean_rgb, dtype=torch.float32, device=crops.device).view(3, 1, 1)
+    std = torch.tensor(settings.pixel_std_rgb, dtype=torch.float32, device=crops.device).view(3, 1, 1)
     return ((crops.flip(1).to(torch.float32) - mean) / std).to(dtype)
 
 
@@ -44,7 +41,8 @@ class PoseModule(L.LightningModule):
     """Runs a pose network over batches and decodes its heatmaps where they are.
 
     Args:
-        network: normalised crops (B, 3, H, W) to heatmaps (B, K, h, w) float32.
+        network: normalised crops (B, 3, H, W) to heatmaps (B, K, h, w) float32; its `crop_settings` say how
+            the crops are normalised (Sapiens v1's if it has none).
         flip_indices: the keypoint that each keypoint becomes in a mirrored image; given, the
             heatmaps are averaged with those of the mirrored crops (flip test).
     """
@@ -52,6 +50,7 @@ class PoseModule(L.LightningModule):
     def __init__(self, network: nn.Module, flip_indices: Sequence[int] | None = None) -> None:
         super().__init__()
         self.network = network
+        self.crop_settings: CropSettings = getattr(network, "crop_settings", SAPIENS_CROPS)
         self.flip_indices = None if flip_indices is None else list(flip_indices)
         self.largest_working_batch: int | None = None
         """Crops that go through the network at a time, once memory has run out; None while it has not."""
@@ -68,12 +67,14 @@ class PoseModule(L.LightningModule):
 
         They go tensor by tensor from the file's memory map, so the host never holds a copy of the whole.
         """
+        begin = time.perf_counter()
         self.network.to(device)
         self.network.to(_WEIGHTS_IN_HALF.get(str(precision), torch.float32))
+        self.placing_seconds = time.perf_counter() - begin
 
     def forward(self, crops: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 BGR crops -> (B, K, h, w) float32 heatmaps, averaged if flip testing."""
-        inputs = normalise(crops, next(self.network.parameters()).dtype)
+        inputs = normalise(crops, next(self.network.parameters()).dtype, self.crop_settings)
         heatmaps = self.network(inputs)
         if self.flip_indices is None:
             return heatmaps
