@@ -16,8 +16,9 @@ MAY_KNOW = {
     "models": COMMON,
     "decoding": COMMON,
     "scoring": {"errors", "structures"},
-    "writers": COMMON | {"scoring"},
-    "module": COMMON | {"models", "decoding"},
+    "writers": COMMON | {"scoring", "transfer"},
+    "module": COMMON | {"models", "decoding", "transfer"},
+    "transfer": {"geometry", "structures"},
     "progress": COMMON | {"writers"},
 }
 
