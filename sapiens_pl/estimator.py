@@ -17,8 +17,7 @@ from sapiens_pl.data.loader import CropLoader
 from sapiens_pl.data.packing import pack_batches
 from sapiens_pl.errors import ConfigError
 from sapiens_pl.keypoints import KeypointSpec, keypoint_spec
-from sapiens_pl.models.checkpoints import load_network
-from sapiens_pl.models.sapiens import SapiensPose
+from sapiens_pl.models.checkpoints import PoseNetwork, load_network
 from sapiens_pl.module import PoseModule
 from sapiens_pl.structures import CropBatch, Failure, ImageFile, ImageTask, PosePrediction, PoseResult
 from sapiens_pl.transfer import PendingPrediction
@@ -42,10 +41,10 @@ class PoseEstimator:
     """
 
     def __init__(
-        self, network: SapiensPose, *, device: str = "auto", precision: str = "32-true", flip_test: bool = False
+        self, network: PoseNetwork, *, device: str = "auto", precision: str = "32-true", flip_test: bool = False
     ) -> None:
         self.keypoint_spec: KeypointSpec = keypoint_spec(network.shape.num_keypoints)
-        self.input_hw = network.shape.input_hw
+        self.input_hw, self.crop_settings = network.shape.input_hw, network.crop_settings
         self._fabric = _fabric(device, precision)
         self._module = PoseModule(network, flip_indices_for(self.keypoint_spec) if flip_test else None).eval()
         self._module.place(self._fabric.device, precision)
@@ -62,9 +61,10 @@ class PoseEstimator:
         num_heads: int | None = None,
         input_hw: tuple[int, int] | None = None,
     ) -> PoseEstimator:
-        """Loads a Sapiens v1 pose checkpoint of any published kind of file.
+        """Loads a Sapiens or Sapiens2 pose checkpoint of any published kind of file.
 
         Args:
+            path: a file, the folder of one, or for Sapiens2 a folder of transformers'.
             num_heads, input_hw: only for networks of unpublished sizes; the rest as in the class.
 
         Raises:
@@ -131,7 +131,9 @@ class PoseEstimator:
 
     def _loader(self, tasks: list[ImageTask], batch_size: int, num_workers: int) -> CropLoader:
         batches = pack_batches(((index, task.num_boxes) for index, task in enumerate(tasks)), batch_size)
-        return CropLoader(CropDataset(tasks, batches, self.input_hw), min(num_workers, len(batches)))
+        return CropLoader(
+            CropDataset(tasks, batches, self.input_hw, crop_settings=self.crop_settings), min(num_workers, len(batches))
+        )
 
 
 def inference_topdown(

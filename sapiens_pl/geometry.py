@@ -10,10 +10,32 @@ Legend: N boxes, K keypoints, W H crop px, w h heatmap px.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 BOX_PADDING = 1.25
 """How much wider and taller than the box the crop is (Sapiens' published test setting)."""
+
+
+class CropSettings(NamedTuple):
+    """How a network wants its crops to be cut and normalised; the defaults are Sapiens v1's.
+
+    Attributes:
+        box_padding: how much wider and taller than the box the crop is.
+        enlarging: how pixels are interpolated where the crop is larger than what it shows, `bilinear` or
+            `bicubic`; where it is smaller it is bilinear in any case.
+        pixel_mean_rgb, pixel_std_rgb: grey levels of 255 (ImageNet's).
+    """
+
+    box_padding: float = BOX_PADDING
+    enlarging: str = "bilinear"
+    pixel_mean_rgb: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    pixel_std_rgb: tuple[float, float, float] = (58.395, 57.12, 57.375)
+
+
+SAPIENS_CROPS = CropSettings()
+SAPIENS2_CROPS = CropSettings(enlarging="bicubic")
 
 
 def box_center_scale(

@@ -8,6 +8,7 @@ Legend: B crops, K keypoints, H W crop px, h w heatmap px.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -20,15 +21,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sapiens_pl.decoding import decode_heatmaps
 from sapiens_pl.errors import ConfigError, DeviceMemoryError
+from sapiens_pl.geometry import SAPIENS_CROPS, CropSettings
 from sapiens_pl.memory import GIB, free_cached, is_out_of_memory, memory_in_numbers
 from sapiens_pl.structures import CropBatch, PosePrediction
 from sapiens_pl.transfer import HostCopy, PendingPrediction
 
 log = logging.getLogger(__name__)
-
-PIXEL_MEAN_RGB = (123.675, 116.28, 103.53)
-PIXEL_STD_RGB = (58.395, 57.12, 57.375)
-"""Grey levels of 255, as the published Sapiens configurations give them (ImageNet's)."""
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 """torch.compile's own; the second and the third replay CUDA graphs."""
@@ -37,20 +35,20 @@ _WEIGHTS_IN_HALF = {"bf16-true": torch.bfloat16, "16-true": torch.float16}
 
 
 @lru_cache
-def _pixel_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and deviation, (3, 1, 1) float32; kept, for to bring them to the device is to wait for it."""
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """(3, 1, 1) float32; kept, for to bring a number to the device is to wait for it."""
     with torch.inference_mode(False):
-        mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (PIXEL_MEAN_RGB, PIXEL_STD_RGB))
-        return mean, std
+        return torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1)
 
 
-def normalise(crops: Tensor, dtype: torch.dtype) -> Tensor:
+def normalise(crops: Tensor, dtype: torch.dtype, settings: CropSettings = SAPIENS_CROPS) -> Tensor:
     """(B, 3, H, W) uint8 BGR -> (B, 3, H, W) RGB of mean 0 and deviation 1, in `dtype`.
 
     Computed in float32: in half precision the means themselves would be rounded. In memory the channels come last, as
     the loader brings them, whatever the crops' layout: a network is compiled for one.
     """
-    mean, std = _pixel_statistics(crops.device)
+    mean = _per_channel(tuple(settings.pixel_mean_rgb), crops.device)
+    std = _per_channel(tuple(settings.pixel_std_rgb), crops.device)
     normalised = (crops.flip(1).to(torch.float32) - mean) / std
     return normalised.to(dtype, memory_format=torch.channels_last)
 
@@ -59,7 +57,8 @@ class PoseModule(L.LightningModule):
     """Runs a pose network over batches and decodes its heatmaps where they are.
 
     Args:
-        network: normalised crops (B, 3, H, W) to heatmaps (B, K, h, w) float32.
+        network: normalised crops (B, 3, H, W) to heatmaps (B, K, h, w) float32; its `crop_settings` say how
+            the crops are normalised (Sapiens v1's if it has none).
         flip_indices: the keypoint that each keypoint becomes in a mirrored image; given, the
             heatmaps are averaged with those of the mirrored crops (flip test).
         compile_mode: compile the network when the run starts, in this mode of torch.compile; None leaves it as it is.
@@ -76,6 +75,7 @@ class PoseModule(L.LightningModule):
         if compile_mode is not None and compile_mode not in COMPILE_MODES:
             raise ConfigError(f"model.compile_mode={compile_mode} must be one of {', '.join(COMPILE_MODES)}.")
         self.network, self.compile_mode = network, compile_mode
+        self.crop_settings: CropSettings = getattr(network, "crop_settings", SAPIENS_CROPS)
         self.flip_indices = None if flip_indices is None else list(flip_indices)
         partners = None if flip_indices is None else torch.tensor(self.flip_indices)
         self.register_buffer("_partners", partners, persistent=False)
@@ -96,8 +96,10 @@ class PoseModule(L.LightningModule):
 
         They go tensor by tensor from the file's memory map, so the host never holds a copy of the whole.
         """
+        begin = time.perf_counter()
         self.network.to(device)
         self.network.to(_WEIGHTS_IN_HALF.get(str(precision), torch.float32))
+        self.placing_seconds = time.perf_counter() - begin
 
     def on_predict_start(self) -> None:
         # Only now: `data.batch_size=auto` has tried its sizes, each of which would have been compiled.
@@ -128,7 +130,7 @@ class PoseModule(L.LightningModule):
 
         The heatmaps of a compiled network may be overwritten by the next pass.
         """
-        inputs = normalise(crops, next(self.network.parameters()).dtype)
+        inputs = normalise(crops, next(self.network.parameters()).dtype, self.crop_settings)
         if self.flip_indices is None:
             return self.network(inputs)
         heatmaps, mirrored = self.network(torch.cat([inputs, inputs.flip(3)])).chunk(2)
@@ -158,7 +160,8 @@ class PoseModule(L.LightningModule):
                 decoded, heatmap_wh = self._decode(part, size)
             except Exception as error:
                 if not is_out_of_memory(error):
-                    raise _for_people(error) from error
+                    _explain_compilation(error)
+                    raise
                 complaint = " ".join(str(error).split())[:200]
             else:
                 parts.append(decoded)
@@ -197,12 +200,11 @@ def _filled_up(crops: Tensor, size: int) -> Tensor:
     return torch.cat([crops, crops.new_zeros(missing, *crops.shape[1:])]) if missing else crops
 
 
-def _for_people(error: Exception) -> Exception:
-    """The error, or a sentence if it is the compiler's."""
-    if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-        return error
-    reason = " ".join(str(error).split())[:300]
-    return ConfigError(f"model.compile=true does not work here ({reason}); set model.compile=false.")
+def _explain_compilation(error: Exception) -> None:
+    """Raises a sentence for an error of the compiler's."""
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(f"model.compile=true does not work here ({reason}); set model.compile=false.") from error
 
 
 @lru_cache

@@ -10,7 +10,6 @@ import time
 import warnings
 from contextlib import suppress
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -23,13 +22,16 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from sapiens_pl import demo
 from sapiens_pl.collect import collect
+from sapiens_pl.configs import config_folder
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.packing import check_shard
 from sapiens_pl.errors import ConfigError, SapiensError, WriteError
 from sapiens_pl.estimator import flip_indices_for
 from sapiens_pl.keypoints import keypoint_spec
 from sapiens_pl.launch import fit_to_launcher
+from sapiens_pl.loading import LoadingNote
 from sapiens_pl.memory import is_out_of_memory, start_afresh
+from sapiens_pl.models.hub import find_weights
 from sapiens_pl.module import PoseModule
 from sapiens_pl.progress import CropProgress
 from sapiens_pl.report import EXIT_BAD_CONFIG, EXIT_COMPLETE, EXIT_FAILED, close_run, versions
@@ -50,6 +52,7 @@ def predict(cfg: DictConfig) -> int:
     check_switches(cfg)
     check_shard(cfg.data.num_shards, cfg.data.shard)
     fit_to_launcher(cfg)
+    fill_in_weights(cfg)
     demo_notes = demo.fill_in(cfg)
     stop = StopRequest()
     rank = getattr(rank_zero_only, "rank", 0) or 0
@@ -77,16 +80,16 @@ def _predict_in(
     start = time.perf_counter()
     start_afresh()
     network = instantiate(cfg.model.network)
+    loading = LoadingNote(run, cfg.model.checkpoint, time.perf_counter() - start)
     spec = keypoint_spec(network.shape.num_keypoints)
-    settings = result_settings(cfg) if rank == 0 else {}  # it reads the whole checkpoint
+    settings = result_settings(cfg, network.crop_settings) if rank == 0 else {}  # it reads the whole checkpoint
     if rank == 0:
         prepare_folder(folder, cfg, settings)
-    data: ImageDataModule = instantiate(
-        cfg.data,
+    data: ImageDataModule = instantiate(cfg.data, _partial_=True, _convert_="all")(
         input_hw=network.shape.input_hw,
+        crop_settings=network.crop_settings,
         finished=lambda tasks: finished_names(folder, tasks, rank == 0, cfg.output.retry_failed),
         stopped=stop,
-        _convert_="all",
     )
     module = PoseModule(
         network,
@@ -98,7 +101,9 @@ def _predict_in(
         folder, spec, output.formats, output.overlay, output.overlay_score_threshold, output.max_failures, stop.ask
     )
     progress = [CropProgress(folder)] if cfg.trainer.get("enable_progress_bar", True) else []
-    trainer: L.Trainer = instantiate(cfg.trainer, callbacks=[writer, *progress, demo_notes, stop], _convert_="all")
+    trainer: L.Trainer = instantiate(
+        cfg.trainer, callbacks=[writer, *progress, loading, demo_notes, stop], _convert_="all"
+    )
 
     run |= {"status": "running", "settings": settings, "config": OmegaConf.to_container(cfg, resolve=True)}
     run["world_size"] = trainer.world_size
@@ -131,11 +136,14 @@ def check_switches(cfg: DictConfig) -> None:
             raise ConfigError(f"{key}={value} must be true or false.")
 
 
-def config_folder() -> str:
-    """`conf/` inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    inside = package / "conf"
-    return str(inside if inside.is_dir() else package.parent / "conf")
+def fill_in_weights(cfg: DictConfig) -> None:
+    """Puts the path of the weights where only the name of a published model is given: `model.hub` says where they are.
+
+    Raises:
+        CheckpointError: the hub does not give them.
+    """
+    if cfg.model.checkpoint is None and cfg.model.hub.repository is not None:
+        cfg.model.checkpoint = str(find_weights(cfg.model.hub.repository, cfg.model.hub.file, cfg.model.licence))
 
 
 def quieten() -> None:

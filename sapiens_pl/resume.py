@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+import json
 from typing import Any
 
 from omegaconf import DictConfig
 
 from sapiens_pl.errors import ConfigError
-from sapiens_pl.models.checkpoints import file_sha256
+from sapiens_pl.geometry import SAPIENS_CROPS, CropSettings
+from sapiens_pl.models.tensors import checkpoint_sha256
 from sapiens_pl.structures import ImageTask
 from sapiens_pl.writers.run_folder import RunFolder
 
@@ -17,11 +18,11 @@ _START_OVER = "choose another output.dir, or set output.overwrite=true to start 
 _DIGEST_BYTES = 8
 
 
-def result_settings(cfg: DictConfig) -> dict[str, Any]:
+def result_settings(cfg: DictConfig, crop_settings: CropSettings) -> dict[str, Any]:
     """What decides a result, besides the image and its boxes; a resumed run must have the same."""
-    checkpoint = Path(cfg.model.checkpoint).expanduser()
     return {
-        "model.checkpoint": f"SHA-256 {file_sha256(checkpoint)}" if checkpoint.is_file() else str(checkpoint),
+        "model.checkpoint": f"SHA-256 {checkpoint_sha256(cfg.model.checkpoint)}",
+        "model.crop": None if crop_settings == SAPIENS_CROPS else json.loads(json.dumps(crop_settings._asdict())),
         "model.num_heads": cfg.model.num_heads,
         "model.input_hw": cfg.model.input_hw and list(cfg.model.input_hw),
         "model.flip_test": cfg.model.flip_test,

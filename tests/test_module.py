@@ -107,6 +107,12 @@ def test_a_compilation_that_cannot_be_meant_is_refused(predict, mini, setting):
     assert run.code == 2 and setting.split("=")[0] in run.err and run.err.count("\n") == 1, run.err
 
 
+def test_a_machine_that_cannot_compile_says_so_in_a_sentence(predict, mini):
+    inject = "import torch._inductor.config as c; c.cpp.cxx, c.force_disable_caches = ('/no/compiler',), True"
+    run = predict(*mini, f"data.images={COCO}", "boxes=whole_image", "model.compile=true", inject=inject)
+    assert run.code == 2 and "model.compile=true does not work here" in run.err and "Traceback" not in run.err, run.err
+
+
 @torch.inference_mode()
 def test_the_doubled_batch_of_the_flip_test_equals_two_passes():
     net, crops = network(), batch_of(5).crops

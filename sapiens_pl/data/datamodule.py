@@ -15,6 +15,7 @@ from sapiens_pl.data.loader import READ_TIMEOUT_SECONDS, CropLoader
 from sapiens_pl.data.packing import check_shard, pack_batches, shard_images
 from sapiens_pl.data.sources import ImageSource, list_images
 from sapiens_pl.errors import ConfigError
+from sapiens_pl.geometry import SAPIENS_CROPS, CropSettings
 from sapiens_pl.images import MAX_MEGAPIXELS
 from sapiens_pl.structures import CropSpan, Failure, ImageTask
 
@@ -41,6 +42,7 @@ class ImageDataModule(L.LightningDataModule):
         num_shards, shard: of so many independent runs this one does its share.
         finished: called in `setup` with all images, gives the names of those that need not be done again:
             the ones done, and the ones that failed.
+        crop_settings: how the network wants its crops.
         stopped: asked before each batch; True ends the run after the batch in flight.
 
     Raises:
@@ -61,10 +63,11 @@ class ImageDataModule(L.LightningDataModule):
         num_shards: int = 1,
         shard: int = 0,
         finished: Callable[[list[ImageTask]], tuple[Collection[str], Collection[str]]] = lambda tasks: ((), ()),
+        crop_settings: CropSettings = SAPIENS_CROPS,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
-        self.images, self.boxes, self.input_hw = images, boxes, input_hw
+        self.images, self.boxes, self.input_hw, self.crop_settings = images, boxes, input_hw, crop_settings
         self.finished, self.stopped = finished, stopped
         self.batch_size = batch_size if batch_size == AUTO else _whole_number("data.batch_size", batch_size, 1)
         self.max_memory_gib = None if max_memory_gib is None else _positive("data.max_memory_gib", max_memory_gib)
@@ -122,7 +125,7 @@ class ImageDataModule(L.LightningDataModule):
     def predict_dataloader(self) -> CropLoader:
         batches = self._plan()
         return CropLoader(
-            CropDataset(self.tasks, batches, self.input_hw, self.max_megapixels),
+            CropDataset(self.tasks, batches, self.input_hw, self.max_megapixels, self.crop_settings),
             num_workers=min(self._workers(), len(batches)),
             prefetch_factor=self.prefetch_factor,
             pin_memory=self._on_cuda(),

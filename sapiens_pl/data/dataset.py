@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from sapiens_pl.errors import BoxError, SapiensError, UnreadableImageError
-from sapiens_pl.geometry import box_center_scale, box_to_crop
+from sapiens_pl.geometry import SAPIENS_CROPS, CropSettings, box_center_scale, box_to_crop
 from sapiens_pl.images import MAX_MEGAPIXELS, LoadedImage, read_image, upright_bboxes
 from sapiens_pl.structures import CropBatch, CropSpan, Failure, ImageCrops, ImagePart, ImageTask
 
@@ -31,6 +31,7 @@ class CropDataset(Dataset):
         batches: the plan, as `packing.pack_batches` makes it.
         input_hw: height and width of a crop, px.
         max_megapixels: larger images are refused.
+        crop_settings: how the network wants its crops.
     """
 
     def __init__(
@@ -39,9 +40,10 @@ class CropDataset(Dataset):
         batches: list[list[CropSpan]],
         input_hw: tuple[int, int],
         max_megapixels: float = MAX_MEGAPIXELS,
+        crop_settings: CropSettings = SAPIENS_CROPS,
     ) -> None:
         self.tasks, self.batches = tasks, batches
-        self.input_hw, self.max_megapixels = input_hw, max_megapixels
+        self.input_hw, self.max_megapixels, self.crop_settings = input_hw, max_megapixels, crop_settings
         self.condemned: dict[int, Failure] = {}
         """Images that no process shall touch again, by index."""
         self.watch: Watch | None = None
@@ -67,7 +69,7 @@ class CropDataset(Dataset):
             return _no_crops(span, None, [self.condemned[span.image_index]])
         try:
             image = self._load(task)
-            return _cut(image, task, span, (self.input_hw[1], self.input_hw[0]))
+            return _cut(image, task, span, (self.input_hw[1], self.input_hw[0]), self.crop_settings)
         except SapiensError as error:
             return _no_crops(span, None, [Failure(task.name, None, type(error).__name__, str(error))])
         except Exception as error:  # libraries raise what they please, and the others must not suffer
@@ -85,7 +87,9 @@ class CropDataset(Dataset):
         return LoadedImage(pixels, 1)
 
 
-def _cut(image: LoadedImage, task: ImageTask, span: CropSpan, input_wh: tuple[int, int]) -> ImageCrops:
+def _cut(
+    image: LoadedImage, task: ImageTask, span: CropSpan, input_wh: tuple[int, int], settings: CropSettings
+) -> ImageCrops:
     height, width = image.pixels.shape[:2]
     bboxes = task.bboxes_xyxy
     if bboxes is None:
@@ -96,13 +100,18 @@ def _cut(image: LoadedImage, task: ImageTask, span: CropSpan, input_wh: tuple[in
     inside = (bboxes[:, :2] < (width, height)).all(axis=1) & (bboxes[:, 2:] > 0).all(axis=1)
     failures = [_outside(task, span.start + int(row), width, height) for row in np.flatnonzero(~inside)]
     bboxes = bboxes[inside]
-    centers, scales = box_center_scale(bboxes, input_wh)
+    centers, scales = box_center_scale(bboxes, input_wh, settings.box_padding)
+    matrices = [box_to_crop(center, scale, input_wh) for center, scale in zip(centers, scales)]
     crops = [
-        cv2.warpAffine(image.pixels, box_to_crop(center, scale, input_wh), input_wh, flags=cv2.INTER_LINEAR)
-        for center, scale in zip(centers, scales)
+        cv2.warpAffine(image.pixels, matrix, input_wh, flags=_interpolation(matrix, settings)) for matrix in matrices
     ]
     box_indices = [span.start + int(row) for row in np.flatnonzero(inside)]
     return ImageCrops(span, (width, height), crops, box_indices, bboxes, centers, scales, failures)
+
+
+def _interpolation(box_to_crop_matrix: np.ndarray, settings: CropSettings) -> int:
+    enlarged = min(box_to_crop_matrix[0, 0], box_to_crop_matrix[1, 1]) >= 1
+    return cv2.INTER_CUBIC if enlarged and settings.enlarging == "bicubic" else cv2.INTER_LINEAR
 
 
 def _outside(task: ImageTask, box_index: int, width: int, height: int) -> Failure:

@@ -42,7 +42,7 @@ def fill_in(cfg: DictConfig) -> DemoNotes:
         if not own_images:
             notes.append(
                 "The bundled demo network knows only drawn calibration figures; for photographs set "
-                "model.checkpoint=FILE to a downloaded Sapiens pose checkpoint."
+                "model=NAME (python -m sapiens_pl.models lists them) or model.checkpoint=FILE."
             )
         if cfg.model.flip_test:
             notes.append(
@@ -83,4 +83,6 @@ def report(config: Any, folder: RunFolder) -> None:
     if found:
         line = accuracy_line(np.array(found), np.array(expected), np.array(visible), np.array(sides))
         print(f"\nDemo: a small network of Sapiens' architecture, trained on drawn calibration figures only.\n{line}")
-        print("For people in photographs: model.checkpoint=FILE (a published Sapiens pose checkpoint).")
+        print(
+            "For people in photographs: model=NAME (python -m sapiens_pl.models lists them) or model.checkpoint=FILE."
+        )

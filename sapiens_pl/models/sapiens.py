@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sapiens_pl.geometry import SAPIENS_CROPS, CropSettings
+
 PATCH_SIZE = 16
 PATCH_PADDING = 2
 LAYER_NORM_EPS = 1e-6
@@ -173,6 +175,8 @@ class SapiensPose(nn.Module):
     Args:
         shape: sizes of all layers; `models.checkpoints` reads them from a file's weights.
     """
+
+    crop_settings: CropSettings = SAPIENS_CROPS
 
     def __init__(self, shape: SapiensShape) -> None:
         super().__init__()

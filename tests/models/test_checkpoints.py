@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import resource
 import zipfile
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 
 from sapiens_pl.errors import CheckpointError, ConfigError
 from sapiens_pl.models.checkpoints import load_network, save_network
+from sapiens_pl.models.tensors import checkpoint_sha256
 from sapiens_pl.module import normalise
 
 FILES = ["tiny_mmpose.pth", "tiny_torchscript.pt2", "tiny_bfloat16.pt2"]
@@ -83,7 +85,7 @@ def test_an_unpublished_size_asks_for_the_heads():
         (lambda w: w.pop("backbone.layers.1.attn.qkv.bias"), "lacks backbone.layers.1.attn.qkv.bias"),
         (lambda w: w.update({"backbone.cls_token": torch.zeros(1, 1, 64)}), "adds backbone.cls_token"),
         (lambda w: w.update({"backbone.ln1.weight": torch.zeros(63)}), "backbone.ln1.weight of shape"),
-        (lambda w: w.pop("head.final_layer.weight"), "holds no Sapiens v1 pose network"),
+        (lambda w: w.pop("head.final_layer.weight"), "holds no Sapiens pose network"),
     ],
 )
 def test_lacking_and_foreign_parameters_are_named(tmp_path, change, complaint):
@@ -126,7 +128,7 @@ def test_code_in_a_pickle_never_runs(tmp_path):
     torch.save({"state_dict": Hostile(f"touch {mark}")}, tmp_path / "instead.pth")
     network = load_network(tmp_path / "extra.pth", num_heads=TINY_HEADS)
     assert torch.equal(network.state_dict()["backbone.ln1.bias"], weights["backbone.ln1.bias"])
-    with pytest.raises(CheckpointError, match="holds no Sapiens v1 pose network"):
+    with pytest.raises(CheckpointError, match="holds no Sapiens pose network"):
         load_network(tmp_path / "instead.pth", num_heads=TINY_HEADS)
     assert not mark.exists()
 
@@ -161,5 +163,15 @@ def test_compressed_archives_and_other_files_are_refused(tmp_path):
     for name, complaint in (("z.pth", "compressed"), ("page.pth", "neither"), ("absent.pth", "is not a file")):
         with pytest.raises(CheckpointError, match=complaint):
             load_network(tmp_path / name, num_heads=TINY_HEADS)
-    with pytest.raises(CheckpointError, match="is not a file"):
+
+
+def test_a_folder_stands_for_the_one_checkpoint_in_it(tmp_path):
+    with pytest.raises(CheckpointError, match="holds no weights"):
+        load_network(tmp_path, num_heads=TINY_HEADS)
+    (tmp_path / "README.md").write_text("a model card")
+    (tmp_path / "tiny.pth").write_bytes(TINY.read_bytes())
+    assert load_network(tmp_path, num_heads=TINY_HEADS).shape.num_keypoints == 17
+    assert checkpoint_sha256(tmp_path) == checkpoint_sha256(TINY) == hashlib.sha256(TINY.read_bytes()).hexdigest()
+    (tmp_path / "other.pth").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="holds 2 weights files .*name the file"):
         load_network(tmp_path, num_heads=TINY_HEADS)

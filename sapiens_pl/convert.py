@@ -1,0 +1,96 @@
+"""One clean weights file out of any published kind: `python -m sapiens_pl.convert IN OUT.safetensors`.
+
+The file carries everything that loading it needs, and the SHA-256 of what it was made from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from sapiens_pl.errors import ConfigError, SapiensError, write_error
+from sapiens_pl.models.checkpoints import load_network, network_metadata, save_network
+from sapiens_pl.models.tensors import checkpoint_sha256
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    dtype: torch.dtype | None = None,
+    num_heads: int | None = None,
+    input_hw: tuple[int, int] | None = None,
+) -> dict[str, str]:
+    """Writes a checkpoint anew as safetensors, whole or not at all.
+
+    Args:
+        source: a checkpoint as `models.checkpoints.load_network` takes it; `num_heads` and `input_hw` as there.
+        target: the new file; one that exists is left alone.
+        dtype: of the weights written; None for the source's own.
+
+    Returns:
+        The metadata of the new file.
+
+    Raises:
+        CheckpointError: the source cannot be read.
+        ConfigError: the target exists or has another ending.
+        WriteError: the target cannot be written.
+    """
+    path = Path(target).expanduser()
+    if path.suffix != ".safetensors":
+        raise ConfigError(f"{path} must end in .safetensors; choose such a name.")
+    if os.path.lexists(path):
+        raise ConfigError(f"{path} exists already; remove it or choose another name.")
+    network = load_network(source, num_heads, input_hw, dtype=dtype)
+    metadata = network_metadata(network) | {"source_sha256": checkpoint_sha256(source)}
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_network(network, unfinished, **metadata)
+        os.chmod(unfinished, 0o666 & ~_umask())  # safetensors leaves it to its owner alone
+        with open(unfinished, "rb+") as file:
+            os.fsync(file.fileno())
+        os.link(unfinished, path)  # unlike a rename it never replaces what has come in the meantime
+    except FileExistsError:
+        raise ConfigError(f"{path} exists already; remove it or choose another name.") from None
+    except OSError as error:
+        raise write_error(path, error) from None
+    finally:
+        with suppress(OSError):
+            unfinished.unlink()
+    return metadata
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)  # it can only be read by setting it
+    os.umask(mask)
+    return mask
+
+
+def main() -> None:
+    """Exit codes: 0 written, 1 it could not be written, 2 bad input."""
+    parser = argparse.ArgumentParser(prog="python -m sapiens_pl.convert", description=__doc__)
+    parser.add_argument("source", metavar="IN", help="a checkpoint file, or a folder of one")
+    parser.add_argument("target", metavar="OUT.safetensors")
+    parser.add_argument("--dtype", choices=DTYPES, help="of the weights written; the source's own unless given")
+    parser.add_argument("--num-heads", type=int, help="where the source does not tell (unpublished sizes)")
+    parser.add_argument("--input-hw", type=int, nargs=2, metavar=("H", "W"), help="where the source does not tell")
+    options = parser.parse_args()
+    input_hw = tuple(options.input_hw) if options.input_hw else None
+    try:
+        metadata = convert(options.source, options.target, DTYPES.get(options.dtype), options.num_heads, input_hw)
+    except SapiensError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
+    size = Path(options.target).expanduser().stat().st_size / 2**20
+    facts = ", ".join(f"{key} {metadata[key]}" for key in ("keypoint_set", "num_keypoints", "input_hw", "num_heads"))
+    print(f"{options.target}: {size:.1f} MiB; {facts}.")
+
+
+if __name__ == "__main__":
+    main()

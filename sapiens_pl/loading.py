@@ -1,0 +1,48 @@
+"""What it cost to bring the weights to the device, said once and noted in `run.json`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from sapiens_pl.memory import GIB, host_peak_gib
+from sapiens_pl.models.tensors import weights_files
+
+log = logging.getLogger(__name__)
+
+
+class LoadingNote(L.Callback):
+    """Notes time and memory when the weights are where they will run.
+
+    Weights that need neither another device nor another dtype stay a memory map of their file: they cost next to
+    nothing here, and are read in the first forward pass.
+
+    Args:
+        run: gets the entry `loading`.
+        checkpoint: the file or folder of the weights.
+        building_seconds: what it took to build the network around them.
+    """
+
+    def __init__(self, run: dict[str, Any], checkpoint: str, building_seconds: float) -> None:
+        self._run, self._building_seconds = run, building_seconds
+        self._held_before = host_peak_gib()
+        self._file_gib = sum(file.stat().st_size for file in weights_files(Path(checkpoint).expanduser())) / GIB
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        weight = next(pl_module.network.parameters())
+        seconds = self._building_seconds + pl_module.placing_seconds
+        grown = max(host_peak_gib() - self._held_before, 0.0)
+        self._run["loading"] = {
+            "seconds": round(seconds, 3),
+            "checkpoint_gib": round(self._file_gib, 3),
+            "host_peak_growth_gib": round(grown, 3),
+        }
+        if trainer.is_global_zero:
+            dtype = str(weight.dtype).removeprefix("torch.")
+            log.info(
+                "Weights: a checkpoint of %.3f GiB, as %s on %s in %.1f s; the host's peak grew by %.3f GiB.",
+                *(self._file_gib, dtype, weight.device, seconds, grown),
+            )

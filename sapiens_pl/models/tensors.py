@@ -1,0 +1,141 @@
+"""The tensors of a weights file, memory-mapped; no code from the file runs.
+
+Every tensor has a map of its own, so that its pages go as soon as a converted copy has taken its place: the host then
+never holds the file and the converted weights at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from sapiens_pl.errors import CheckpointError
+from sapiens_pl.models.archive import BrokenArchiveError, read_archive
+
+_SAFETENSORS_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+_DOWNLOAD_AGAIN = "download it again"
+CONFIG_FILE, PROCESSOR_FILE = SETTINGS_FILES = ("config.json", "preprocessor_config.json")
+"""What transformers keeps beside the weights; the first makes a folder one of its own."""
+
+_KINDS = (".safetensors", ".pt2", ".pth", ".pt", ".bin")
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors of one file by name, and a safetensors file's metadata.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or of an unknown kind.
+    """
+    try:
+        if not path.is_file():
+            raise CheckpointError(
+                f"model.checkpoint={path} is not a file; give the path of a downloaded Sapiens pose checkpoint."
+            )
+        with open(path, "rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise CheckpointError(f"model.checkpoint={path} cannot be read ({error.strerror}).") from None
+    try:
+        if start.startswith(b"PK\x03\x04"):
+            return read_archive(path), {}
+        if start[8:9] == b"{":
+            return _map_safetensors(path)
+    except (BrokenArchiveError, SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged or incomplete: {error}; {_DOWNLOAD_AGAIN}.") from None
+    raise CheckpointError(
+        f"{path} is neither a PyTorch archive nor a safetensors file (is the download complete, "
+        "or is it a web page or a Git LFS pointer?); download the checkpoint again."
+    )
+
+
+def _map_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with safe_open(path, "pt") as file:  # it checks the header against the file's length
+        metadata = file.metadata() or {}
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    header.pop("__metadata__", None)
+    tensors = {}
+    for name, entry in header.items():
+        if entry["dtype"] not in _SAFETENSORS_DTYPES:
+            raise BrokenArchiveError(f"{name} is of the kind {entry['dtype']}, which no Sapiens network has")
+        begin, end = entry["data_offsets"]
+        dtype, shape = _SAFETENSORS_DTYPES[entry["dtype"]], entry["shape"]
+        if math.prod(shape) == 0:
+            tensors[name] = torch.empty(shape, dtype=dtype)
+            continue
+        # Copy on write: the file stays as it is whatever becomes of the tensor.
+        bytes_ = np.memmap(path, np.uint8, mode="c", offset=8 + length + begin, shape=(end - begin,))
+        tensors[name] = torch.from_numpy(bytes_).view(dtype).view(shape)
+    return tensors, metadata
+
+
+def weights_files(checkpoint: Path) -> list[Path]:
+    """The file or files that hold a checkpoint's weights: itself, or those in its folder.
+
+    Raises:
+        CheckpointError: a folder without weights, or with those of several checkpoints.
+    """
+    if not checkpoint.is_dir():
+        return [checkpoint]
+    try:
+        inside = sorted(path for path in checkpoint.iterdir() if path.suffix in _KINDS)
+    except OSError as error:
+        raise CheckpointError(f"model.checkpoint={checkpoint} cannot be read ({error.strerror}).") from None
+    if (checkpoint / CONFIG_FILE).is_file():
+        names = choose_transformers_weights([path.name for path in inside])
+        if names:
+            return [checkpoint / name for name in names]
+    if len(inside) == 1:
+        return inside
+    found = "holds no weights" if not inside else f"holds {len(inside)} weights files ({inside[0].name}, ...)"
+    raise CheckpointError(f"The folder model.checkpoint={checkpoint} {found}; name the file that you mean.")
+
+
+def choose_transformers_weights(names: Iterable[str]) -> list[str]:
+    """Of the names in a folder of transformers' those of its weights, all parts of them; none if one is missing."""
+    names = sorted(names)
+    if "model.safetensors" in names:
+        return ["model.safetensors"]
+    parts = [name for name in names if name.startswith("model-") and name.endswith(".safetensors")]
+    expected = {f"model-{number:05d}-of-{len(parts):05d}.safetensors" for number in range(1, len(parts) + 1)}
+    return parts if set(parts) == expected else []
+
+
+def checkpoint_sha256(checkpoint: str | Path) -> str:
+    """Of a file its SHA-256, hexadecimal; of a folder that of its one weights file, or of all that are read."""
+    path = Path(checkpoint).expanduser()
+    files = weights_files(path)
+    files += [path / name for name in SETTINGS_FILES if (path / name).is_file()]
+    if len(files) == 1:
+        return file_sha256(files[0])
+    parts = [f"{file.name} {file_sha256(file)}" for file in files]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def file_sha256(path: str | Path) -> str:
+    """The file's SHA-256, hexadecimal."""
+    digest = hashlib.sha256()
+    with open(Path(path).expanduser(), "rb") as file:
+        while chunk := file.read(1 << 24):
+            digest.update(chunk)
+    return digest.hexdigest()
