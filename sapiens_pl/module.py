@@ -49,8 +49,7 @@ def normalise(crops: Tensor, dtype: torch.dtype, settings: CropSettings = SAPIEN
     """
     mean = _per_channel(tuple(settings.pixel_mean_rgb), crops.device)
     std = _per_channel(tuple(settings.pixel_std_rgb), crops.device)
-    normalised = (crops.flip(1).to(torch.float32) - mean) / std
-    return normalised.to(dtype, memory_format=torch.channels_last)
+    return crops.flip(1).to(torch.float32).sub_(mean).div_(std).to(dtype, memory_format=torch.channels_last)
 
 
 class PoseModule(L.LightningModule):
