@@ -64,10 +64,10 @@ def best_batch_size(trainer: L.Trainer, max_memory_gib: float | None = None) -> 
 
 def _key(trainer: L.Trainer) -> str:
     module: Any = trainer.lightning_module
-    passes = 1 if module.flip_indices is None else 2
+    rows = 1 if module.flip_indices is None else 2
     return (
         f"{device_name(trainer.strategy.root_device)}, torch {torch.__version__}, {trainer.precision}, "
-        f"{module.network.shape}, {passes} passes"
+        f"{module.network.shape}, {rows} a crop"
     )
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
-from lightning.fabric.utilities.apply_func import move_data_to_device
 
 from sapiens_pl.data.box_rules import BoxRow, BoxRules
 from sapiens_pl.data.dataset import CropDataset
@@ -20,7 +19,8 @@ from sapiens_pl.errors import ConfigError
 from sapiens_pl.keypoints import KeypointSpec, keypoint_spec
 from sapiens_pl.models.checkpoints import PoseNetwork, load_network
 from sapiens_pl.module import PoseModule
-from sapiens_pl.structures import Failure, ImageFile, ImageTask, PoseResult
+from sapiens_pl.structures import CropBatch, Failure, ImageFile, ImageTask, PosePrediction, PoseResult
+from sapiens_pl.transfer import PendingPrediction
 from sapiens_pl.writers.assembly import ResultAssembler
 
 ImageLike = str | Path | np.ndarray
@@ -109,14 +109,25 @@ class PoseEstimator:
             failures.append(complaints)
         results: dict[int, PoseResult] = {}
         assembler = ResultAssembler(tasks, self.keypoint_spec.num_keypoints)
-        with torch.inference_mode(), self._fabric.autocast():
-            for batch in self._loader(tasks, batch_size, num_workers):
-                prediction = self._module.predict_step(move_data_to_device(batch, self._fabric.device))
-                results.update(assembler.add(batch, prediction))
+        for batch, prediction in self._predictions(self._loader(tasks, batch_size, num_workers)):
+            results.update(assembler.add(batch, prediction.result()))
         return [
             results[index]._replace(failures=(*failures[index], *results[index].failures))
             for index in range(len(images))
         ]
+
+    def _predictions(self, loader: CropLoader) -> Iterator[tuple[CropBatch, PosePrediction | PendingPrediction]]:
+        """Each batch and its outcome, one behind the batch that the device is at work on."""
+        last = None
+        for batch in loader:
+            with torch.inference_mode(), self._fabric.autocast():
+                on_device = self._module.transfer_batch_to_device(batch, self._fabric.device)
+                prediction = self._module.predict_step(on_device)
+            if last is not None:
+                yield last
+            last = batch, prediction
+        if last is not None:
+            yield last
 
     def _loader(self, tasks: list[ImageTask], batch_size: int, num_workers: int) -> CropLoader:
         batches = pack_batches(((index, task.num_boxes) for index, task in enumerate(tasks)), batch_size)

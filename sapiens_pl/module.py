@@ -1,5 +1,7 @@
 """The LightningModule: a batch of crops in, keypoints in image pixels out.
 
+Nothing in a step waits for the device, so that the next batch is copied and launched while this one computes.
+
 Legend: B crops, K keypoints, H W crop px, h w heatmap px.
 """
 
@@ -8,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import lightning as L
@@ -17,24 +20,36 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sapiens_pl.decoding import decode_heatmaps
-from sapiens_pl.errors import DeviceMemoryError
-from sapiens_pl.geometry import SAPIENS_CROPS, CropSettings, heatmap_to_image
+from sapiens_pl.errors import ConfigError, DeviceMemoryError
+from sapiens_pl.geometry import SAPIENS_CROPS, CropSettings
 from sapiens_pl.memory import GIB, free_cached, is_out_of_memory, memory_in_numbers
 from sapiens_pl.structures import CropBatch, PosePrediction
+from sapiens_pl.transfer import HostCopy, PendingPrediction
 
 log = logging.getLogger(__name__)
 
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+"""torch.compile's own; the second and the third replay CUDA graphs."""
+
 _WEIGHTS_IN_HALF = {"bf16-true": torch.bfloat16, "16-true": torch.float16}
+
+
+@lru_cache
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """(3, 1, 1) float32; kept, for to bring a number to the device is to wait for it."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1)
 
 
 def normalise(crops: Tensor, dtype: torch.dtype, settings: CropSettings = SAPIENS_CROPS) -> Tensor:
     """(B, 3, H, W) uint8 BGR -> (B, 3, H, W) RGB of mean 0 and deviation 1, in `dtype`.
 
-    Computed in float32: in half precision the means themselves would be rounded.
+    Computed in float32: in half precision the means themselves would be rounded. In memory the channels come last, as
+    the loader brings them, whatever the crops' layout: a network is compiled for one.
     """
-    mean = torch.tensor(settings.pixel_mean_rgb, dtype=torch.float32, device=crops.device).view(3, 1, 1)
-    std = torch.tensor(settings.pixel_std_rgb, dtype=torch.float32, device=crops.device).view(3, 1, 1)
-    return ((crops.flip(1).to(torch.float32) - mean) / std).to(dtype)
+    mean = _per_channel(tuple(settings.pixel_mean_rgb), crops.device)
+    std = _per_channel(tuple(settings.pixel_std_rgb), crops.device)
+    return crops.flip(1).to(torch.float32).sub_(mean).div_(std).to(dtype, memory_format=torch.channels_last)
 
 
 class PoseModule(L.LightningModule):
@@ -45,13 +60,26 @@ class PoseModule(L.LightningModule):
             the crops are normalised (Sapiens v1's if it has none).
         flip_indices: the keypoint that each keypoint becomes in a mirrored image; given, the
             heatmaps are averaged with those of the mirrored crops (flip test).
+        compile_mode: compile the network when the run starts, in this mode of torch.compile; None leaves it as it is.
+            It is compiled for full batches, one graph for a whole run: those with fewer crops are filled up.
+
+    Raises:
+        ConfigError: an unknown mode.
     """
 
-    def __init__(self, network: nn.Module, flip_indices: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, network: nn.Module, flip_indices: Sequence[int] | None = None, compile_mode: str | None = None
+    ) -> None:
         super().__init__()
-        self.network = network
+        if compile_mode is not None and compile_mode not in COMPILE_MODES:
+            raise ConfigError(f"model.compile_mode={compile_mode} must be one of {', '.join(COMPILE_MODES)}.")
+        self.network, self.compile_mode = network, compile_mode
         self.crop_settings: CropSettings = getattr(network, "crop_settings", SAPIENS_CROPS)
         self.flip_indices = None if flip_indices is None else list(flip_indices)
+        partners = None if flip_indices is None else torch.tensor(self.flip_indices)
+        self.register_buffer("_partners", partners, persistent=False)
+        self.compiled_for: int | None = None
+        """Crops of a full batch, once the network is compiled."""
         self.largest_working_batch: int | None = None
         """Crops that go through the network at a time, once memory has run out; None while it has not."""
         # Each rank has read the same file: what Lightning would send them all need not be sent.
@@ -72,58 +100,90 @@ class PoseModule(L.LightningModule):
         self.network.to(_WEIGHTS_IN_HALF.get(str(precision), torch.float32))
         self.placing_seconds = time.perf_counter() - begin
 
-    def forward(self, crops: Tensor) -> Tensor:
-        """(B, 3, H, W) uint8 BGR crops -> (B, K, h, w) float32 heatmaps, averaged if flip testing."""
-        inputs = normalise(crops, next(self.network.parameters()).dtype, self.crop_settings)
-        heatmaps = self.network(inputs)
-        if self.flip_indices is None:
-            return heatmaps
-        mirrored = self.network(inputs.flip(3)).flip(3)[:, self.flip_indices]
-        return (heatmaps + mirrored) / 2
+    def on_predict_start(self) -> None:
+        # Only now: `data.batch_size=auto` has tried its sizes, each of which would have been compiled.
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if self.compile_mode is not None and data.num_crops:
+            self.compile_for(min(data.planned_batch_size, data.num_crops))
 
-    def predict_step(self, batch: CropBatch, batch_idx: int = 0) -> PosePrediction:
-        """Keypoints of every crop of the batch, in image px, and their scores.
+    def compile_for(self, batch_size: int) -> None:
+        """Has the network compiled, in its first pass, for batches of so many crops."""
+        self.compiled_for = batch_size
+        torch.compiler.reset()  # what is compiled for another size would hold on to its memory
+        # In place: the names of the weights stay, and whoever saves or moves the network sees no difference.
+        self.network.compile(mode=self.compile_mode, fullgraph=True, dynamic=False)
+
+    def transfer_batch_to_device(self, batch: CropBatch, device: torch.device, dataloader_idx: int = 0) -> CropBatch:
+        """Brings the crops to the device; on CUDA beside the work on the batch before. The rest stays on the host."""
+        if device.type != "cuda":
+            return batch._replace(crops=batch.crops.to(device))
+        working, copying = torch.cuda.current_stream(device), _copying_stream(device)
+        with torch.cuda.stream(copying):
+            crops = batch.crops.to(device, non_blocking=True)
+        working.wait_stream(copying)
+        crops.record_stream(working)
+        return batch._replace(crops=crops)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 BGR crops -> (B, K, h, w) float32 heatmaps, averaged if flip testing.
+
+        The heatmaps of a compiled network may be overwritten by the next pass.
+        """
+        inputs = normalise(crops, next(self.network.parameters()).dtype, self.crop_settings)
+        if self.flip_indices is None:
+            return self.network(inputs)
+        heatmaps, mirrored = self.network(torch.cat([inputs, inputs.flip(3)])).chunk(2)
+        return (heatmaps + mirrored.flip(3).index_select(1, self._partners)) / 2
+
+    def predict_step(self, batch: CropBatch, batch_idx: int = 0) -> PosePrediction | PendingPrediction:
+        """Keypoints of every crop of the batch, in image px, and their scores; on CUDA they are still to come.
 
         Raises:
             DeviceMemoryError: not even one crop fits into the device's memory.
         """
         if len(batch.crops) == 0:  # only images without boxes, or none that could be read
             return PosePrediction(np.empty((0, 0, 2), np.float32), np.empty((0, 0), np.float32))
-        decoded, heatmap_wh = self._decode_in_parts(batch.crops)
-        in_image = heatmap_to_image(decoded[..., :2], batch.centers, batch.scales, heatmap_wh)
-        return PosePrediction(in_image.astype(np.float32), decoded[..., 2])
+        copies, heatmap_wh = self._decode_in_parts(batch.crops)
+        pending = PendingPrediction(copies, batch.centers, batch.scales, heatmap_wh)
+        return pending.result() if pending.is_ready else pending
 
-    def _decode_in_parts(self, crops: Tensor) -> tuple[np.ndarray, tuple[int, int]]:
+    def _decode_in_parts(self, crops: Tensor) -> tuple[list[HostCopy], tuple[int, int]]:
         """(B, K, 3) heatmap px and scores, and the heatmaps' width and height; in as many parts as memory asks for."""
-        parts: list[np.ndarray] = []
+        parts: list[HostCopy] = []
         start, limit = 0, self.largest_working_batch
         while start < len(crops):
-            size = min(limit or len(crops), len(crops) - start)
+            at_most = limit or self.compiled_for or len(crops)
+            part = crops[start : start + at_most]
+            size = len(part) if self.compiled_for is None else at_most
             try:
-                decoded, heatmap_wh = self._decode(crops[start : start + size])
+                decoded, heatmap_wh = self._decode(part, size)
             except Exception as error:
                 if not is_out_of_memory(error):
+                    _explain_compilation(error)
                     raise
                 complaint = " ".join(str(error).split())[:200]
             else:
                 parts.append(decoded)
-                start += size
+                start += len(part)
                 continue
             # Out here the failed pass's tensors are no longer held by the exception.
             if size == 1:
                 raise DeviceMemoryError(self._does_not_fit(crops, complaint))
             limit = size // 2
+            if self.compiled_for is not None:
+                self.compile_for(limit)
             free_cached(crops.device)
         if limit != self.largest_working_batch:
             log.warning("Out of memory on %s: going on with %d crops at a time.", crops.device, limit)
             self.largest_working_batch = limit
-        return np.concatenate(parts), heatmap_wh
+        return parts, heatmap_wh
 
-    def _decode(self, crops: Tensor) -> tuple[np.ndarray, tuple[int, int]]:
-        heatmaps = self(crops)
+    def _decode(self, crops: Tensor, size: int) -> tuple[HostCopy, tuple[int, int]]:
+        """One pass over the crops, filled up with black ones to `size`."""
+        heatmaps = self(_filled_up(crops, size))[: len(crops)]
         keypoints, scores = decode_heatmaps(heatmaps)
-        decoded = torch.cat([keypoints, scores[..., None]], dim=2).cpu().numpy()  # the only copy to the host
-        return decoded, (heatmaps.shape[3], heatmaps.shape[2])
+        decoded = torch.cat([keypoints, scores[..., None]], dim=2)
+        return HostCopy(decoded), (heatmaps.shape[3], heatmaps.shape[2])  # the only copy to the host
 
     def _does_not_fit(self, crops: Tensor, complaint: str) -> str:
         weights = sum(parameter.numel() * parameter.element_size() for parameter in self.parameters())
@@ -132,3 +192,20 @@ class PoseModule(L.LightningModule):
             f"beside {weights / GIB:.2f} GiB of weights ({memory_in_numbers(crops.device)}; it said: {complaint}); "
             "use a smaller model, trainer.precision=bf16-true, or a device with more memory."
         )
+
+
+def _filled_up(crops: Tensor, size: int) -> Tensor:
+    missing = size - len(crops)
+    return torch.cat([crops, crops.new_zeros(missing, *crops.shape[1:])]) if missing else crops
+
+
+def _explain_compilation(error: Exception) -> None:
+    """Raises a sentence for an error of the compiler's."""
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(f"model.compile=true does not work here ({reason}); set model.compile=false.") from error
+
+
+@lru_cache
+def _copying_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)

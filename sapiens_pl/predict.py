@@ -94,7 +94,11 @@ def _predict_in(
         finished=lambda tasks: finished_names(folder, tasks, rank == 0, cfg.output.retry_failed),
         stopped=stop,
     )
-    module = PoseModule(network, flip_indices_for(spec) if cfg.model.flip_test else None)
+    module = PoseModule(
+        network,
+        flip_indices_for(spec) if cfg.model.flip_test else None,
+        cfg.model.compile_mode if cfg.model.compile else None,
+    )
     output = cfg.output
     writer = PoseWriter(
         folder, spec, output.formats, output.overlay, output.overlay_score_threshold, output.max_failures, stop.ask
@@ -128,7 +132,8 @@ def _note_the_end(folder: RunFolder, run: dict[str, Any], stop: StopRequest, err
 
 def check_switches(cfg: DictConfig) -> None:
     """Refuses what only looks like a yes or a no: any text would count as true."""
-    for key in ("model.flip_test", "output.overlay", "output.resume", "output.retry_failed", "output.overwrite"):
+    outputs = ("output.overlay", "output.resume", "output.retry_failed", "output.overwrite")
+    for key in ("model.flip_test", "model.compile", *outputs):
         value = OmegaConf.select(cfg, key)
         if not isinstance(value, bool) and not (key == "output.overlay" and value is None):
             raise ConfigError(f"{key}={value} must be true or false.")
@@ -151,6 +156,7 @@ def quieten() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for harmless in (
         "Couldn't infer the batch indices",  # our batches say themselves what is in them
+        "It will use the implementation from `LightningModule`",  # the copy to the device: as it is meant
         "across ranks is zero",  # nothing left to do is a result
         "does not have many workers",
         "multi-threaded, use of fork",

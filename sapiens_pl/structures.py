@@ -119,6 +119,14 @@ class PosePrediction(NamedTuple):
     keypoints: np.ndarray
     keypoint_scores: np.ndarray
 
+    @property
+    def is_ready(self) -> bool:
+        """True: there is nothing to wait for, other than with a `transfer.PendingPrediction`."""
+        return True
+
+    def result(self) -> PosePrediction:
+        return self
+
 
 class ListedImage(NamedTuple):
     """An image as the files that hold a whole run list it."""

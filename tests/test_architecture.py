@@ -20,8 +20,9 @@ MAY_KNOW = {
     "convert": COMMON | {"models"},
     "decoding": COMMON,
     "scoring": {"errors", "structures"},
-    "writers": COMMON | {"scoring"},
-    "module": COMMON | {"models", "decoding"},
+    "writers": COMMON | {"scoring", "transfer"},
+    "module": COMMON | {"models", "decoding", "transfer"},
+    "transfer": {"geometry", "structures"},
     "progress": COMMON | {"writers"},
 }
 

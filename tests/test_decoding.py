@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from conftest import GOLDEN
 
-from sapiens_pl.decoding import decode_heatmaps
+from sapiens_pl import decoding
+from sapiens_pl.decoding import decode_heatmaps, largest_of_each
 
 REFERENCE = np.load(GOLDEN / "decode.npz")
 
@@ -78,3 +80,13 @@ def test_the_first_of_equal_maxima_counts():
     heatmaps[0, 0, 5, 7] = heatmaps[0, 0, 5, 9] = heatmaps[0, 0, 11, 2] = 1.0
     keypoints, _ = decode_heatmaps(heatmaps)
     assert (keypoints[0, 0] - torch.tensor([7.0, 5.0])).abs().max() < 1.5
+
+
+def test_other_devices_blur_whole_maps_to_the_same_maxima():
+    """There all maps are blurred: to choose some, the host would have to wait."""
+    heatmaps = torch.randn(2, 3, 32, 24, generator=torch.Generator().manual_seed(0))
+    kernel = decoding._gaussian(heatmaps.device).numpy()
+    blurred = [
+        cv2.sepFilter2D(m.numpy(), -1, kernel, kernel, borderType=cv2.BORDER_CONSTANT) for m in heatmaps.flatten(0, 1)
+    ]
+    np.testing.assert_allclose(largest_of_each(heatmaps).numpy(), [m.max() for m in blurred], atol=1e-6)

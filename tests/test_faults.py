@@ -158,7 +158,8 @@ def test_out_of_memory_halves_the_working_batch_for_good(error, flip_indices, ca
     batch = CropBatch(crops, nothing, nothing, np.zeros((13, 4)), ones, ones, [])
     with torch.inference_mode():
         expected = PoseModule(network, flip_indices).predict_step(batch)
-        hungry = _Hungry(network, 3, error)
+        rows = 1 if flip_indices is None else 2  # a crop and its mirror image go through together
+        hungry = _Hungry(network, 3 * rows, error)
         module = PoseModule(hungry, flip_indices)
         for _ in range(2):
             found = module.predict_step(batch)
@@ -166,8 +167,7 @@ def test_out_of_memory_halves_the_working_batch_for_good(error, flip_indices, ca
             assert near.mean() > 0.95  # the others have peaks too flat to be refined
             np.testing.assert_allclose(found.keypoint_scores, expected.keypoint_scores, atol=1e-5)
     assert module.largest_working_batch == 3
-    passes = 1 if flip_indices is None else 2
-    assert hungry.sizes == [13, 6] + [3] * 4 * passes + [1] * passes + [3] * 4 * passes + [1] * passes
+    assert hungry.sizes == [size * rows for size in [13, 6] + [3] * 4 + [1] + [3] * 4 + [1]]
     assert [record.message for record in caplog.records] == ["Out of memory on cpu: going on with 3 crops at a time."]
 
 

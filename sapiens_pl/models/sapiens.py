@@ -22,6 +22,10 @@ LAYER_NORM_EPS = 1e-6
 HEATMAP_STRIDE = 4
 """Crop px per heatmap px: patches of 16, enlarged twice by 2."""
 
+_HEAD_VALUES = 80_000_000
+"""Of the head's largest map, so many values are computed at a time: two crops of the published sizes. Measured on a
+CPU (0.3b, 2 crops): 45% less memory in the head, no slower. On a GPU: not measured."""
+
 PUBLISHED_HEADS = {1024: 16, 1280: 16, 1536: 24, 1920: 32}
 """Attention heads by embedding size (0.3b, 0.6b, 1b, 2b); a state dict does not tell them."""
 
@@ -107,8 +111,20 @@ class _Backbone(nn.Module):
         return self.ln1(tokens).transpose(1, 2).unflatten(2, self.grid_hw)
 
 
+class _InstanceNorm(nn.InstanceNorm2d):
+    """Instance normalisation whose mean and deviation stay float32, also for half-precision features."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        if features.dtype == torch.float32:
+            return F.instance_norm(features, eps=self.eps)
+        # The CPU's kernel keeps the statistics in the dtype of these two (without them, in the features'): three times
+        # the error at the same speed.
+        ones = torch.ones(self.num_features, device=features.device)
+        return F.instance_norm(features, weight=ones, bias=torch.zeros_like(ones), eps=self.eps)
+
+
 def _normed(layer: nn.Module, channels: int) -> list[nn.Module]:
-    return [layer, nn.InstanceNorm2d(channels), nn.SiLU()]
+    return [layer, _InstanceNorm(channels), nn.SiLU(inplace=True)]
 
 
 class _HeatmapHead(nn.Module):
@@ -126,8 +142,25 @@ class _HeatmapHead(nn.Module):
         self.deconv_layers = nn.Sequential(*deconvs)
         self.conv_layers = nn.Sequential(*convs)
         self.final_layer = nn.Conv2d(channels, shape.num_keypoints, 1)
+        self.enlargement = 2 ** len(shape.head_dims)
 
     def forward(self, features: Tensor) -> Tensor:
+        at_a_time = max(1, _HEAD_VALUES // self.values_per_crop(features))
+        if len(features) <= at_a_time:
+            return self._heatmaps(features)
+        # Some crops after the other: three maps of this size live at once, more than the whole trunk holds.
+        batch, _, height, width = features.shape
+        size = self.final_layer.out_channels, height * self.enlargement, width * self.enlargement
+        heatmaps = torch.empty(batch, *size, device=features.device)
+        for start in range(0, batch, at_a_time):
+            heatmaps[start : start + at_a_time] = self._heatmaps(features[start : start + at_a_time])
+        return heatmaps
+
+    def values_per_crop(self, features: Tensor) -> int:
+        """Of the largest map between the head's layers."""
+        return features.shape[2] * features.shape[3] * self.enlargement**2 * self.final_layer.in_channels
+
+    def _heatmaps(self, features: Tensor) -> Tensor:
         features = self.conv_layers(self.deconv_layers(features))
         # A heatmap rounded to bfloat16 moves weak peaks by pixels, so the last layer stays float32.
         with torch.autocast(features.device.type, enabled=False):

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import BasePredictionWriter
 
 from sapiens_pl.errors import ConfigError, ResultNameError, SapiensError
 from sapiens_pl.images import read_image
 from sapiens_pl.keypoints import KeypointSpec
 from sapiens_pl.structures import CropBatch, Failure, PosePrediction, PoseResult
+from sapiens_pl.transfer import PendingPrediction
 from sapiens_pl.writers.assembly import ResultAssembler
 from sapiens_pl.writers.json import result_json
 from sapiens_pl.writers.openpose import check_openpose, openpose_png
@@ -29,6 +33,8 @@ log = logging.getLogger(__name__)
 FORMATS = ("json", "coco", "parquet", "csv", "openpose")
 _NUM_THREADS = 2
 _MAX_WAITING = 64
+_BATCHES_UNDER_WAY = 1
+"""So many batches may be launched and not yet taken over: the device works on one while the host takes the last."""
 
 
 @dataclass
@@ -116,23 +122,34 @@ class PoseWriter(BasePredictionWriter):
         self.folder.open()
         self._assembler = ResultAssembler(data.tasks, self.spec.num_keypoints)
         self._pool = BoundedPool(_NUM_THREADS, _MAX_WAITING)
+        self._waiting: deque[tuple[CropBatch, PosePrediction | PendingPrediction]] = deque()
         self._record(data.failures)
 
     def write_on_batch_end(
         self,
         trainer: L.Trainer,
         pl_module: L.LightningModule,
-        prediction: PosePrediction,
+        prediction: PosePrediction | PendingPrediction,
         batch_indices: Sequence[int] | None,
         batch: CropBatch,
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        self.pace.batch_ends(len(batch.crops))
-        for _, result in self._assembler.add(batch, prediction):
-            self._pool.submit(self._finish, result)
+        # Without the crops, whose memory on the device is needed again.
+        self._waiting.append((batch._replace(crops=torch.empty(0)), prediction))
+        self._take_over(_BATCHES_UNDER_WAY)
+
+    def _take_over(self, under_way: int) -> None:
+        """Takes what the device has finished; waits for it only while more batches than that are under way."""
+        while self._waiting and (len(self._waiting) > under_way or self._waiting[0][1].is_ready):
+            batch, prediction = self._waiting.popleft()
+            finished = self._assembler.add(batch, prediction.result())
+            self.pace.batch_ends(len(batch.image_indices))
+            for _, result in finished:
+                self._pool.submit(self._finish, result)
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._take_over(0)
         self._pool.close()
         self._pool.raise_error()
         if self.parts is not None:
@@ -140,6 +157,8 @@ class PoseWriter(BasePredictionWriter):
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         if hasattr(self, "_pool"):
+            with suppress(Exception):  # the device may be what broke, or the pool
+                self._take_over(0)
             self._pool.close()  # what is handed over gets written; the exception is on its way already
 
     def _finish(self, result: PoseResult) -> None:

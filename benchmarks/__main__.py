@@ -1,0 +1,51 @@
+"""All benchmarks, or those named: `python -m benchmarks [stages pipeline ...] [--quick] [--output FOLDER]`.
+
+stages, pipeline, batch_sizes, precision, compiled, memory, gpu. Each leaves `FOLDER/NAME.json` and `FOLDER/NAME.md`.
+`gpu` runs where CUDA is. Each runs in a process of its own, one after the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks.report import save
+from sapiens_pl.predict import quieten
+
+NAMES = ("stages", "pipeline", "batch_sizes", "precision", "compiled", "memory")
+ON_CUDA = ("gpu", "pipeline", "batch_sizes", "precision", "compiled")
+"""What a machine with a GPU is asked by default: the other tables are of its processor."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[*NAMES, "gpu", []], help="which; all that suit the machine")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: does it work?")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
+    args = parser.parse_args()
+    names = args.names or (ON_CUDA if torch.cuda.is_available() else NAMES)
+    if len(names) == 1:
+        quieten()
+        save(importlib.import_module(f"benchmarks.{names[0]}").run(args.quick), args.output)
+        return
+    failed = []
+    for name in names:
+        begin = time.perf_counter()
+        command = [sys.executable, "-m", "benchmarks", name, "--output", str(args.output)]
+        environment = os.environ | ({"OMP_NUM_THREADS": "1"} if name == "stages" else {})
+        if subprocess.run([*command, *(["--quick"] if args.quick else [])], env=environment).returncode:
+            failed.append(name)
+        print(f"{name}: {time.perf_counter() - begin:.0f} s", flush=True)
+    if failed:
+        sys.exit(f"These broke off: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

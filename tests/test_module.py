@@ -1,0 +1,161 @@
+"""The step from crops to keypoints: compiled, mirrored, in half precision, and its results on their way."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import COCO, check_same
+from torch._dynamo.utils import counters
+
+from sapiens_pl.demo.draw import random_scenes, write_scenes
+from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
+from sapiens_pl.module import PoseModule, normalise
+from sapiens_pl.structures import CropBatch
+
+SHAPE = SapiensShape(8, 1, 2, 16, (8, 8), (8,), 17, (64, 48))
+MIRRORED = [0, *(partner for left in range(1, 17, 2) for partner in (left + 1, left))]
+
+
+def network() -> SapiensPose:
+    torch.manual_seed(0)
+    return SapiensPose(SHAPE).eval().requires_grad_(False)
+
+
+def batch_of(count: int) -> CropBatch:
+    random = torch.Generator().manual_seed(count)
+    crops = torch.randint(0, 256, (count, 64, 48, 3), dtype=torch.uint8, generator=random).permute(0, 3, 1, 2)
+    nothing, ones = np.zeros(count, np.int64), np.full((count, 2), 100.0)
+    return CropBatch(crops, nothing, nothing, np.zeros((count, 4)), ones, ones, [])
+
+
+def check_alike(found, expected):
+    """Up to the order of rounding in bfloat16; the mini network's peaks are so flat that keypoints may differ."""
+    np.testing.assert_allclose(found.keypoint_scores, expected.keypoint_scores, atol=0.1)
+    assert np.corrcoef(found.keypoint_scores.ravel(), expected.keypoint_scores.ravel())[0, 1] > 0.99
+
+
+@torch.inference_mode()
+@torch.autocast("cpu", torch.bfloat16)
+def test_one_graph_does_for_batches_of_all_sizes_until_memory_runs_out(monkeypatch):
+    compile_it = torch.nn.Module.compile  # without its slowest part, the C++ compiler
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda *given, mode, **o: compile_it(*given, backend="aot_eager", **o)
+    )
+    plain = PoseModule(network(), MIRRORED)
+    module = PoseModule(network(), MIRRORED, compile_mode="default")
+    names = list(module.state_dict())
+    counters.clear()
+    module.compile_for(4)
+    for count in (3, 4, 1, 4):
+        found = module.predict_step(batch_of(count))
+        assert found.keypoints.shape == (count, 17, 2)
+        check_alike(found, plain.predict_step(batch_of(count)))
+    assert counters["stats"]["unique_graphs"] == 1
+    assert list(module.state_dict()) == names
+
+    tried = []
+
+    def hungry(crops):
+        tried.append(len(crops))
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    module.network._compiled_call_impl = hungry
+    check_alike(module.predict_step(batch_of(1)), plain.predict_step(batch_of(1)))  # one crop, but a pass of four
+    assert tried == [8] and module.compiled_for == module.largest_working_batch == 2
+    check_alike(module.predict_step(batch_of(3)), plain.predict_step(batch_of(3)))
+    assert counters["stats"]["unique_graphs"] == 2
+
+
+COUNT_GRAPHS = """
+from sapiens_pl.module import PoseModule
+from torch._dynamo.utils import counters
+def count_graphs(self):
+    print("graphs:", counters["stats"]["unique_graphs"], "for", self.compiled_for)
+PoseModule.on_predict_end = count_graphs
+"""
+BEST_OF_FOUR = """
+import sapiens_pl.data.datamodule as m
+def best(trainer, ceiling):
+    assert trainer.lightning_module.compiled_for is None  # each size tried would be compiled
+    return 4
+m.best_batch_size = best
+"""
+
+
+def test_a_compiled_run_over_ragged_images_has_one_graph_and_the_same_results(predict, tmp_path):
+    write_scenes(tmp_path / "set", random_scenes(8, seed=8))
+    (tmp_path / "set" / "images" / "000002_broken.jpg").write_bytes(b"\xff\xd8 no picture")  # a gap in a batch
+    boxes = [*json.loads((tmp_path / "set" / "people.json").read_text())]
+    boxes.append({"image": "000002_broken.jpg", "bboxes": [[0, 0, 9, 9]] * 3})
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    settings = [f"data.images={tmp_path / 'set' / 'images'}", "boxes=json", f"boxes.file={tmp_path}/boxes.json"]
+    settings += ["trainer.accelerator=cpu", "data.num_workers=0"]
+    plain = predict(*settings, "data.batch_size=4", folder="plain")
+    settings += ["data.batch_size=auto", "model.compile=true"]
+    run = predict(*settings, inject=COUNT_GRAPHS + BEST_OF_FOUR, folder="compiled")
+    assert run.code == 0 and "graphs: 1 for 4" in run.out and len(run.failures) == 1, run.err
+    check_same(run.results, plain.results, but_one_in=100)
+
+
+@pytest.mark.parametrize("setting", ["model.compile_mode=fast", "model.compile=perhaps"])
+def test_a_compilation_that_cannot_be_meant_is_refused(predict, mini, setting):
+    run = predict(*mini, f"data.images={COCO}", "boxes=whole_image", "model.compile=true", setting)
+    assert run.code == 2 and setting.split("=")[0] in run.err and run.err.count("\n") == 1, run.err
+
+
+def test_a_machine_that_cannot_compile_says_so_in_a_sentence(predict, mini):
+    inject = "import torch._inductor.config as c; c.cpp.cxx, c.force_disable_caches = ('/no/compiler',), True"
+    run = predict(*mini, f"data.images={COCO}", "boxes=whole_image", "model.compile=true", inject=inject)
+    assert run.code == 2 and "model.compile=true does not work here" in run.err and "Traceback" not in run.err, run.err
+
+
+@torch.inference_mode()
+def test_the_doubled_batch_of_the_flip_test_equals_two_passes():
+    net, crops = network(), batch_of(5).crops
+    inputs = normalise(crops, torch.float32)
+    twice = (net(inputs) + net(inputs.flip(3)).flip(3)[:, MIRRORED]) / 2
+    assert (twice - net(inputs)).abs().max() > 0.1
+    torch.testing.assert_close(PoseModule(net, MIRRORED)(crops), twice, atol=1e-5, rtol=0)
+
+
+def test_normalised_crops_keep_their_means_in_half_precision():
+    grey = torch.full((1, 3, 2, 2), 124, dtype=torch.uint8)
+    red, green, blue = normalise(grey, torch.bfloat16)[0, :, 0, 0].double().tolist()
+    assert [red, green, blue] == pytest.approx([0.325 / 58.395, 7.72 / 57.12, 20.47 / 57.375], rel=0.01)
+
+
+LATE = """
+import os, signal
+from sapiens_pl.module import PoseModule
+step = PoseModule.predict_step
+class Late:
+    is_ready = False
+    def __init__(self, prediction):
+        self.prediction = prediction
+    def result(self):
+        return self.prediction
+def late_step(self, batch, batch_idx=0):
+    if batch_idx == 5:
+        {end}
+    return Late(step(self, batch))
+PoseModule.predict_step = late_step
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "batches"),
+    [("pass", 0, 10), ("os.kill(os.getpid(), signal.SIGTERM)", 143, 6), ("raise ValueError('a bug')", 1, 5)],
+)
+def test_results_that_the_device_still_owes_are_written_whatever_ends_the_run(
+    predict, mini, tmp_path, end, code, batches
+):
+    for index in range(30):
+        cv2.imwrite(str(tmp_path / f"{index:02d}.png"), np.full((40, 30, 3), 8 * index, np.uint8))
+    settings = [*mini, f"data.images={tmp_path}/*.png", "boxes=whole_image", "data.batch_size=3"]
+    run = predict(*settings, inject=LATE.format(end=end))
+    assert run.code == code, run.err
+    assert list(run.results) == [f"{index:02d}.png" for index in range(3 * batches)]
