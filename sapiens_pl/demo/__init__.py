@@ -11,13 +11,16 @@ import lightning as L
 import numpy as np
 from omegaconf import DictConfig
 
-from sapiens_pl.demo.accuracy import accuracy_line
+from sapiens_pl.demo.accuracy import accuracy_line, recall_line
 from sapiens_pl.writers.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
 _ASSETS = Path(__file__).parent / "assets"
 CHECKPOINT = _ASSETS / "demo_network.safetensors"
+DETECTOR_MODEL = "fcos_small"
+DETECTOR = _ASSETS / "demo_detector.safetensors"
+"""Finds calibration figures, and nothing else."""
 IMAGES = _ASSETS / "images"
 PEOPLE = _ASSETS / "people.json"
 """Boxes in the form of `boxes=json`, with the drawn keypoints beside them as [x, y, visible]."""
@@ -35,6 +38,8 @@ def fill_in(cfg: DictConfig) -> DemoNotes:
         cfg.data.images = str(IMAGES)
         if "demo_file" in cfg.boxes:
             cfg.boxes.demo_file = str(PEOPLE)
+        elif "weights" in cfg.boxes and cfg.boxes.model is None and cfg.boxes.weights is None:
+            cfg.boxes.model, cfg.boxes.weights = DETECTOR_MODEL, str(DETECTOR)
     if cfg.output.overlay is None:
         cfg.output.overlay = own_images
     if cfg.model.checkpoint is None:
@@ -66,9 +71,17 @@ class DemoNotes(L.Callback):
 
 def report(config: Any, folder: RunFolder) -> None:
     """After a demo run: what it was, how right it was, and what brings the real thing."""
-    if config["boxes"].get("demo_file") != str(PEOPLE) or config["model"]["checkpoint"] != str(CHECKPOINT):
+    if config["data"]["images"] != str(IMAGES):
         return
     truth = json.loads(PEOPLE.read_text("utf-8"))
+    if config["boxes"].get("weights") == str(DETECTOR):
+        boxes = {entry["image"]: np.array(entry["bboxes"]).reshape(-1, 4) for entry in truth}
+        found_boxes = {name: _boxes_in(folder, name) for name in boxes if folder.prediction_path(name).is_file()}
+        print(
+            f"\nDemo: a small detector, trained on drawn calibration figures only.\n{recall_line(found_boxes, boxes)}"
+        )
+    if config["boxes"].get("demo_file") != str(PEOPLE) or config["model"]["checkpoint"] != str(CHECKPOINT):
+        return
     found, expected, visible, sides = [], [], [], []
     for entry in truth:
         path = folder.prediction_path(entry["image"])
@@ -84,3 +97,8 @@ def report(config: Any, folder: RunFolder) -> None:
         line = accuracy_line(np.array(found), np.array(expected), np.array(visible), np.array(sides))
         print(f"\nDemo: a small network of Sapiens' architecture, trained on drawn calibration figures only.\n{line}")
         print("For people in photographs: model.checkpoint=FILE (a published Sapiens pose checkpoint).")
+
+
+def _boxes_in(folder: RunFolder, name: str) -> np.ndarray:
+    instances = json.loads(folder.prediction_path(name).read_text("utf-8"))["instance_info"]
+    return np.array([instance["bbox"] for instance in instances]).reshape(-1, 4)
