@@ -121,6 +121,7 @@ def _detect_people(
     folder: RunFolder, cfg: DictConfig, boxes: DetectorBoxes, data: ImageDataModule, poses: L.Trainer, stop: StopRequest
 ) -> dict[str, Any]:
     """The pass before the poses, with a trainer of its own; leaves nothing of itself on the device."""
+    folder.open()
     record = DetectionRecord(folder)
     if folder.rank == 0 and folder.lock.only_one:
         record.settle()

@@ -6,7 +6,7 @@ nobody waits, and a kill costs at most the line being written. When a run ends, 
 lines of all processes are put into two files that other programs can read,
 
     person_detections.json   COCO detection results: image_id, category_id 1, bbox x y w h, score
-    person_images.json       what the image ids mean: a COCO "images" list of all images looked at, those with nobody too
+    person_images.json       what the image ids mean: a COCO "images" list of all all images, those with nobody too
 
 and the parts go. What stands in the two files counts, so they may be edited by hand: boxes changed, added, removed.
 The listing is written last; rows of an image that it does not name count for nothing.
