@@ -18,6 +18,7 @@ MAY_KNOW = {
     "scoring": {"errors", "structures"},
     "writers": COMMON | {"scoring"},
     "module": COMMON | {"models", "decoding"},
+    "detection": COMMON | {"data", "writers"},
     "progress": COMMON | {"writers"},
 }
 

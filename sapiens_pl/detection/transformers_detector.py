@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -66,7 +66,7 @@ class TransformersDetector(PersonDetector):
         rgb = image.flip(2)
         given: Any = rgb.permute(2, 0, 1) if self._on_tensors else rgb.cpu().numpy()
         inputs = self.processor(images=given, return_tensors="pt")
-        on_device = {key: inputs[key].to(image.device) for key in ("pixel_values", "pixel_mask") if key in inputs}
+        on_device = {key: value.to(image.device) for key, value in inputs.items() if isinstance(value, Tensor)}
         return _Prepared(on_device, (image.shape[0], image.shape[1]))
 
     def _detect(self, prepared: Sequence[_Prepared]) -> list[People]:
@@ -158,11 +158,12 @@ def _fetch_by_hand(name: str) -> str:
 def _quiet(transformers: Any) -> Iterator[None]:
     """Leaves the screen to our own sentences."""
     logging = transformers.utils.logging
-    level = logging.get_verbosity()
+    level, with_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
-    with suppress(AttributeError):
-        logging.disable_progress_bar()
+    logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(level)
+        if with_bars:
+            logging.enable_progress_bar()
