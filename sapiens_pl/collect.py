@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sapiens_pl.detection.record import DetectionRecord
+from sapiens_pl.detection.writer import summed_passes
 from sapiens_pl.errors import ConfigError, SapiensError
 from sapiens_pl.writers.merge import merge
 from sapiens_pl.writers.run_folder import RunFolder
@@ -66,6 +68,9 @@ def summed(reports: list[dict[str, Any]], earlier: dict[str, Any]) -> dict[str, 
         run["error"] = errors[0]
     if counted:
         run |= _sums(counted)
+    passes = [report["detection"] for report in reports if "detection" in report]
+    if passes:
+        run["detection"] = summed_passes(passes)
     run["processes"] = [
         {key: value for key, value in report.items() if key not in ("settings", "config", "versions", "num_shards")}
         for report in reports
@@ -109,6 +114,10 @@ def summary_table(run: dict[str, Any]) -> str:
         ("speed", f"{run['crops_per_second']:.2f} crops/s ({run['seconds']:.1f} s on {run['device']})"),
         ("peak memory", f"{on_device}{peak['host_gib']:.2f} GiB on the host (main process)"),
     ]
+    if "detection" in run:
+        found = run["detection"]
+        speed = f", {found['images_per_second']:.2f} images/s ({found['seconds']:.1f} s)" if found["seconds"] else ""
+        rows.append(("detection", f"{found['people']} people in {found['images']} images{speed}"))
     if run["processes_expected"] > 1:
         rows.append(("processes", f"{run['processes_ended']} of {run['processes_expected']} ended"))
         measured = [process for process in processes if process.get("warm_crops_per_second")]
@@ -143,6 +152,7 @@ def tell(path: Path, with_files: bool = True) -> int:
             run = collect(folder)
             at_work = _somebody_is_at_work(folder)
             if with_files and not at_work:
+                DetectionRecord(folder).settle()
                 merge_results(folder, run)
         finally:
             folder.close()

@@ -25,13 +25,18 @@ from sapiens_pl.command import complain, disk_sentence, sentence_of
 from sapiens_pl.configs import config_folder
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.packing import check_shard
+from sapiens_pl.detection.boxes import DetectorBoxes
+from sapiens_pl.detection.data import DetectionData
+from sapiens_pl.detection.module import DetectionModule
+from sapiens_pl.detection.record import DetectionRecord
+from sapiens_pl.detection.writer import DetectionWriter
 from sapiens_pl.errors import ConfigError, SapiensError, WriteError
 from sapiens_pl.estimator import flip_indices_for
 from sapiens_pl.evaluation import read_annotations
 from sapiens_pl.keypoints import keypoint_spec
-from sapiens_pl.launch import fit_to_launcher
+from sapiens_pl.launch import fit_to_launcher, follow
 from sapiens_pl.loading import LoadingNote
-from sapiens_pl.memory import is_out_of_memory, start_afresh
+from sapiens_pl.memory import free_cached, is_out_of_memory, start_afresh
 from sapiens_pl.models.hub import find_weights
 from sapiens_pl.module import PoseModule
 from sapiens_pl.progress import CropProgress
@@ -85,13 +90,17 @@ def _predict_in(
     network = instantiate(cfg.model.network)
     loading = LoadingNote(run, cfg.model.checkpoint, time.perf_counter() - start)
     spec = keypoint_spec(network.shape.num_keypoints)
-    settings = result_settings(cfg, network.crop_settings) if rank == 0 else {}  # it reads the whole checkpoint
+    boxes = instantiate(cfg.boxes, _convert_="all")
+    detects = isinstance(boxes, DetectorBoxes)
+    # Of the weights it reads every byte.
+    settings = result_settings(cfg, network.crop_settings, boxes) if rank == 0 else {}
     if rank == 0:
         prepare_folder(folder, cfg, settings)
-    data: ImageDataModule = instantiate(cfg.data, _partial_=True, _convert_="all")(
+    data: ImageDataModule = instantiate(cfg.data, boxes=None, _partial_=True, _convert_="all")(
+        boxes=boxes,
         input_hw=network.shape.input_hw,
         crop_settings=network.crop_settings,
-        finished=lambda tasks: finished_names(folder, tasks, rank == 0, cfg.output.retry_failed),
+        finished=lambda tasks: finished_names(folder, tasks, rank == 0 or detects, cfg.output.retry_failed),
         stopped=stop,
     )
     module = PoseModule(
@@ -113,10 +122,33 @@ def _predict_in(
     if rank == 0:
         folder.write_run(run | {"versions": versions()})
         folder.lock.share()
+    if detects:
+        run["detection"] = _detect_people(folder, cfg, boxes, data, trainer, stop)
     loop_start = time.perf_counter()
     trainer.predict(module, datamodule=data, return_predictions=False)
     seconds = time.perf_counter() - loop_start
     return close_run(trainer, data, writer, stop, run, seconds, time.perf_counter() - start)
+
+
+def _detect_people(
+    folder: RunFolder, cfg: DictConfig, boxes: DetectorBoxes, data: ImageDataModule, poses: L.Trainer, stop: StopRequest
+) -> dict[str, Any]:
+    """The pass before the poses, with a trainer of its own; leaves nothing of itself on the device."""
+    folder.open()
+    record = DetectionRecord(folder)
+    if folder.rank == 0 and folder.lock.only_one:
+        record.settle()
+    boxes.in_folder(record)
+    module = DetectionModule(boxes.take_detector(), boxes.rules)
+    bar = cfg.trainer.get("enable_progress_bar", True)
+    writer = DetectionWriter(boxes, folder.failures, cfg.output.max_failures, stop.ask, bar)
+    # float32, whatever the poses have: half precision would move a box's corners by several pixels.
+    own = {"precision": "32-true", "enable_progress_bar": False}
+    trainer: L.Trainer = instantiate(cfg.trainer, callbacks=[writer, stop], _convert_="all", **own)
+    trainer.predict(module, datamodule=DetectionData(data, boxes), return_predictions=False)
+    follow(poses, trainer)
+    free_cached(poses.strategy.root_device)
+    return writer.account(module.largest_working_batch)
 
 
 def _note_the_end(folder: RunFolder, run: dict[str, Any], stop: StopRequest, error: BaseException) -> None:

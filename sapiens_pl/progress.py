@@ -82,7 +82,8 @@ class CropProgress(ProgressBar):
 
     def _show(self, trainer: L.Trainer, pl_module: L.LightningModule, at_once: bool = False) -> None:
         assert self._bar is not None
-        if trainer.world_size > 1 and (at_once or time.monotonic() - self._looked_at > _SECONDS_BETWEEN_LOOKS):
+        alone = trainer.world_size == 1 or self._data.all_mine  # then the bar is of this rank's share
+        if not alone and (at_once or time.monotonic() - self._looked_at > _SECONDS_BETWEEN_LOOKS):
             self._looked_at = time.monotonic()
             if trainer.is_global_zero:
                 self._others = self._folder.progress_of_others()

@@ -14,6 +14,7 @@ import torchvision
 from sapiens_pl import demo
 from sapiens_pl.collect import collect, merge_results, nothing_came_out, summary_table
 from sapiens_pl.data.datamodule import ImageDataModule
+from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.evaluate import evaluate_run
 from sapiens_pl.evaluation import read_annotations
 from sapiens_pl.memory import device_name, device_peak_gib, host_peak_gib
@@ -36,7 +37,7 @@ def close_run(
     """Counts what came out, writes `run.json`, prints the table; success is a count."""
     module_limit = getattr(trainer.lightning_module, "largest_working_batch", None)
     counts, device = writer.counts, trainer.strategy.root_device
-    planned = data.num_images + sum(failure.instance_id is None for failure in data.failures)
+    planned = data.num_images + data.num_without_boxes + sum(failure.instance_id is None for failure in data.failures)
     missing = planned - counts.images_done - counts.images_failed
     # Lightning's own child processes, if it has started any: a run has ended when all of them have.
     launched = getattr(trainer.strategy.launcher, "procs", [])
@@ -69,6 +70,7 @@ def close_run(
     writer.folder.write_report(run)
     whole = collect(writer.folder)
     if launched or whole["processes_ended"] == whole["processes_expected"]:
+        DetectionRecord(writer.folder).settle()
         if whole["status"] == "complete":
             merge_results(writer.folder, whole)
         print_summary(whole, writer.folder, stop)

@@ -18,8 +18,12 @@ _START_OVER = "choose another output.dir, or set output.overwrite=true to start 
 _DIGEST_BYTES = 8
 
 
-def result_settings(cfg: DictConfig, crop_settings: CropSettings) -> dict[str, Any]:
-    """What decides a result, besides the image and its boxes; a resumed run must have the same."""
+def result_settings(cfg: DictConfig, crop_settings: CropSettings, boxes: Any = None) -> dict[str, Any]:
+    """What decides a result, besides the image and its boxes; a resumed run must have the same.
+
+    Args:
+        boxes: the box source; one that finds the boxes itself says what decides them.
+    """
     return {
         "model.checkpoint": f"SHA-256 {checkpoint_sha256(cfg.model.checkpoint)}",
         "model.crop": None if crop_settings == SAPIENS_CROPS else json.loads(json.dumps(crop_settings._asdict())),
@@ -27,7 +31,7 @@ def result_settings(cfg: DictConfig, crop_settings: CropSettings) -> dict[str, A
         "model.input_hw": cfg.model.input_hw and list(cfg.model.input_hw),
         "model.flip_test": cfg.model.flip_test,
         "trainer.precision": str(cfg.trainer.precision),
-    }
+    } | getattr(boxes, "settings", {})
 
 
 def prepare_folder(folder: RunFolder, cfg: DictConfig, settings: dict[str, Any]) -> None:
@@ -41,19 +45,25 @@ def prepare_folder(folder: RunFolder, cfg: DictConfig, settings: dict[str, Any])
             f"output.overwrite=true would remove what other shards have written to {folder.path}; choose another "
             "output.dir, or remove that one by hand."
         )
+    earlier: dict[str, Any] = folder.read_run().get("settings") or settings
+    detects = any(map(_is_of_detector, settings))
     if cfg.output.overwrite and folder.read_run():  # only what a run of ours has made is removed
         folder.clear()
+        if detects and any(earlier.get(key) != settings[key] for key in filter(_is_of_detector, settings)):
+            folder.set_detections_aside()
+            earlier = settings
     folder.remove_leftovers()
     folder.open()
-    if not folder.has_results():
+    if not folder.has_results() and not (detects and folder.has_detections()):
         return
     if not cfg.output.resume:
         raise ConfigError(
             f"{folder.path} already holds results and output.resume=false; set output.overwrite=true to replace "
             "them, or choose another output.dir."
         )
-    earlier: dict[str, Any] = folder.read_run().get("settings") or settings
     for key in sorted({*settings, *earlier}):
+        if _is_of_detector(key) and not detects:  # boxes from elsewhere are compared image by image
+            continue
         if earlier.get(key) != settings.get(key):
             raise ConfigError(
                 f"{folder.path} holds results made with {key}={earlier.get(key)}, not {settings.get(key)}; "
@@ -61,6 +71,10 @@ def prepare_folder(folder: RunFolder, cfg: DictConfig, settings: dict[str, Any])
             )
     if folder.lock.only_one:
         folder.failures.tidy(cfg.output.retry_failed and folder.num_shards == 1)
+
+
+def _is_of_detector(key: str) -> bool:
+    return key.startswith("boxes.")
 
 
 def finished_names(
@@ -84,9 +98,12 @@ def finished_names(
             f"{folder.path} holds results made with other boxes ({len(changed)} images, {changed[0]} the first); "
             f"{_START_OVER}."
         )
-    merged = {**earlier, **digests}
-    if record and merged != earlier:
-        folder.write_inputs(merged.items())
+    if record:
+        with folder.turn():  # shards and ranks that know their own boxes only add to one list
+            earlier = folder.read_inputs()
+            merged = {**earlier, **digests}
+            if merged != earlier:
+                folder.write_inputs(merged.items())
     return done, set() if retry_failed else folder.failures.images() - done
 
 

@@ -23,6 +23,7 @@ MAY_KNOW = {
     "writers": COMMON | {"scoring", "transfer"},
     "module": COMMON | {"models", "decoding", "transfer"},
     "transfer": {"geometry", "structures"},
+    "detection": COMMON | {"data", "writers"},
     "progress": COMMON | {"writers"},
 }
 

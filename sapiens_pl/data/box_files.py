@@ -226,22 +226,3 @@ def _json_rows(image: str, boxes: Any, number: int) -> list[BoxRow]:
             box, score = box[:4], box[4]
         rows.append(BoxRow(image, box, score, instance_id, number))
     return rows
-
-
-class AutoBoxes:
-    """`boxes=auto`: the demo's boxes for the demo's images; for others it asks for a choice.
-
-    Args:
-        demo_file: the demo's box file, given only with the demo's images.
-    """
-
-    def __init__(self, demo_file: str | None) -> None:
-        self.demo_boxes = JsonBoxes(demo_file) if demo_file else None
-
-    def __call__(self, source: ImageSource) -> BoxedImages:
-        if self.demo_boxes is None:
-            raise ConfigError(
-                "Sapiens needs a box around each person, and boxes=auto has none for these images: set boxes=json "
-                "or boxes=coco with boxes.file=FILE, or boxes=whole_image if one person fills each image."
-            )
-        return self.demo_boxes(source)

@@ -20,11 +20,26 @@ from sapiens_pl.structures import Failure, ImageTask
 log = logging.getLogger(__name__)
 
 
+class Dealt(NamedTuple):
+    """What a box source says that has dealt the images to the processes itself, of those it does not name.
+
+    `num_without_boxes` counts images of this process that nobody knows the boxes of yet.
+    """
+
+    num_done_before: int
+    num_failed_before: int
+    num_without_boxes: int
+
+
 class BoxedImages(NamedTuple):
-    """The images with their usable boxes, and the boxes and images that cannot be used."""
+    """The images with their usable boxes, and the boxes and images that cannot be used.
+
+    They are all of the run, or with `dealt` those that are left for this very process.
+    """
 
     tasks: list[ImageTask]
     failures: list[Failure]
+    dealt: Dealt | None = None
 
 
 class BoxListing(NamedTuple):

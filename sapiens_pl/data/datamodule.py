@@ -85,10 +85,19 @@ class ImageDataModule(L.LightningDataModule):
         """The index of each of this rank's images, and how many crops it gives."""
         self.planned_batch_size: int | None = None
         self.num_done_before = self.num_failed_before = 0
+        self.num_without_boxes = 0
+        """This rank's images that should have got boxes and have not: the run was stopped before."""
+        self.all_mine = False
+        """True if `tasks` are this rank's only."""
 
     def setup(self, stage: str | None = None) -> None:
         boxed = self.boxes(list_images(self.images))
         done, failed = self.finished(boxed.tasks)
+        if boxed.dealt is not None:
+            self.tasks, self.failures, self.all_mine = boxed.tasks, boxed.failures, True
+            self.num_done_before, self.num_failed_before, self.num_without_boxes = boxed.dealt
+            self.share = [(index, task.num_boxes) for index, task in enumerate(self.tasks)]
+            return
         tasks, failures = self._own_share(boxed)
         self.tasks = [task for task in tasks if task.name not in done and task.name not in failed]
         self.failures = [row for row in failures if row.image not in done and row.image not in failed]
@@ -126,7 +135,7 @@ class ImageDataModule(L.LightningDataModule):
         batches = self._plan()
         return CropLoader(
             CropDataset(self.tasks, batches, self.input_hw, self.max_megapixels, self.crop_settings),
-            num_workers=min(self._workers(), len(batches)),
+            num_workers=min(self.workers(self.trainer.num_devices if self.trainer else 1), len(batches)),
             prefetch_factor=self.prefetch_factor,
             pin_memory=self._on_cuda(),
             read_timeout=self.read_timeout,
@@ -147,12 +156,12 @@ class ImageDataModule(L.LightningDataModule):
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
 
-    def _workers(self) -> int:
+    def workers(self, num_ranks: int) -> int:
+        """Loader processes for each of so many ranks on this machine."""
         if self.num_workers is not None:
             return self.num_workers
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        ranks = self.trainer.num_devices if self.trainer else 1
-        return max(1, min(MAX_DEFAULT_WORKERS, cores // max(ranks, 1)))
+        return max(1, min(MAX_DEFAULT_WORKERS, cores // max(num_ranks, 1)))
 
     def _on_cuda(self) -> bool:
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -135,6 +136,7 @@ class CropLoader:
         pin_memory: put the crops into page-locked memory, for copies that overlap.
         read_timeout: seconds after which reading one image counts as stuck.
         stopped: asked before each batch; True ends the iteration.
+        collate: makes a batch of what the dataset gives; None for `ragged_collate`.
 
     Raises:
         ReadersLostError: while iterating, when workers die again and again and no image is to blame.
@@ -148,7 +150,9 @@ class CropLoader:
         pin_memory: bool = False,
         read_timeout: float = READ_TIMEOUT_SECONDS,
         stopped: Callable[[], bool] = lambda: False,
+        collate: Callable[[list[Any]], Any] | None = None,
     ) -> None:
+        self.collate = collate or partial(ragged_collate, input_hw=dataset.input_hw)
         self.dataset = dataset
         self.num_workers, self.prefetch_factor, self.pin_memory = num_workers, prefetch_factor, pin_memory
         self.read_timeout, self.stopped = read_timeout, stopped
@@ -200,7 +204,7 @@ class CropLoader:
             batch_size=None,  # an item is a whole batch already
             sampler=range(start, len(self)),
             num_workers=self.num_workers,
-            collate_fn=partial(ragged_collate, input_hw=self.dataset.input_hw),
+            collate_fn=self.collate,
             worker_init_fn=watch.prepare if watch else None,
             pin_memory=self.pin_memory,
             timeout=_POLL_SECONDS if watch else 0,

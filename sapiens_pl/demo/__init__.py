@@ -12,13 +12,16 @@ import lightning as L
 import numpy as np
 from omegaconf import DictConfig
 
-from sapiens_pl.demo.accuracy import accuracy_line
+from sapiens_pl.demo.accuracy import accuracy_line, recall_line
 from sapiens_pl.writers.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
 _ASSETS = Path(__file__).parent / "assets"
 CHECKPOINT = _ASSETS / "demo_network.safetensors"
+DETECTOR_MODEL = "fcos_small"
+DETECTOR = _ASSETS / "demo_detector.safetensors"
+"""Finds calibration figures, and nothing else."""
 IMAGES = _ASSETS / "images"
 PEOPLE = _ASSETS / "people.json"
 """Boxes in the form of `boxes=json`, with the drawn keypoints beside them as [x, y, visible]."""
@@ -38,12 +41,14 @@ def fill_in(cfg: DictConfig) -> DemoNotes:
         cfg.data.images = str(IMAGES)
         if "demo_file" in cfg.boxes:
             cfg.boxes.demo_file = str(PEOPLE)
-        if cfg.annotations is None and find_spec("pycocotools"):
-            cfg.annotations = str(ANNOTATIONS)
+        elif "weights" in cfg.boxes and cfg.boxes.model is None and cfg.boxes.weights is None:
+            cfg.boxes.model, cfg.boxes.weights = DETECTOR_MODEL, str(DETECTOR)
     if cfg.output.overlay is None:
         cfg.output.overlay = own_images
     if cfg.model.checkpoint is None:
         cfg.model.checkpoint = str(CHECKPOINT)
+        if own_images and cfg.annotations is None and find_spec("pycocotools"):
+            cfg.annotations = str(ANNOTATIONS)
         if not own_images:
             notes.append(
                 "The bundled demo network knows only drawn calibration figures; for photographs set "
@@ -71,9 +76,17 @@ class DemoNotes(L.Callback):
 
 def report(config: Any, folder: RunFolder) -> None:
     """After a demo run: what it was, how right it was, and what brings the real thing."""
-    if config["boxes"].get("demo_file") != str(PEOPLE) or config["model"]["checkpoint"] != str(CHECKPOINT):
+    if config["data"]["images"] != str(IMAGES):
         return
     truth = json.loads(PEOPLE.read_text("utf-8"))
+    if config["boxes"].get("weights") == str(DETECTOR):
+        boxes = {entry["image"]: np.array(entry["bboxes"]).reshape(-1, 4) for entry in truth}
+        found_boxes = {name: _boxes_in(folder, name) for name in boxes if folder.prediction_path(name).is_file()}
+        print(
+            f"\nDemo: a small detector, trained on drawn calibration figures only.\n{recall_line(found_boxes, boxes)}"
+        )
+    if config["boxes"].get("demo_file") != str(PEOPLE) or config["model"]["checkpoint"] != str(CHECKPOINT):
+        return
     found, expected, visible, sides = [], [], [], []
     for entry in truth:
         path = folder.prediction_path(entry["image"])
@@ -91,3 +104,8 @@ def report(config: Any, folder: RunFolder) -> None:
         print(
             "For people in photographs: model=NAME (python -m sapiens_pl.models lists them) or model.checkpoint=FILE."
         )
+
+
+def _boxes_in(folder: RunFolder, name: str) -> np.ndarray:
+    instances = json.loads(folder.prediction_path(name).read_text("utf-8"))["instance_info"]
+    return np.array([instance["bbox"] for instance in instances]).reshape(-1, 4)

@@ -1,14 +1,18 @@
-"""How far found keypoints lie from drawn ones.
+"""How far found keypoints lie from drawn ones, and how many figures a detector finds.
 
 Legend: N figures, K keypoints; coordinates in image px.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from torchvision.ops import box_iou
 
+FOUND_IOU = 0.5
 PCK_FRACTION = 0.05
 """A keypoint counts as right within this part of the box's longer side."""
 
@@ -49,4 +53,38 @@ def accuracy_line(found: np.ndarray, drawn: np.ndarray, visible: np.ndarray, sid
         f"Of {result.num_keypoints} visible keypoints of {result.num_figures} figures, {100 * result.pck:.2f}% lie "
         f"within {100 * PCK_FRACTION:g}% of the box's longer side; mean error {result.mean_error_px:.2f} px "
         f"({100 * result.mean_error_sides:.2f}% of that side)."
+    )
+
+
+class Recall(NamedTuple):
+    """Of `num_figures` drawn ones, `num_found` have a box; `num_boxes` of boxes there are."""
+
+    num_found: int
+    num_figures: int
+    num_boxes: int
+
+
+def recall(found: Mapping[str, np.ndarray], drawn: Mapping[str, np.ndarray]) -> Recall:
+    """Pairs found and drawn boxes, each with at most one other, from an IoU of 0.5 on, the closest first.
+
+    Args:
+        found, drawn: (N, 4) xyxy by image; images that are not in `found` do not count.
+    """
+    num_found = 0
+    for name, boxes in found.items():
+        ious = box_iou(torch.from_numpy(boxes).double(), torch.from_numpy(drawn[name]).double())
+        while ious.numel() and ious.max() >= FOUND_IOU:
+            row, column = divmod(int(ious.argmax()), ious.shape[1])
+            ious[row], ious[:, column] = 0, 0
+            num_found += 1
+    return Recall(num_found, sum(len(drawn[name]) for name in found), sum(map(len, found.values())))
+
+
+def recall_line(found: Mapping[str, np.ndarray], drawn: Mapping[str, np.ndarray]) -> str:
+    """`recall` as a sentence."""
+    result = recall(found, drawn)
+    extra = result.num_boxes - result.num_found
+    return (
+        f"Of {result.num_figures} figures, {result.num_found} have a box (IoU of at least {FOUND_IOU:g}); "
+        f"{extra} of {result.num_boxes} boxes are of no figure, or of one that has a box already."
     )

@@ -7,6 +7,8 @@ openpose/<name of the image>.png
 coco_keypoints.json, coco_images.json  the whole run's, once it has ended
 keypoints.csv                          the same
 evaluation.json                        how well the poses fit a COCO annotation file
+person_detections.json, person_images.json  with boxes=detector: the boxes, and what their image ids mean
+detections/                            the same, while the run goes on (`detection.record`)
 failures.jsonl                         a line for each image or box that gave nothing
 inputs.txt                             every image of the run, with a digest of its boxes
 run.json                               settings, versions, counts, speed
@@ -59,6 +61,9 @@ class RunFolder:
         self.run_file, self.inputs_file = self.path / "run.json", self.path / "inputs.txt"
         self.coco_file, self.coco_images_file = self.path / "coco_keypoints.json", self.path / "coco_images.json"
         self.csv_file, self.evaluation_file = self.path / "keypoints.csv", self.path / "evaluation.json"
+        self.detections = self.path / "detections"
+        self.detections_file = self.path / "person_detections.json"
+        self.detected_images_file = self.path / "person_images.json"
         self.processes = self.path / ".processes"
         self.num_shards = num_shards
         self.shard, self.rank = shard, rank
@@ -172,13 +177,24 @@ class RunFolder:
                 report.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Removes all results of earlier runs, and nothing else."""
+        """Removes all results of earlier runs, and nothing else; boxes are none."""
         for folder in (self.predictions, self.parquet, self.overlays, self.openpose, self.processes):
             shutil.rmtree(folder, ignore_errors=True)
         merged = (self.coco_file, self.coco_images_file, self.csv_file, self.evaluation_file)
         for file in (self.failures.file, self.run_file, self.inputs_file, *merged):
             file.unlink(missing_ok=True)
         self.predictions.mkdir(exist_ok=True)
+
+    def has_detections(self) -> bool:
+        """True if a detector has left so much as one image's boxes here."""
+        return self.detected_images_file.is_file() or any(self.detections.glob("part-*"))
+
+    def set_detections_aside(self) -> None:
+        """For those of another detector; what may have been edited by hand is kept beside."""
+        shutil.rmtree(self.detections, ignore_errors=True)
+        for file in (self.detections_file, self.detected_images_file):
+            with suppress(FileNotFoundError):
+                os.replace(file, file.with_suffix(".old.json"))
 
     def write_run(self, data: dict[str, Any]) -> None:
         self.write(self.run_file, (json.dumps(data, indent=2, default=str) + "\n").encode())

@@ -1,0 +1,197 @@
+"""What has been detected so far, in the run's folder.
+
+While a run goes on, each of its processes appends a line for every image to a file of its own,
+`detections/part-SHARDofSHARDS-RANK.jsonl`: the image, its size and its people. Nobody writes to another's file, so
+nobody waits, and a kill costs at most the line being written. When a run ends, and when it is started again, the
+lines of all processes are put into two files that other programs can read,
+
+    person_detections.json   COCO detection results: image_id, category_id 1, bbox x y w h, score
+    person_images.json       what the image ids mean: a COCO "images" list of all all images, those with nobody too
+
+and the parts go. What stands in the two files counts, so they may be edited by hand: boxes changed, added, removed.
+The listing is written last; rows of an image that it does not name count for nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sapiens_pl.errors import ConfigError, write_error
+from sapiens_pl.structures import ListedImage
+from sapiens_pl.writers.coco import PERSON_CATEGORY, image_ids
+from sapiens_pl.writers.json import to_json
+from sapiens_pl.writers.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+class Detected(NamedTuple):
+    """The people of one image: `rows` (N, 5) float64: x, y, width, height in image px, and score."""
+
+    image: ListedImage
+    rows: np.ndarray
+
+
+class DetectionRecord:
+    """Reads, extends and puts in order what a run's processes have detected.
+
+    Attributes:
+        known: the detected images by name, after `read`; `append` adds to them.
+
+    Args:
+        folder: the run's.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._part = folder.detections / f"part-{folder.shard}of{folder.num_shards}-{folder.rank}.jsonl"
+        self._handle: int | None = None
+        self.known: dict[str, Detected] = {}
+
+    def read(self) -> None:
+        """Takes in the two files and everybody's parts.
+
+        Raises:
+            ConfigError: one of the two files is damaged.
+        """
+        self.known = {detected.image.name: detected for detected in _read_files(self._folder)}
+        for path in self._parts():
+            for detected in _read_part(path):
+                self.known.setdefault(detected.image.name, detected)
+
+    def append(self, image: ListedImage, rows: np.ndarray) -> None:
+        """Notes one image in this process's own part.
+
+        Raises:
+            WriteError: no space, no permission, a vanished disk.
+        """
+        line = {"image": image.name, "width": image.width, "height": image.height}
+        data = (to_json(line | {"bboxes": rows[:, :4].tolist(), "scores": rows[:, 4].tolist()}) + "\n").encode()
+        try:
+            if self._handle is None:
+                self._handle = self._open()
+            while data:  # a full disk may take a part
+                data = data[os.write(self._handle, data) :]
+        except OSError as error:
+            raise write_error(self._part, error) from None
+        self.known[image.name] = Detected(image, rows)
+
+    def close(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def settle(self) -> None:
+        """Puts the parts into the two files; the run's processes must have ended, or not have begun.
+
+        Raises:
+            ConfigError: one of the two files is damaged.
+            WriteError: no space, no permission, a vanished disk.
+        """
+        if not self._parts():
+            return
+        with self._folder.merging():
+            parts = self._parts()
+            self.read()
+            if parts:
+                _write_files(self._folder, list(self.known.values()))
+            for path in parts:
+                path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._folder.detections.rmdir()
+
+    def _parts(self) -> list[Path]:
+        return sorted(self._folder.detections.glob("part-*.jsonl"))
+
+    def _open(self) -> int:
+        self._part.parent.mkdir(exist_ok=True)
+        handle = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        size = os.fstat(handle).st_size
+        if size and os.pread(handle, 1, size - 1) != b"\n":  # the last line of a killed run
+            os.write(handle, b"\n")
+        return handle
+
+
+def _read_part(path: Path) -> Iterator[Detected]:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                content = json.loads(line)
+                image = ListedImage(content["image"], content["width"], content["height"], None)
+                boxes = np.array(content["bboxes"], np.float64).reshape(-1, 4)
+                yield Detected(image, np.column_stack([boxes, np.array(content["scores"], np.float64)]))
+            except (ValueError, KeyError, TypeError):  # the last line of a killed run
+                continue
+
+
+def _read_files(folder: RunFolder) -> Iterator[Detected]:
+    listing, detections = folder.detected_images_file, folder.detections_file
+    if not listing.is_file():
+        return
+    images, people = _load(listing, "images"), _load(detections, None)
+    try:
+        rows: dict[Any, list[list[float]]] = {image["id"]: [] for image in images}
+        unknown = 0
+        for person in people:
+            if person.get("category_id", PERSON_CATEGORY) != PERSON_CATEGORY:
+                continue
+            if person["image_id"] not in rows:
+                unknown += 1
+                continue
+            x, y, width, height = person["bbox"]
+            rows[person["image_id"]].append([x, y, width, height, person.get("score", 1.0)])
+        for image in images:
+            name, size = str(image["file_name"]), (image.get("width"), image.get("height"))
+            people_here = np.array(rows[image["id"]], np.float64).reshape(-1, 5)
+            yield Detected(ListedImage(name, *size, image["id"]), people_here)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"{detections} and {listing} are not as they were written ({type(error).__name__}: {error}); correct them, "
+            "or remove both to detect anew."
+        ) from None
+    if unknown:
+        log.warning("%s has %d boxes of images that %s does not list; they are left out.", detections, unknown, listing)
+
+
+def _load(path: Path, key: str | None) -> list[Any]:
+    try:
+        content = json.loads(path.read_text("utf-8-sig"))
+        content = content[key] if key else content
+        if not isinstance(content, list):
+            raise TypeError("no list")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ConfigError(
+            f"{path} is no list of {'images' if key else 'detections'} ({error}); correct it, or remove "
+            "person_detections.json and person_images.json to detect anew."
+        ) from None
+    return content
+
+
+def _write_files(folder: RunFolder, everything: list[Detected]) -> None:
+    everything.sort(key=lambda detected: detected.image.name)
+    ids = image_ids([detected.image for detected in everything])
+    with folder.writing(folder.detections_file) as file:
+        separator = "[\n"
+        for image_id, detected in zip(ids, everything):
+            for *bbox, score in detected.rows.tolist():
+                person = {"image_id": image_id, "category_id": PERSON_CATEGORY, "bbox": bbox, "score": score}
+                file.write((separator + to_json(person)).encode())
+                separator = ",\n"
+        file.write(b"[]\n" if separator == "[\n" else b"\n]\n")
+    with folder.writing(folder.detected_images_file) as file:
+        file.write(b'{"categories": [{"id": %d, "name": "person"}],\n"images": [' % PERSON_CATEGORY)
+        separator = "\n"
+        for image_id, detected in zip(ids, everything):
+            name, width, height, _ = detected.image
+            listed = {"id": image_id, "file_name": name, "width": width, "height": height}
+            file.write((separator + to_json(listed)).encode())
+            separator = ",\n"
+        file.write(b"\n]}\n")

@@ -1,0 +1,73 @@
+"""Which of a detector's boxes are people to be posed, and how they are written down.
+
+Legend: N boxes of one image; coordinates are image px.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torchvision.ops import nms
+
+from sapiens_pl.errors import ConfigError
+
+COORDINATE_DECIMALS, SCORE_DECIMALS = 2, 5
+NO_PEOPLE = np.empty((0, 5))
+
+
+class PersonRules:
+    """Chooses among the people that a detector has found in an image.
+
+    Args:
+        score_threshold: less likely ones are left out.
+        nms_threshold: of two that overlap by a larger IoU only the likelier stays; None keeps all.
+        largest_n: so many stay, the largest by area; None for all.
+        min_size: those whose shorter side is less, px, are left out.
+
+    Raises:
+        ConfigError: a value that cannot work.
+    """
+
+    def __init__(
+        self, score_threshold: float, nms_threshold: float | None, largest_n: int | None, min_size: float
+    ) -> None:
+        self.score_threshold = _number("score_threshold", score_threshold)
+        self.nms_threshold = None if nms_threshold is None else _number("nms_threshold", nms_threshold)
+        self.min_size = _number("min_size", min_size)
+        if largest_n is not None and (type(largest_n) is not int or largest_n < 1):
+            raise ConfigError(f"boxes.largest_n={largest_n} must be a whole number of at least 1, or null.")
+        self.largest_n = largest_n
+
+    def __call__(self, bboxes_xyxy: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """(N, 4) boxes and (N,) scores -> (N, 5) float64 rows x, y, width, height, score: the likeliest first.
+
+        They are rounded before anything is decided, so that whoever reads them from a file decides alike.
+        """
+        boxes = np.round(bboxes_xyxy.astype(np.float64), COORDINATE_DECIMALS)
+        sides = np.round(boxes[:, 2:] - boxes[:, :2], COORDINATE_DECIMALS)
+        rows = np.column_stack([boxes[:, :2], sides, np.round(scores.astype(np.float64), SCORE_DECIMALS)])
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        shorter = rows[:, 2:4].min(axis=1, initial=np.inf)
+        rows = rows[(rows[:, 4] >= self.score_threshold) & (shorter >= self.min_size) & (shorter > 0)]
+        rows = rows[np.argsort(-rows[:, 4], kind="stable")]
+        if self.nms_threshold is not None and len(rows) > 1:
+            corners = np.column_stack([rows[:, :2], rows[:, :2] + rows[:, 2:4]])
+            kept = nms(torch.from_numpy(corners), torch.from_numpy(rows[:, 4].copy()), self.nms_threshold)
+            rows = rows[np.sort(kept.numpy())]
+        if self.largest_n is not None and len(rows) > self.largest_n:
+            largest = np.argsort(-rows[:, 2] * rows[:, 3], kind="stable")[: self.largest_n]
+            rows = rows[np.sort(largest)]
+        return rows
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            f"boxes.{key}": getattr(self, key) for key in ("score_threshold", "nms_threshold", "largest_n", "min_size")
+        }
+
+
+def _number(key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        raise ConfigError(f"boxes.{key}={value} must be a number of at least 0.")
+    return value

@@ -1,0 +1,111 @@
+"""The weights of torchvision's detectors: from a file that somebody names, or torchvision's own download.
+
+Nothing in a file is run: safetensors hold tensors only, and of PyTorch's pickles only tensors are read.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import urllib.error
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from torchvision.models import get_model_builder, get_model_weights
+
+from sapiens_pl.detection.fcos_small import fcos_small
+from sapiens_pl.errors import CheckpointError, ConfigError
+
+PUBLISHED = ("fasterrcnn_resnet50_fpn_v2", "retinanet_resnet50_fpn_v2", "ssdlite320_mobilenet_v3_large")
+TORCHVISION_MODELS = (*PUBLISHED, "fcos_small")
+DEFAULT_MODEL = PUBLISHED[0]
+OTHER_BOXES = "or choose boxes=json or boxes=coco with boxes.file=FILE, or boxes=whole_image"
+_CONNECT_SECONDS = 10.0
+
+
+def builder(name: str) -> Callable[..., Any]:
+    """The function that makes a detector of that name, with random weights."""
+    return fcos_small if name == "fcos_small" else get_model_builder(name)
+
+
+def read_weights(name: str, file: str | None) -> dict[str, Tensor]:
+    """The model's state dict.
+
+    Args:
+        file: .pth, .pt or .safetensors; None for what torchvision publishes, from torch's cache or by download.
+
+    Raises:
+        ConfigError: there are none, they cannot be fetched, or the file is damaged.
+    """
+    path = _published_file(name) if file is None else Path(file).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"boxes.weights={file} is not a file; give the weights of {name} (.pth or .safetensors).")
+    try:
+        return _load(path)
+    except (pickle.UnpicklingError, RuntimeError, SafetensorError, OSError, EOFError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise CheckpointError(f"{path} is damaged or no file of weights ({reason}); fetch it again.") from None
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    with open(path, "rb") as file:
+        start = file.read(9)
+    content = load_file(path) if start[8:9] == b"{" else _unpickle(path)
+    for key in ("model", "state_dict"):  # as training scripts wrap it
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not content or not all(isinstance(t, Tensor) for t in content.values()):
+        raise ValueError("it holds no dictionary of tensors")
+    return content
+
+
+def _unpickle(path: Path) -> Any:
+    if not zipfile.is_zipfile(path):
+        raise ValueError("neither a PyTorch archive nor a safetensors file")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # its advice is to run the code
+        raise ValueError("it holds more than tensors, and code from files is not run") from None
+
+
+def _published_file(name: str) -> Path:
+    if name not in PUBLISHED:
+        raise ConfigError(f"There are no published weights of {name}; set boxes.weights=FILE.")
+    url = get_model_weights(name).DEFAULT.url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    if not path.is_file():
+        _download(name, url, path)
+    return path
+
+
+def _download(name: str, url: str, path: Path) -> None:
+    digest = path.stem.rpartition("-")[2]  # torchvision's file names end in the beginning of their SHA-256
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _impatient():
+            torch.hub.download_url_to_file(url, str(path), digest, progress=os.isatty(2))
+    except (OSError, RuntimeError, urllib.error.URLError) as error:
+        reason = " ".join(str(getattr(error, "reason", None) or error).split())[:120]
+        raise ConfigError(
+            f"The weights of the person detector {name} are not here and could not be fetched ({reason}): fetch {url} "
+            f"and put it to {path} or give it as boxes.weights=FILE, {OTHER_BOXES}."
+        ) from None
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """No connection waits for longer than some seconds."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_CONNECT_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
