@@ -39,6 +39,9 @@ def folder(tmp_path_factory):
     for weight in network.parameters():  # no bias or scale may be left at its neutral value
         weight.data += 0.02 * torch.randn_like(weight)
     network.save_pretrained(path)
+    weights = load_file(path / "model.safetensors")  # transformers 5.10 has not quite the original's names
+    weights = {name.replace("backbone.model.layer.", "backbone.blocks."): weight for name, weight in weights.items()}
+    save_file(weights, path / "model.safetensors", {"format": "pt"})
     transformers.Sapiens2ImageProcessor().save_pretrained(path)
     return path
 
@@ -71,10 +74,12 @@ def test_folder_file_and_own_file_give_transformers_heatmaps(folder, reference, 
     assert "backbone.blocks.0.attn.wq.weight" in load_file(bare)  # the original's names
     save_network(load_network(folder), tmp_path / "own.safetensors")
     assert "model.model.layer.0.attention.q_proj.weight" in load_file(tmp_path / "own.safetensors")  # transformers'
+    mixed = {name.replace(".blocks.", ".model.layer."): weight for name, weight in load_file(bare).items()}
+    save_file(mixed, tmp_path / "mixed.safetensors")  # transformers 5.10's
     crops = torch.randn(2, 3, 1024, 768)
     with torch.inference_mode():
         expected = reference(crops).heatmaps
-        for checkpoint in (folder, bare, tmp_path / "own.safetensors"):
+        for checkpoint in (folder, bare, tmp_path / "own.safetensors", tmp_path / "mixed.safetensors"):
             network = load_network(checkpoint, dtype=None)
             assert network.shape == SHAPE and network.crop_settings == SAPIENS2_CROPS
             assert torch.equal(network(crops), expected), checkpoint
