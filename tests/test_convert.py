@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import subprocess
 import sys
 
 import numpy as np
@@ -75,7 +74,7 @@ def test_bfloat16_halves_the_file(tmp_path, monkeypatch, capsys):
     assert np.isclose(sizes[0] / sizes[1], 0.5, atol=0.02)
 
 
-def test_nothing_is_overwritten_and_bad_input_is_said_in_a_sentence(tmp_path):
+def test_nothing_is_overwritten_and_bad_input_is_said_in_a_sentence(tmp_path, monkeypatch, capsys):
     target = tmp_path / "there.safetensors"
     target.write_text("precious")
     with pytest.raises(ConfigError, match=r"there\.safetensors exists already; remove it or choose another name\.$"):
@@ -87,12 +86,8 @@ def test_nothing_is_overwritten_and_bad_input_is_said_in_a_sentence(tmp_path):
     with pytest.raises(WriteError, match=r"absent/out\.safetensors could not be written"):
         convert(TINY, tmp_path / "absent" / "out.safetensors", num_heads=TINY_HEADS)
     assert target.read_text() == "precious" and os.listdir(tmp_path) == ["there.safetensors"]
-    command = [
-        sys.executable,
-        "-m",
-        "sapiens_pl.convert",
-        str(tmp_path / "none.pth"),
-        str(tmp_path / "out.safetensors"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "is not a file" in done.stderr
+    monkeypatch.setattr(sys, "argv", ["convert", str(tmp_path / "none.pth"), str(tmp_path / "out.safetensors")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    told = capsys.readouterr().err
+    assert end.value.code == 2 and told.count("\n") == 1 and "is not a file" in told

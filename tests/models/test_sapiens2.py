@@ -188,6 +188,20 @@ def test_the_api_and_the_command_take_a_folder(folder, predict, people):
     assert other.code == 2 and "made with model.crop=" in other.err
 
 
+def test_the_crop_settings_reach_the_crops(folder, predict, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "small.png"), pixels)
+    options = [f"data.images={tmp_path / 'small.png'}", "boxes=whole_image", "trainer.accelerator=cpu"]
+    options += [f"model.checkpoint={folder}", "model.input_hw=[64,48]", "model=sapiens2"]
+    estimator = PoseEstimator.from_checkpoint(folder, device="cpu", input_hw=(64, 48))
+    expected = estimator.predict([pixels])[0].keypoints[0]
+    for number, change in enumerate(([], ["enlarging=bilinear"], ["pixel_mean_rgb=[0,0,0]"], ["box_padding=1.3"])):
+        run = predict(*options, *(f"model.crop.{setting}" for setting in change), folder=f"run_{number}")
+        assert run.code == 0, run.err
+        found = np.array(run.results["small.png"]["instance_info"][0]["keypoints"])
+        assert np.allclose(found, expected, atol=0.01) == (not change), change
+
+
 def test_the_hash_of_a_folder_is_that_of_all_it_is_read_from(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
     (copy / "README.md").write_text("a model card")
