@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import subprocess
 import sys
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from conftest import COCO, GOLDEN, TINY, TINY_HEADS
 from safetensors import safe_open
 
-from sapiens_pl.convert import convert
+from sapiens_pl.convert import convert, main
 from sapiens_pl.errors import CheckpointError, ConfigError, WriteError
 from sapiens_pl.models.checkpoints import load_network, save_network
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
@@ -60,10 +59,11 @@ def test_input_sizes_that_a_file_cannot_tell_are_kept(tmp_path):
     assert load_network(tmp_path / "own.safetensors").shape.input_hw == (96, 32)
 
 
-def test_bfloat16_halves_the_file(tmp_path):
+def test_bfloat16_halves_the_file(tmp_path, monkeypatch, capsys):
     arguments = [str(TINY), str(tmp_path / "half.safetensors"), "--num-heads", "4", "--dtype", "bfloat16"]
-    done = run_convert(*arguments)
-    assert done.returncode == 0 and "keypoint_set coco, num_keypoints 17, input_hw 1024,768" in done.stdout
+    monkeypatch.setattr(sys, "argv", ["convert", *arguments])
+    main()
+    assert "keypoint_set coco, num_keypoints 17, input_hw 1024,768" in capsys.readouterr().out
     convert(TINY, tmp_path / "full.safetensors", num_heads=TINY_HEADS)
     full, half = (load_network(tmp_path / f"{name}.safetensors", dtype=None) for name in ("full", "half"))
     assert all(
@@ -74,7 +74,7 @@ def test_bfloat16_halves_the_file(tmp_path):
     assert np.isclose(sizes[0] / sizes[1], 0.5, atol=0.02)
 
 
-def test_nothing_is_overwritten_and_bad_input_is_said_in_a_sentence(tmp_path):
+def test_nothing_is_overwritten_and_bad_input_is_said_in_a_sentence(tmp_path, monkeypatch, capsys):
     target = tmp_path / "there.safetensors"
     target.write_text("precious")
     with pytest.raises(ConfigError, match=r"there\.safetensors exists already; remove it or choose another name\.$"):
@@ -86,9 +86,8 @@ def test_nothing_is_overwritten_and_bad_input_is_said_in_a_sentence(tmp_path):
     with pytest.raises(WriteError, match=r"absent/out\.safetensors could not be written"):
         convert(TINY, tmp_path / "absent" / "out.safetensors", num_heads=TINY_HEADS)
     assert target.read_text() == "precious" and os.listdir(tmp_path) == ["there.safetensors"]
-    done = run_convert(str(tmp_path / "none.pth"), str(tmp_path / "out.safetensors"))
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "is not a file" in done.stderr
-
-
-def run_convert(*arguments):
-    return subprocess.run([sys.executable, "-m", "sapiens_pl.convert", *arguments], capture_output=True, text=True)
+    monkeypatch.setattr(sys, "argv", ["convert", str(tmp_path / "none.pth"), str(tmp_path / "out.safetensors")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    told = capsys.readouterr().err
+    assert end.value.code == 2 and told.count("\n") == 1 and "is not a file" in told

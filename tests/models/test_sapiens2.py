@@ -39,6 +39,9 @@ def folder(tmp_path_factory):
     for weight in network.parameters():  # no bias or scale may be left at its neutral value
         weight.data += 0.02 * torch.randn_like(weight)
     network.save_pretrained(path)
+    weights = load_file(path / "model.safetensors")  # transformers 5.10 has not quite the original's names
+    weights = {name.replace("backbone.model.layer.", "backbone.blocks."): weight for name, weight in weights.items()}
+    save_file(weights, path / "model.safetensors", {"format": "pt"})
     transformers.Sapiens2ImageProcessor().save_pretrained(path)
     return path
 
@@ -71,10 +74,12 @@ def test_folder_file_and_own_file_give_transformers_heatmaps(folder, reference, 
     assert "backbone.blocks.0.attn.wq.weight" in load_file(bare)  # the original's names
     save_network(load_network(folder), tmp_path / "own.safetensors")
     assert "model.model.layer.0.attention.q_proj.weight" in load_file(tmp_path / "own.safetensors")  # transformers'
-    crops = torch.randn(2, 3, 1024, 768)
+    mixed = {name.replace(".blocks.", ".model.layer."): weight for name, weight in load_file(bare).items()}
+    save_file(mixed, tmp_path / "mixed.safetensors")  # transformers 5.10's
+    crops = torch.randn(2, 3, 256, 192)
     with torch.inference_mode():
         expected = reference(crops).heatmaps
-        for checkpoint in (folder, bare, tmp_path / "own.safetensors"):
+        for checkpoint in (folder, bare, tmp_path / "own.safetensors", tmp_path / "mixed.safetensors"):
             network = load_network(checkpoint, dtype=None)
             assert network.shape == SHAPE and network.crop_settings == SAPIENS2_CROPS
             assert torch.equal(network(crops), expected), checkpoint
@@ -181,6 +186,20 @@ def test_the_api_and_the_command_take_a_folder(folder, predict, people):
     assert again.code == 0 and "4 done" in again.out
     other = predict(*options, "model=sapiens2", "model.input_hw=[64,48]", "model.crop.box_padding=1.1")
     assert other.code == 2 and "made with model.crop=" in other.err
+
+
+def test_the_crop_settings_reach_the_crops(folder, predict, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "small.png"), pixels)
+    options = [f"data.images={tmp_path / 'small.png'}", "boxes=whole_image", "trainer.accelerator=cpu"]
+    options += [f"model.checkpoint={folder}", "model.input_hw=[64,48]", "model=sapiens2"]
+    estimator = PoseEstimator.from_checkpoint(folder, device="cpu", input_hw=(64, 48))
+    expected = estimator.predict([pixels])[0].keypoints[0]
+    for number, change in enumerate(([], ["enlarging=bilinear"], ["pixel_mean_rgb=[0,0,0]"], ["box_padding=1.3"])):
+        run = predict(*options, *(f"model.crop.{setting}" for setting in change), folder=f"run_{number}")
+        assert run.code == 0, run.err
+        found = np.array(run.results["small.png"]["instance_info"][0]["keypoints"])
+        assert np.allclose(found, expected, atol=0.01) == (not change), change
 
 
 def test_the_hash_of_a_folder_is_that_of_all_it_is_read_from(folder, tmp_path):
