@@ -22,7 +22,7 @@ from sapiens_pl.geometry import SAPIENS2_CROPS, SAPIENS_CROPS, box_to_crop, heat
 from sapiens_pl.models.checkpoints import load_network, save_network
 from sapiens_pl.models.sapiens2 import Sapiens2Shape, config_of
 from sapiens_pl.models.tensors import checkpoint_sha256
-from sapiens_pl.module import normalise
+from sapiens_pl.module import PoseModule, normalise
 from sapiens_pl.structures import CropSpan, ImageTask
 
 transformers = pytest.importorskip("transformers")
@@ -104,6 +104,19 @@ def change(folder, tmp_path, name, **settings):
     shutil.copytree(folder, copy)
     (copy / name).write_text(json.dumps(json.loads((copy / name).read_text()) | settings))
     return copy
+
+
+def test_moving_and_converting_the_network_changes_nothing(folder, reference):
+    network = load_network(folder, dtype=None)
+    PoseModule(network).place(torch.device("cpu"), "bf16-true")
+    PoseModule(network).place(torch.device("cpu"), "32-true")
+    rounded = load_network(folder, dtype=torch.bfloat16).float()
+    assert not any(module.training for module in network.modules())
+    crops = torch.randn(1, 3, 256, 192)
+    with torch.inference_mode():
+        moved = load_network(folder, dtype=None).to("cpu", torch.float32)
+        assert torch.equal(moved(crops), reference(crops).heatmaps)
+        assert torch.equal(network(crops), rounded(crops))
 
 
 def test_half_precision_keeps_the_rotary_frequencies_and_the_heatmaps_in_float32(folder):
