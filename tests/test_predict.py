@@ -183,7 +183,7 @@ def test_drawn_scenes_of_all_sizes_with_faults_among_them(predict, tmp_path):
         (["model.checkpoint=absent.pt2"], "model.checkpoint=absent.pt2 is not a file"),
         (["data.images=absent"], "data.images=absent does not exist"),
         (["boxes=nonsense"], "boxes/nonsense"),
-        ([f"data.images={COCO}"], "boxes=whole_image"),
+        ([f"data.images={COCO}", "boxes.weights=absent.pth"], "boxes.weights=absent.pth is not a file"),
         (["boxes=json"], "boxes.file is not set"),
         (["model.flip_test=maybe"], "model.flip_test=maybe must be true or false"),
         (["trainer.precision=8bit"], "8bit"),
