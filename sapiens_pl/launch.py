@@ -33,13 +33,13 @@ def fit_to_launcher(cfg: DictConfig) -> None:
 def follow(trainer: L.Trainer, earlier: L.Trainer) -> None:
     """Lets a trainer go on where an earlier one has ended: in the same processes, as soon as each is ready.
 
-    Lightning lets all ranks wait for each other before a loop, for minutes at most; but each does its own share of
-    both loops, and nothing that they would tell each other there is needed.
+    Before a loop Lightning lets all ranks wait for each other, and gives up after half an hour; but each does its own
+    share of both loops, and nothing that they tell each other there is needed.
     """
     strategy: Any = trainer.strategy
     if trainer.world_size > 1:
         strategy.barrier = lambda *names, **options: None
-        strategy.reduce = lambda tensor, *group, **options: tensor
+        strategy.broadcast = strategy.reduce = lambda own, *given, **options: own
         strategy.launcher.procs = getattr(earlier.strategy.launcher, "procs", [])
 
 

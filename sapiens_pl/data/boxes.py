@@ -20,26 +20,25 @@ from sapiens_pl.structures import Failure, ImageTask
 log = logging.getLogger(__name__)
 
 
-class Dealt(NamedTuple):
-    """What a box source says that has dealt the images to the processes itself, of those it does not name.
-
-    `num_without_boxes` counts images of this process that nobody knows the boxes of yet.
-    """
-
-    num_done_before: int
-    num_failed_before: int
-    num_without_boxes: int
-
-
 class BoxedImages(NamedTuple):
-    """The images with their usable boxes, and the boxes and images that cannot be used.
+    """The images with their usable boxes, and the boxes and images that cannot be used."""
 
-    They are all of the run, or with `dealt` those that are left for this very process.
+    tasks: list[ImageTask]
+    failures: list[Failure]
+
+
+class DealtImages(NamedTuple):
+    """The same from a box source that has dealt the images itself: only those that are left for this process.
+
+    Of those it does not name, `num_done_before` and `num_failed_before` are of earlier runs; `num_without_boxes` are
+    this process's, but nobody knows their boxes yet.
     """
 
     tasks: list[ImageTask]
     failures: list[Failure]
-    dealt: Dealt | None = None
+    num_done_before: int
+    num_failed_before: int
+    num_without_boxes: int
 
 
 class BoxListing(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 import lightning as L
 
 from sapiens_pl.batch_size import best_batch_size
-from sapiens_pl.data.boxes import BoxedImages
+from sapiens_pl.data.boxes import BoxedImages, DealtImages
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.data.loader import READ_TIMEOUT_SECONDS, CropLoader
 from sapiens_pl.data.packing import check_shard, pack_batches, shard_images
@@ -52,7 +52,7 @@ class ImageDataModule(L.LightningDataModule):
     def __init__(
         self,
         images: str,
-        boxes: Callable[[ImageSource], BoxedImages],
+        boxes: Callable[[ImageSource], BoxedImages | DealtImages],
         input_hw: tuple[int, int],
         batch_size: int | str = 8,
         max_memory_gib: float | None = None,
@@ -93,9 +93,10 @@ class ImageDataModule(L.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         boxed = self.boxes(list_images(self.images))
         done, failed = self.finished(boxed.tasks)
-        if boxed.dealt is not None:
+        if isinstance(boxed, DealtImages):
             self.tasks, self.failures, self.all_mine = boxed.tasks, boxed.failures, True
-            self.num_done_before, self.num_failed_before, self.num_without_boxes = boxed.dealt
+            self.num_done_before, self.num_failed_before = boxed.num_done_before, boxed.num_failed_before
+            self.num_without_boxes = boxed.num_without_boxes
             self.share = [(index, task.num_boxes) for index, task in enumerate(self.tasks)]
             return
         tasks, failures = self._own_share(boxed)

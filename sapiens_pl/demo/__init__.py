@@ -85,6 +85,9 @@ def report(config: Any, folder: RunFolder) -> None:
         print(
             f"\nDemo: a small detector, trained on drawn calibration figures only.\n{recall_line(found_boxes, boxes)}"
         )
+        print(
+            "For people in photographs: boxes.model=NAME, and model.checkpoint=FILE (a published Sapiens checkpoint)."
+        )
     if config["boxes"].get("demo_file") != str(PEOPLE) or config["model"]["checkpoint"] != str(CHECKPOINT):
         return
     found, expected, visible, sides = [], [], [], []

@@ -95,7 +95,7 @@ def train(steps: int, seed: int, batch_size: int = 16, learning_rate: float = 2e
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=2000, help="optimiser steps")
+    parser.add_argument("--steps", type=int, default=1500, help="optimiser steps")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of the drawings")
     parser.add_argument("--output", type=Path, default=Path("demo_detector.safetensors"))
     args = parser.parse_args()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from sapiens_pl.data.box_files import JsonBoxes
-from sapiens_pl.data.boxes import BoxedImages, BoxRow, BoxRules, Dealt
+from sapiens_pl.data.boxes import BoxRow, BoxRules, DealtImages
 from sapiens_pl.data.sources import ImageSource
 from sapiens_pl.detection.detectors import PersonDetector, load_detector
 from sapiens_pl.detection.record import DetectionRecord
@@ -69,16 +69,14 @@ class DetectorBoxes:
         """Says where the boxes are written down."""
         self.record = record
 
-    def __call__(self, source: ImageSource) -> BoxedImages:
+    def __call__(self, source: ImageSource) -> DealtImages:
         """The share's images with their boxes, as from a box file; an image that failed is none."""
         failed = {failure.image for failure in self.failures}
         boxed = [self.task(file) for file in self.share if file.name in self.record.known]
         unknown = len(self.share) - len(boxed) - len(failed)
-        return BoxedImages(
-            [task for task, _ in boxed],
-            [*self.failures, *(row for _, rows in boxed for row in rows)],
-            Dealt(self.num_done_before, self.num_failed_before, unknown),
-        )
+        failures = [*self.failures, *(row for _, rows in boxed for row in rows)]
+        tasks = [task for task, _ in boxed]
+        return DealtImages(tasks, failures, self.num_done_before, self.num_failed_before, unknown)
 
     def task(self, file: ImageFile) -> tuple[ImageTask, list[Failure]]:
         """A detected image with its boxes, and those of them that an edit has made unusable."""

@@ -1,4 +1,4 @@
-"""`fcos_small`: torchvision's FCOS detector over a trunk of ten convolutions, for drawings and tests.
+"""`fcos_small`: torchvision's FCOS detector over a trunk of a few convolutions, for drawings and tests.
 
 There are no published weights of it; the demo's detector of calibration figures is one (`demo.train_detector`).
 
