@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -111,6 +112,8 @@ def _predict_in(
         folder.lock.share()
     if detects:
         run["detection"] = _detect_people(folder, cfg, boxes, data, trainer, stop)
+        gc.collect()  # the detector and its trainer know each other
+        free_cached(trainer.strategy.root_device)
     loop_start = time.perf_counter()
     trainer.predict(module, datamodule=data, return_predictions=False)
     seconds = time.perf_counter() - loop_start
@@ -134,7 +137,6 @@ def _detect_people(
     trainer: L.Trainer = instantiate(cfg.trainer, callbacks=[writer, stop], _convert_="all", **own)
     trainer.predict(module, datamodule=DetectionData(data, boxes), return_predictions=False)
     follow(poses, trainer)
-    free_cached(poses.strategy.root_device)
     return writer.account(module.largest_working_batch)
 
 
