@@ -4,11 +4,12 @@ import numpy as np
 import torch
 
 from sapiens_pl import PoseEstimator
-from sapiens_pl.demo import CHECKPOINT, IMAGES, PEOPLE
+from sapiens_pl.demo import CHECKPOINT, DETECTOR, DETECTOR_MODEL, IMAGES, PEOPLE
 from sapiens_pl.demo.draw import demo_scenes, write_scenes
-from sapiens_pl.demo.evaluate import evaluate
+from sapiens_pl.demo.evaluate import evaluate, evaluate_detector
 from sapiens_pl.demo.figures import draw_scene
 from sapiens_pl.demo.train import DEMO_SHAPE, train
+from sapiens_pl.detection.detectors import load_detector
 from sapiens_pl.models.checkpoints import load_network
 
 
@@ -43,3 +44,14 @@ def test_training_learns():
     assert network.shape == DEMO_SHAPE == load_network(CHECKPOINT).shape
     assert all(torch.isfinite(weight).all() for weight in network.parameters())
     assert network.backbone.pos_embed.abs().max() > 0
+
+
+def test_the_demos_detector_finds_figures_that_it_has_never_seen():
+    found = evaluate_detector(load_detector(DETECTOR_MODEL, str(DETECTOR)), 100, seed=5)[0]
+    assert found.num_found >= 90 and found.num_boxes - found.num_found <= 8
+
+
+def test_the_demo_with_its_detector_finds_everybody_and_says_so(predict):
+    run = predict("boxes=detector", "trainer.accelerator=cpu", "data.num_workers=0", "output.overlay=false")
+    assert run.code == 0 and "Of 17 figures, 17 have a box" in run.out, run.err
+    assert run.info["settings"]["boxes.model"] == "fcos_small" and run.info["counts"]["people"] == 17
