@@ -12,8 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
-from sapiens_pl.errors import ConfigError, SapiensError, write_error
+from sapiens_pl.errors import ConfigError, SapiensError, WriteError, write_error
 from sapiens_pl.models.checkpoints import load_network, network_metadata, save_network
 from sapiens_pl.models.tensors import checkpoint_sha256
 
@@ -49,7 +50,7 @@ def convert(
         raise ConfigError(f"{path} exists already; remove it or choose another name.")
     network = load_network(source, num_heads, input_hw, dtype=dtype)
     metadata = network_metadata(network) | {"source_sha256": checkpoint_sha256(source)}
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = path.with_name(f".{os.getpid()}.safetensors")
     try:
         save_network(network, unfinished, **metadata)
         os.chmod(unfinished, 0o666 & ~_umask())  # safetensors leaves it to its owner alone
@@ -60,6 +61,8 @@ def convert(
         raise ConfigError(f"{path} exists already; remove it or choose another name.") from None
     except OSError as error:
         raise write_error(path, error) from None
+    except SafetensorError as error:
+        raise WriteError(f"{path} could not be written ({error}); mend that and run again.") from None
     finally:
         with suppress(OSError):
             unfinished.unlink()

@@ -1,7 +1,7 @@
 """Weights from the Hugging Face hub: from its cache, else downloaded into it.
 
 What the cache holds is used without asking the hub. Several processes that want a file at once download it once:
-huggingface_hub locks it. A download that broke off goes on where it was.
+huggingface_hub locks it, shows the bar, and takes a connection that breaks up where it was.
 """
 
 from __future__ import annotations

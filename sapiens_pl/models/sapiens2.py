@@ -90,7 +90,8 @@ class Sapiens2Pose(nn.Module):
     def _renew_rope(self, device: torch.device) -> None:
         """No file holds the rotary frequencies; they follow from the configuration."""
         with device:
-            self.model.rope_embeddings = type(self.model.rope_embeddings)(self.config)
+            rope = type(self.model.rope_embeddings)(self.config)
+        self.model.rope_embeddings = rope.train(self.training)  # in training it would move the patches at random
 
 
 def shape_of(config: Any, input_hw: tuple[int, int]) -> Sapiens2Shape:

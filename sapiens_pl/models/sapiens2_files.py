@@ -2,7 +2,7 @@
 
 The hub's folders hold the original's weights under the original's names (`backbone.blocks.N.attn.wq.weight`), in
 `model.safetensors` as in the bare `*_pose.safetensors`; a folder may as well hold transformers' own names
-(`model.model.layer.N.attention.q_proj.weight`).
+(`model.model.layer.N.attention.q_proj.weight`), or what transformers 5.10 saved, a mixture (`backbone.model.layer.N`).
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _rename(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if name.endswith(_FOR_TRAINING):
             continue
-        layer = re.fullmatch(r"backbone\.blocks\.(\d+)\.(.+)\.(weight|bias)", name)
+        layer = re.fullmatch(r"backbone\.(?:blocks|model\.layer)\.(\d+)\.(.+)\.(weight|bias)", name)
         head = re.fullmatch(r"decode_head\.(deconv|conv)_layers\.(\d+)\.(weight|bias)", name)
         if layer and layer[2] == "ffn.w12":  # the gate and what it lets through, stacked
             gate, up = tensor.chunk(2)

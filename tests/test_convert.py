@@ -1,0 +1,93 @@
+"""`python -m sapiens_pl.convert`: every kind of file into a clean one that needs no further setting."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import COCO, GOLDEN, TINY, TINY_HEADS
+from safetensors import safe_open
+
+from sapiens_pl.convert import convert, main
+from sapiens_pl.errors import CheckpointError, ConfigError, WriteError
+from sapiens_pl.models.checkpoints import load_network, save_network
+from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
+
+
+@pytest.mark.parametrize("name", ["tiny_mmpose.pth", "tiny_torchscript.pt2", "tiny_bfloat16.pt2"])
+def test_every_kind_becomes_a_clean_file(tmp_path, name):
+    target = tmp_path / "clean.safetensors"
+    convert(GOLDEN / name, target, num_heads=TINY_HEADS)
+    expected = load_network(GOLDEN / name, num_heads=TINY_HEADS, dtype=None)
+    network = load_network(target, dtype=None)
+    assert network.shape == expected.shape
+    for weight_name, weight in expected.state_dict().items():
+        assert torch.equal(network.state_dict()[weight_name], weight), weight_name
+        assert network.state_dict()[weight_name].dtype == weight.dtype
+    with safe_open(target, "pt") as file:
+        metadata = file.metadata()
+    assert metadata == {
+        "model": "sapiens-v1-pose",
+        "num_heads": "4",
+        "input_hw": "1024,768",
+        "num_keypoints": "17",
+        "keypoint_set": "coco",
+        "source_sha256": hashlib.sha256((GOLDEN / name).read_bytes()).hexdigest(),
+    }
+    assert os.listdir(tmp_path) == ["clean.safetensors"]
+    mask = os.umask(0o022)
+    os.umask(mask)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o666 & ~mask
+
+
+def test_a_run_gives_the_same_with_the_clean_file(tmp_path, predict):
+    convert(TINY, tmp_path / "clean.safetensors", num_heads=TINY_HEADS)
+    options = [f"data.images={COCO / '000000000785.jpg'}", "boxes=whole_image", "trainer.accelerator=cpu"]
+    clean = predict(f"model.checkpoint={tmp_path / 'clean.safetensors'}", *options, folder="clean")
+    source = predict(f"model.checkpoint={TINY}", f"model.num_heads={TINY_HEADS}", *options, folder="source")
+    assert clean.code == source.code == 0, clean.err
+    assert clean.results == source.results != {}
+
+
+def test_input_sizes_that_a_file_cannot_tell_are_kept(tmp_path):
+    save_network(SapiensPose(SapiensShape(8, 1, 2, 8, (8, 8), (8,), 5, (96, 32))), tmp_path / "own.safetensors")
+    assert load_network(tmp_path / "own.safetensors").shape.input_hw == (96, 32)
+
+
+def test_bfloat16_halves_the_file(tmp_path, monkeypatch, capsys):
+    arguments = [str(TINY), str(tmp_path / "half.safetensors"), "--num-heads", "4", "--dtype", "bfloat16"]
+    monkeypatch.setattr(sys, "argv", ["convert", *arguments])
+    main()
+    assert "keypoint_set coco, num_keypoints 17, input_hw 1024,768" in capsys.readouterr().out
+    convert(TINY, tmp_path / "full.safetensors", num_heads=TINY_HEADS)
+    full, half = (load_network(tmp_path / f"{name}.safetensors", dtype=None) for name in ("full", "half"))
+    assert all(
+        torch.equal(a.bfloat16(), b)
+        for a, b in zip(full.state_dict().values(), half.state_dict().values(), strict=True)
+    )
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("half", "full")]
+    assert np.isclose(sizes[0] / sizes[1], 0.5, atol=0.02)
+
+
+def test_nothing_is_overwritten_and_bad_input_is_said_in_a_sentence(tmp_path, monkeypatch, capsys):
+    target = tmp_path / "there.safetensors"
+    target.write_text("precious")
+    with pytest.raises(ConfigError, match=r"there\.safetensors exists already; remove it or choose another name\.$"):
+        convert(TINY, target, num_heads=TINY_HEADS)
+    with pytest.raises(ConfigError, match="must end in .safetensors"):
+        convert(TINY, tmp_path / "out.pth", num_heads=TINY_HEADS)
+    with pytest.raises(CheckpointError, match=r"set model\.num_heads"):
+        convert(TINY, tmp_path / "out.safetensors")
+    with pytest.raises(WriteError, match=r"absent/out\.safetensors could not be written"):
+        convert(TINY, tmp_path / "absent" / "out.safetensors", num_heads=TINY_HEADS)
+    assert target.read_text() == "precious" and os.listdir(tmp_path) == ["there.safetensors"]
+    monkeypatch.setattr(sys, "argv", ["convert", str(tmp_path / "none.pth"), str(tmp_path / "out.safetensors")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    told = capsys.readouterr().err
+    assert end.value.code == 2 and told.count("\n") == 1 and "is not a file" in told
