@@ -1,7 +1,7 @@
 """All benchmarks, or those named: `python -m benchmarks [stages pipeline ...] [--quick] [--output FOLDER]`.
 
-stages, pipeline, batch_sizes, precision, compiled, memory, gpu. Each leaves `FOLDER/NAME.json` and `FOLDER/NAME.md`.
-`gpu` runs where CUDA is. Each runs in a process of its own, one after the other.
+stages, choices, pipeline, batch_sizes, precision, compiled, memory, gpu. Each leaves `FOLDER/NAME.json` and
+`FOLDER/NAME.md`. `gpu` runs where CUDA is. Each runs in a process of its own, one after the other.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from benchmarks.report import save
 from sapiens_pl.predict import quieten
 
-NAMES = ("stages", "pipeline", "batch_sizes", "precision", "compiled", "memory")
+NAMES = ("stages", "choices", "pipeline", "batch_sizes", "precision", "compiled", "memory")
 ON_CUDA = ("gpu", "pipeline", "batch_sizes", "precision", "compiled")
 """What a machine with a GPU is asked by default: the other tables are of its processor."""
 
@@ -39,7 +39,7 @@ def main() -> None:
     for name in names:
         begin = time.perf_counter()
         command = [sys.executable, "-m", "benchmarks", name, "--output", str(args.output)]
-        environment = os.environ | ({"OMP_NUM_THREADS": "1"} if name == "stages" else {})
+        environment = os.environ | ({"OMP_NUM_THREADS": "1"} if name in ("stages", "choices") else {})
         if subprocess.run([*command, *(["--quick"] if args.quick else [])], env=environment).returncode:
             failed.append(name)
         print(f"{name}: {time.perf_counter() - begin:.0f} s", flush=True)

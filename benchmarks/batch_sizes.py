@@ -49,6 +49,8 @@ def curve(name: str, network: Any, sizes: tuple[int, ...], rounds: int) -> list[
 
 
 def run(quick: bool) -> Result:
+    if default_device().type == "cpu":
+        torch.set_num_threads(1)  # on a busy machine, several threads mostly wait for each other
     if quick:
         rows = curve("tiny", build(tiny_shape()), (1, 2), 1)
     elif default_device().type == "cuda":
@@ -56,5 +58,5 @@ def run(quick: bool) -> Result:
         rows = curve("0.3b shape, bfloat16", network, (1, 2, 4, 8, 16, 32, 64), 3)
     else:
         rows = curve("demo, float32", load_network(CHECKPOINT), (1, 2, 4, 8, 16, 32), 5)
-    notes = ["Medians of interleaved rounds; peak memory is the device's (a CPU's: the whole process's)."]
+    notes = ["Medians of interleaved rounds, one thread on a CPU; peak memory: the device's, on a CPU the process's."]
     return Result("batch_sizes", "How does speed depend on the batch size?", rows, notes)

@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.batch_sizes import one_pass
 from benchmarks.networks import build, crops_for, tiny_shape
-from benchmarks.report import Result, interleaved, times_faster
+from benchmarks.report import Result, default_device, interleaved, times_faster
 from sapiens_pl.demo import CHECKPOINT
 from sapiens_pl.models.checkpoints import load_network, save_network
 from sapiens_pl.module import PoseModule
@@ -79,9 +79,14 @@ def speed(name: str, network: Any, batch_size: int, mode: str, rounds: int) -> f
 
 
 def run(quick: bool) -> Result:
+    if default_device().type == "cpu":
+        torch.set_num_threads(1)  # on a busy machine, several threads mostly wait for each other
     row = graphs_of_a_run(500 if not quick else 12)
     network, rounds = (load_network(CHECKPOINT), 9) if not quick else (build(tiny_shape()), 1)
     with torch.inference_mode():
         row |= {"times faster (demo, batch of 8)": speed("demo", network, 8, "default", rounds)}
-    notes = ["One graph is the compilation itself. Images of 40 to 300 px with 0 to 7 boxes each, batches of 16."]
+    notes = [
+        "One graph is the compilation itself. Images of 40 to 300 px with 0 to 7 boxes each, batches of 16; the "
+        "speed on one thread."
+    ]
     return Result("compiled", "Does torch.compile compile once, and what does it gain?", [row], notes)

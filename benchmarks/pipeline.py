@@ -178,7 +178,7 @@ def run(quick: bool) -> Result:
     else:
         cases = [
             Case("demo", lambda: load_network(CHECKPOINT), 8, 60),
-            Case("0.3b shape, 308 keypoints, random weights", lambda: build(sapiens_shape("0.3b", 308)), 2, 4),
+            Case("0.3b shape, 308 keypoints, random weights", lambda: build(sapiens_shape("0.3b", 308)), 2, 3),
         ]
     notes = [
         "Files of mixed sizes with 0 to 7 boxes each, all read, cropped, decoded and written as in any run.",

@@ -69,7 +69,7 @@ def _row(stage: str, seconds: dict[str, list[float]], crops: int) -> Row:
 
 
 def _preprocessing(input_hw: tuple[int, int], rounds: int) -> list[Row]:
-    pixels = _photograph()
+    pixels = photograph()
     processor = transformers_processor()
     planar = torch.from_numpy(np.ascontiguousarray(pixels[..., ::-1].transpose(2, 0, 1)))
     boxes_xywh = np.concatenate([BOXES_XYXY[:, :2], BOXES_XYXY[:, 2:] - BOXES_XYXY[:, :2]], axis=1).tolist()
@@ -122,12 +122,12 @@ def _postprocessing(keypoints: int, height: int, width: int, rounds: int) -> lis
 
 
 def _jpeg_decoding(rounds: int) -> Row:
-    jpeg = cv2.imencode(".jpg", _photograph())[1].tobytes()
+    jpeg = cv2.imencode(".jpg", photograph())[1].tobytes()
     seconds = interleaved({"ours": lambda: simplejpeg.decode_jpeg(jpeg, "BGR")}, rounds)
     return _row("JPEG decoding (an image of 2 people)", seconds, len(BOXES_XYXY))
 
 
-def _photograph() -> np.ndarray:
+def photograph() -> np.ndarray:
     patches = np.random.default_rng(0).integers(0, 256, (27, 48, 3)).astype(np.uint8)
     return cv2.resize(patches, (1920, 1080), interpolation=cv2.INTER_CUBIC)
 

@@ -11,7 +11,10 @@ import torch
 from conftest import COCO, check_same
 from torch._dynamo.utils import counters
 
+from sapiens_pl.demo import CHECKPOINT
 from sapiens_pl.demo.draw import random_scenes, write_scenes
+from sapiens_pl.demo.evaluate import figures
+from sapiens_pl.estimator import PoseEstimator
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
 from sapiens_pl.module import PoseModule, normalise
 from sapiens_pl.structures import CropBatch
@@ -120,6 +123,30 @@ def test_the_doubled_batch_of_the_flip_test_equals_two_passes():
     twice = (net(inputs) + net(inputs.flip(3)).flip(3)[:, MIRRORED]) / 2
     assert (twice - net(inputs)).abs().max() > 0.1
     torch.testing.assert_close(PoseModule(net, MIRRORED)(crops), twice, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_bfloat16_hardly_moves_the_keypoints_of_the_demos_figures(exact_figures, precision):
+    """Those that float32 finds: of two equally wrong maxima any may be the larger one."""
+    images, boxes, right, exact = exact_figures
+    rough = PoseEstimator.from_checkpoint(CHECKPOINT, device="cpu", precision=precision).predict(images, boxes)
+    corners = np.concatenate(boxes)
+    sides = (corners[:, 2:] - corners[:, :2]).max(axis=1, keepdims=True)
+    moved = (np.linalg.norm(np.concatenate([r.keypoints for r in rough]) - exact, axis=2) / sides)[right]
+    assert 0 < moved.mean() < 0.0005
+    assert np.percentile(moved, 99.9) < 0.005
+
+
+@pytest.fixture(scope="module")
+def exact_figures():
+    """60 figures' images and boxes, which keypoints float32 finds within 10% of the box, and where."""
+    images, boxes, drawn, visible = figures(60, seed=12)
+    results = PoseEstimator.from_checkpoint(CHECKPOINT, device="cpu").predict(images, boxes)
+    exact, corners = np.concatenate([r.keypoints for r in results]), np.concatenate(boxes)
+    sides = (corners[:, 2:] - corners[:, :2]).max(axis=1, keepdims=True)
+    right = visible & (np.linalg.norm(exact - drawn, axis=2) < 0.1 * sides)
+    assert right.sum() > 0.9 * visible.sum()
+    return images, boxes, right, exact
 
 
 def test_normalised_crops_keep_their_means_in_half_precision():

@@ -259,6 +259,19 @@ parts.MAX_IMAGES = 5
 """
 
 
+WAITING_STEP = """
+import os, time
+from itertools import count
+from sapiens_pl.module import PoseModule
+step, number = PoseModule.predict_step, count()
+def waiting_step(*given):
+    while next(number) > 3 and not os.path.exists(GATE):
+        time.sleep(0.02)
+    return step(*given)
+PoseModule.predict_step = waiting_step
+"""
+
+
 def test_a_killed_run_and_two_shards_give_the_same_tables_as_one_run(predict, start, mini, figures):
     settings = [*figures, *mini, "data.num_workers=1"]
     whole = predict(*settings, "output.formats=[json,parquet,coco,csv]", folder="whole")
@@ -290,15 +303,16 @@ def test_a_killed_run_and_two_shards_give_the_same_tables_as_one_run(predict, st
     assert first == [row.split(",")[:4] for row in rows[1]]
 
 
-def test_collect_by_hand_writes_the_tables_of_what_there_is(predict, start, mini, figures):
-    slow = SLOW_STEP.replace("0.3", "2")  # to import torch takes seconds
-    running = start(*figures, *mini, "data.num_workers=1", "output.formats=[json,coco]", inject=slow)
+def test_collect_by_hand_writes_the_tables_of_what_there_is(start, mini, figures, tmp_path):
+    settings = [*figures, *mini, "data.num_workers=1", "output.formats=[json,coco]"]
+    running = start(*settings, inject=f"GATE = {str(tmp_path / 'gate')!r}{WAITING_STEP}")
     running.wait_until(lambda: running.count() >= 3)
     command = [sys.executable, "-m", "sapiens_pl.collect", str(running.folder)]
     at_work = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert at_work.returncode == 1 and "still at work" in at_work.stdout, at_work.stderr
     assert not (running.folder / "coco_keypoints.json").exists()
     running.send_signal(signal.SIGTERM)
+    (tmp_path / "gate").touch()
     stopped = running.finish()
     assert stopped.code == 143 and not (running.folder / "coco_keypoints.json").exists()
     by_hand = subprocess.run(command, capture_output=True, text=True, timeout=60)
