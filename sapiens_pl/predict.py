@@ -26,6 +26,7 @@ from sapiens_pl.command import complain, disk_sentence, sentence_of
 from sapiens_pl.configs import config_folder
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.packing import check_shard
+from sapiens_pl.data.sources import check_images
 from sapiens_pl.detection.boxes import DetectorBoxes
 from sapiens_pl.detection.data import DetectionData
 from sapiens_pl.detection.module import DetectionModule
@@ -58,6 +59,8 @@ def predict(cfg: DictConfig) -> int:
     """
     check_switches(cfg)
     check_shard(cfg.data.num_shards, cfg.data.shard)
+    if cfg.data.images is not None:
+        check_images(cfg.data.images)
     if cfg.annotations is not None:
         read_annotations(cfg.annotations)
     fit_to_launcher(cfg)

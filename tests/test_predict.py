@@ -181,7 +181,7 @@ def test_drawn_scenes_of_all_sizes_with_faults_among_them(predict, tmp_path):
         (["data.batch_sise=8"], "data.batch_sise is no setting; did you mean data.batch_size?"),
         (["data.batch_size=0"], "data.batch_size=0 must be a whole number of at least 1"),
         (["model.checkpoint=absent.pt2"], "model.checkpoint=absent.pt2 is not a file"),
-        (["data.images=absent", "boxes=whole_image"], "data.images=absent does not exist"),
+        (["data.images=absent"], "data.images=absent does not exist"),
         (["boxes=nonsense"], "boxes/nonsense"),
         ([f"data.images={COCO}", "boxes.weights=absent.pth"], "boxes.weights=absent.pth is not a file"),
         (["boxes=json"], "boxes.file is not set"),

@@ -26,6 +26,13 @@ class ImageSource(NamedTuple):
     complete: bool
 
 
+def check_images(images: str | Path) -> None:
+    """Raises ConfigError if there is nothing of that name: at once, before anything large is loaded."""
+    given = os.path.expanduser(str(images))
+    if not os.path.exists(given) and not any(sign in given for sign in "*?["):
+        raise ConfigError(f"data.images={images} does not exist; give a folder, a glob, a list file or an image.")
+
+
 def list_images(images: str | Path) -> ImageSource:
     """Finds the images that `data.images` asks for.
 
@@ -36,6 +43,7 @@ def list_images(images: str | Path) -> ImageSource:
     Raises:
         ConfigError: there is no such thing, or no image in it.
     """
+    check_images(images)
     given = os.path.expanduser(str(images))
     if os.path.isdir(given):
         source = _from_folder(given)
@@ -43,10 +51,8 @@ def list_images(images: str | Path) -> ImageSource:
         source = _from_list(given)
     elif os.path.exists(given):
         source = _named(os.path.dirname(os.path.abspath(given)), [given])
-    elif any(sign in given for sign in "*?["):
-        source = _from_glob(given)
     else:
-        raise ConfigError(f"data.images={images} does not exist; give a folder, a glob, a list file or an image.")
+        source = _from_glob(given)
     if not source.files:
         raise ConfigError(f"data.images={images} holds no images; give a folder, a glob, a list file or an image.")
     return source

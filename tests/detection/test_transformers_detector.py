@@ -31,6 +31,26 @@ def rt_detr_v2():
     return config, transformers.RTDetrImageProcessor(size={"height": 128, "width": 128})
 
 
+def d_fine():
+    backbone = transformers.RTDetrResNetConfig(**RESNET, out_features=["stage2", "stage3", "stage4"])
+    encoder = {"encoder_hidden_dim": 32, "encoder_in_channels": [16, 32, 64], "encoder_ffn_dim": 32}
+    decoder = {"decoder_in_channels": [32, 32, 32], "decoder_ffn_dim": 32, "decoder_layers": 2, "num_queries": 20}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "d_model": 32}
+    config = transformers.DFineConfig(backbone_config=backbone, **encoder, **decoder, **heads, **LABELS)
+    return config, transformers.RTDetrImageProcessor(size={"height": 128, "width": 128})
+
+
+def rf_detr():
+    if not hasattr(transformers, "RfDetrConfig"):
+        pytest.skip("this transformers has no RF-DETR")
+    where = {"model_type": "rf_detr_dinov2", "hidden_size": 32, "num_hidden_layers": 12, "num_attention_heads": 2}
+    backbone = where | {"image_size": 112, "patch_size": 14, "num_windows": 2, "out_indices": [2, 5, 8, 11]}
+    decoder = {"decoder_ffn_dim": 32, "decoder_layers": 2, "num_queries": 20, "d_model": 32, "intermediate_size": 32}
+    heads = {"decoder_self_attention_heads": 2, "decoder_cross_attention_heads": 2}
+    config = transformers.RfDetrConfig(backbone_config=backbone, **decoder, **heads, **LABELS)
+    return config, transformers.RfDetrImageProcessor(size={"height": 112, "width": 112})
+
+
 def detr():
     backbone = transformers.ResNetConfig(**RESNET, out_features=["stage4"])
     where = {
@@ -51,7 +71,10 @@ def yolos():
     return transformers.YolosConfig(**sizes, **more, **LABELS), transformers.YolosImageProcessor(size=RAGGED)
 
 
-@pytest.fixture(scope="module", params=[rt_detr_v2, detr, yolos], ids=lambda architecture: architecture.__name__)
+ARCHITECTURES = [rt_detr_v2, d_fine, rf_detr, detr, yolos]
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES, ids=lambda architecture: architecture.__name__)
 def folder(request, tmp_path_factory):
     """A small model with random weights and its processor, as `save_pretrained` writes them."""
     config, processor = request.param()
