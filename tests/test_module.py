@@ -16,6 +16,7 @@ from sapiens_pl.demo.draw import random_scenes, write_scenes
 from sapiens_pl.demo.evaluate import figures
 from sapiens_pl.estimator import PoseEstimator
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
+from sapiens_pl.models.sapiens2 import Sapiens2Pose, Sapiens2Shape, config_of
 from sapiens_pl.module import PoseModule, normalise
 from sapiens_pl.structures import CropBatch
 
@@ -71,6 +72,24 @@ def test_one_graph_does_for_batches_of_all_sizes_until_memory_runs_out(monkeypat
     assert tried == [8] and module.compiled_for == module.largest_working_batch == 2
     check_alike(module.predict_step(batch_of(3)), plain.predict_step(batch_of(3)))
     assert counters["stats"]["unique_graphs"] == 2
+
+
+@torch.inference_mode()
+def test_sapiens2_is_one_graph_too(monkeypatch):
+    pytest.importorskip("transformers", minversion="5.10")
+    compile_it = torch.nn.Module.compile
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda *given, mode, **o: compile_it(*given, backend="aot_eager", **o)
+    )
+    torch.manual_seed(0)
+    shape = Sapiens2Shape(32, 2, 2, (2, 2), 64, 2, (16, 16), (16,), 17, (64, 48))
+    module = PoseModule(Sapiens2Pose(config_of(shape), shape.input_hw).eval(), compile_mode="default")
+    plain = PoseModule(module.network).predict_step(batch_of(3))
+    counters.clear()
+    module.compile_for(4)
+    check_alike(module.predict_step(batch_of(3)), plain)
+    module.predict_step(batch_of(4))
+    assert counters["stats"]["unique_graphs"] == 1
 
 
 COUNT_GRAPHS = """
