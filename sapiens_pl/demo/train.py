@@ -127,6 +127,12 @@ def train(steps: int, seed: int, batch_size: int = 32, learning_rate: float = 1e
         collate_fn=lambda rows: Lessons(*(torch.from_numpy(np.stack(column)) for column in zip(*rows))),
         prefetch_factor=8,
     )
+    fit(HeatmapTraining(network, learning_rate, steps), loader, steps)
+    return network.eval()
+
+
+def fit(module: L.LightningModule, loader: DataLoader, steps: int) -> None:
+    """Takes so many optimiser steps; the weights stay in the module's network, no file is left."""
     trainer = L.Trainer(
         max_steps=steps,
         max_epochs=1,
@@ -136,16 +142,20 @@ def train(steps: int, seed: int, batch_size: int = 32, learning_rate: float = 1e
         enable_checkpointing=False,
         log_every_n_steps=10,
     )
-    trainer.fit(HeatmapTraining(network, learning_rate, steps), loader)
-    return network.eval()
+    trainer.fit(module, loader)
+
+
+def training_arguments(what: str, steps: int, output: str) -> argparse.Namespace:
+    """`--steps`, `--seed` and `--output` of a training command, with these defaults."""
+    parser = argparse.ArgumentParser(description=what.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=steps, help="optimiser steps")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights and of the drawings")
+    parser.add_argument("--output", type=Path, default=Path(output))
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=1400, help="optimiser steps")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights and of the drawings")
-    parser.add_argument("--output", type=Path, default=Path("demo_network.safetensors"))
-    args = parser.parse_args()
+    args = training_arguments(str(__doc__), 1400, "demo_network.safetensors")
     save_network(train(args.steps, args.seed), args.output)
     print(f"saved {args.output}")
 

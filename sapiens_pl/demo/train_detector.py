@@ -5,9 +5,7 @@ It learns where figures stand, from scenes drawn on the fly; the bundled weights
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from sapiens_pl.demo.figures import draw_scene
+from sapiens_pl.demo.train import fit, training_arguments
 from sapiens_pl.detection.fcos_small import fcos_small
 
 FIGURE_LABEL = 1
@@ -80,25 +79,12 @@ def train(steps: int, seed: int, batch_size: int = 16, learning_rate: float = 2e
     L.seed_everything(seed, workers=True)
     detector = fcos_small()
     loader = DataLoader(FigureScenes(seed), batch_size=batch_size, num_workers=1, collate_fn=list, prefetch_factor=4)
-    trainer = L.Trainer(
-        max_steps=steps,
-        max_epochs=1,
-        limit_train_batches=steps,
-        gradient_clip_val=1.0,
-        logger=False,
-        enable_checkpointing=False,
-        log_every_n_steps=10,
-    )
-    trainer.fit(DetectorTraining(detector, learning_rate, steps), loader)
+    fit(DetectorTraining(detector, learning_rate, steps), loader, steps)
     return detector.eval()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=1500, help="optimiser steps")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights and of the drawings")
-    parser.add_argument("--output", type=Path, default=Path("demo_detector.safetensors"))
-    args = parser.parse_args()
+    args = training_arguments(str(__doc__), 1500, "demo_detector.safetensors")
     weights = train(args.steps, args.seed).state_dict()
     save_file(
         {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}, args.output

@@ -22,22 +22,21 @@ RESNET = {"embedding_size": 8, "hidden_sizes": [8, 16, 32, 64], "depths": [1, 1,
 RAGGED = {"shortest_edge": 96, "longest_edge": 160}
 
 
-def rt_detr_v2():
+def hybrid(config_class):
     backbone = transformers.RTDetrResNetConfig(**RESNET, out_features=["stage2", "stage3", "stage4"])
     encoder = {"encoder_hidden_dim": 32, "encoder_in_channels": [16, 32, 64], "encoder_ffn_dim": 32}
     decoder = {"decoder_in_channels": [32, 32, 32], "decoder_ffn_dim": 32, "decoder_layers": 2, "num_queries": 20}
     heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "d_model": 32}
-    config = transformers.RTDetrV2Config(backbone_config=backbone, **encoder, **decoder, **heads, **LABELS)
+    config = config_class(backbone_config=backbone, **encoder, **decoder, **heads, **LABELS)
     return config, transformers.RTDetrImageProcessor(size={"height": 128, "width": 128})
+
+
+def rt_detr_v2():
+    return hybrid(transformers.RTDetrV2Config)
 
 
 def d_fine():
-    backbone = transformers.RTDetrResNetConfig(**RESNET, out_features=["stage2", "stage3", "stage4"])
-    encoder = {"encoder_hidden_dim": 32, "encoder_in_channels": [16, 32, 64], "encoder_ffn_dim": 32}
-    decoder = {"decoder_in_channels": [32, 32, 32], "decoder_ffn_dim": 32, "decoder_layers": 2, "num_queries": 20}
-    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "d_model": 32}
-    config = transformers.DFineConfig(backbone_config=backbone, **encoder, **decoder, **heads, **LABELS)
-    return config, transformers.RTDetrImageProcessor(size={"height": 128, "width": 128})
+    return hybrid(transformers.DFineConfig)
 
 
 def rf_detr():
