@@ -35,21 +35,25 @@ _WEIGHTS_IN_HALF = {"bf16-true": torch.bfloat16, "16-true": torch.float16}
 
 
 @lru_cache
-def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """(3, 1, 1) float32; kept, for to bring a number to the device is to wait for it."""
+def _for_a_row(values: tuple[float, ...], width: int, device: torch.device) -> Tensor:
+    """(width * 3,) float32, the values again for each pixel; kept, for to bring a number to the device is to wait."""
     with torch.inference_mode(False):
-        return torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1)
+        return torch.tensor(values, dtype=torch.float32, device=device).repeat(width)
 
 
 def normalise(crops: Tensor, dtype: torch.dtype, settings: CropSettings = SAPIENS_CROPS) -> Tensor:
     """(B, 3, H, W) uint8 BGR -> (B, 3, H, W) RGB of mean 0 and deviation 1, in `dtype`.
 
     Computed in float32: in half precision the means themselves would be rounded. In memory the channels come last, as
-    the loader brings them, whatever the crops' layout: a network is compiled for one.
+    the loader brings them, whatever the crops' layout: a network is compiled for one. Whole rows are normalised at a
+    time: a CPU is seven times slower at three channels.
     """
-    mean = _per_channel(tuple(settings.pixel_mean_rgb), crops.device)
-    std = _per_channel(tuple(settings.pixel_std_rgb), crops.device)
-    return crops.flip(1).to(torch.float32).sub_(mean).div_(std).to(dtype, memory_format=torch.channels_last)
+    batch, channels, height, width = crops.shape
+    mean = _for_a_row(tuple(settings.pixel_mean_rgb), width, crops.device)
+    std = _for_a_row(tuple(settings.pixel_std_rgb), width, crops.device)
+    rows = crops.flip(1).permute(0, 2, 3, 1).reshape(batch, height, width * channels).to(torch.float32)
+    pixels = rows.sub_(mean).div_(std).to(dtype).view(batch, height, width, channels)
+    return pixels.permute(0, 3, 1, 2)
 
 
 class PoseModule(L.LightningModule):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
+from sapiens_pl.data.cropping import cut_crop
 from sapiens_pl.errors import BoxError, SapiensError, UnreadableImageError
 from sapiens_pl.geometry import SAPIENS_CROPS, CropSettings, box_center_scale, box_to_crop
 from sapiens_pl.images import MAX_MEGAPIXELS, TURNED_ORIENTATIONS, LoadedImage, read_image, upright_bboxes
@@ -101,9 +102,7 @@ def _cut(
     bboxes = bboxes[inside]
     centers, scales = box_center_scale(bboxes, input_wh, settings.box_padding)
     matrices = [box_to_crop(center, scale, input_wh) for center, scale in zip(centers, scales)]
-    crops = [
-        cv2.warpAffine(image.pixels, matrix, input_wh, flags=_interpolation(matrix, settings)) for matrix in matrices
-    ]
+    crops = [cut_crop(image.pixels, matrix, input_wh, settings) for matrix in matrices]
     box_indices = [span.start + int(row) for row in np.flatnonzero(inside)]
     return ImageCrops(span, (width, height), crops, box_indices, bboxes, centers, scales, failures)
 
@@ -114,11 +113,6 @@ def _in_upright_px(task: ImageTask, bboxes: np.ndarray, orientation: int, uprigh
         turned = task.raw_exif and orientation in TURNED_ORIENTATIONS
         bboxes = bboxes * np.tile(upright_wh[::-1] if turned else upright_wh, 2)
     return upright_bboxes(bboxes, orientation, upright_wh) if task.raw_exif else bboxes
-
-
-def _interpolation(box_to_crop_matrix: np.ndarray, settings: CropSettings) -> int:
-    enlarged = min(box_to_crop_matrix[0, 0], box_to_crop_matrix[1, 1]) >= 1
-    return cv2.INTER_CUBIC if enlarged and settings.enlarging == "bicubic" else cv2.INTER_LINEAR
 
 
 def _outside(task: ImageTask, box_index: int, width: int, height: int) -> Failure:
