@@ -10,11 +10,17 @@ Legend: B crops, K keypoints, h w heatmap px, M = B*K maps, R blur radius.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from functools import lru_cache
+
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+log = logging.getLogger(__name__)
 
 BLUR_KERNEL = 11
 """Heatmap px; with it comes the sigma of 2.0 px, 0.3 * ((11 - 1) / 2 - 1) + 0.8."""
@@ -95,7 +101,8 @@ def _largest_blurred(heatmaps: Tensor, scores: Tensor, blurred: Tensor) -> Tenso
     local = blurred.flatten(1)
     doubtful = ((local.amin(dim=1) < LOG_FLOOR) | (scores > LOG_CEILING)) & (scores > 0)
     if heatmaps.device.type != "cpu":  # to ask how many there are would be to wait for the device
-        return torch.where(doubtful, largest_of_each(heatmaps), local[:, 4])
+        largest = _without_waiting(heatmaps.device)(heatmaps.flatten(0, 1), doubtful)
+        return torch.where(doubtful, largest, local[:, 4])
     largest, kernel = local[:, 4].clone(), _gaussian(heatmaps.device).numpy()
     maps = heatmaps.flatten(0, 1).numpy()
     full = np.empty(maps.shape[1:], np.float32)
@@ -105,15 +112,38 @@ def _largest_blurred(heatmaps: Tensor, scores: Tensor, blurred: Tensor) -> Tenso
     return largest
 
 
-def largest_of_each(heatmaps: Tensor) -> Tensor:
-    """(M,) maxima of the whole blurred maps, crop by crop for the sake of memory."""
-    count, reach = heatmaps.shape[1], BLUR_KERNEL // 2
-    kernel = _gaussian(heatmaps.device)
-    column, row = kernel.view(1, 1, -1, 1).expand(count, 1, -1, 1), kernel.view(1, 1, 1, -1).expand(count, 1, 1, -1)
+@lru_cache
+def _without_waiting(device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+    """(M, h, w) maps, (M,) which of them matter -> (M,) maxima of the blurred maps, on a device that is no CPU.
+
+    By Triton if it works there, which is tried, else by a blur of all maps.
+    """
+    if device.type != "cuda":
+        return lambda maps, doubtful: largest_of_each(maps)
+    try:
+        from sapiens_pl.weak_maps import largest_where_weak
+
+        kernel = _gaussian(device)
+        sample = torch.rand(3, 32, 16, device=device)
+        found = largest_where_weak(sample, torch.ones(3, dtype=torch.bool, device=device), kernel)
+        if not torch.allclose(found, largest_of_each(sample), rtol=1e-5):
+            raise ArithmeticError("a kernel's result is wrong")
+    except Exception as error:  # no Triton, no C compiler, a cache that cannot be written
+        reason = " ".join(str(error).split())[:200]
+        log.warning("Triton does not work on %s (%s): keypoints are decoded a little more slowly.", device, reason)
+        return lambda maps, doubtful: largest_of_each(maps)
+    return lambda maps, doubtful: largest_where_weak(maps, doubtful, kernel)
+
+
+def largest_of_each(maps: Tensor) -> Tensor:
+    """(M, h, w) -> (M,) maxima of the whole blurred maps; some hundred at a time for the sake of memory."""
+    reach = BLUR_KERNEL // 2
+    kernel = _gaussian(maps.device)
     maxima = []
-    for crop in heatmaps.split(1):  # a channel to a group: CUDA's own kernel for that stays float32, no TF32
-        full = F.conv2d(crop, column, padding=(reach, 0), groups=count)
-        maxima.append(F.conv2d(full, row, padding=(0, reach), groups=count).amax(dim=(0, 2, 3)))
+    for some in maps.split(256):  # a channel to a group: CUDA's own kernel for that stays float32, no TF32
+        column, row = (kernel.view(shape).expand(len(some), 1, -1, -1) for shape in ((1, 1, -1, 1), (1, 1, 1, -1)))
+        full = F.conv2d(some[None], column, padding=(reach, 0), groups=len(some))
+        maxima.append(F.conv2d(full, row, padding=(0, reach), groups=len(some)).amax(dim=(0, 2, 3)))
     return torch.cat(maxima)
 
 

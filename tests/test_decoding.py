@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -82,11 +86,33 @@ def test_the_first_of_equal_maxima_counts():
     assert (keypoints[0, 0] - torch.tensor([7.0, 5.0])).abs().max() < 1.5
 
 
-def test_other_devices_blur_whole_maps_to_the_same_maxima():
-    """There all maps are blurred: to choose some, the host would have to wait."""
-    heatmaps = torch.randn(2, 3, 32, 24, generator=torch.Generator().manual_seed(0))
-    kernel = decoding._gaussian(heatmaps.device).numpy()
-    blurred = [
-        cv2.sepFilter2D(m.numpy(), -1, kernel, kernel, borderType=cv2.BORDER_CONSTANT) for m in heatmaps.flatten(0, 1)
-    ]
-    np.testing.assert_allclose(largest_of_each(heatmaps).numpy(), [m.max() for m in blurred], atol=1e-6)
+def blurred_maxima(maps):
+    kernel = decoding._gaussian(maps.device).numpy()
+    blurred = [cv2.sepFilter2D(heatmap, -1, kernel, kernel, borderType=cv2.BORDER_CONSTANT) for heatmap in maps.numpy()]
+    return [heatmap.max() for heatmap in blurred]
+
+
+def test_a_device_without_triton_blurs_whole_maps_to_the_same_maxima():
+    maps = torch.randn(300, 32, 24, generator=torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(largest_of_each(maps).numpy(), blurred_maxima(maps), atol=1e-6)
+
+
+def test_the_triton_kernel_finds_the_same_maxima_where_they_are_asked_for(tmp_path):
+    """Run by Triton's interpreter, which has to be chosen before Triton is imported."""
+    pytest.importorskip("triton")
+    maps = torch.randn(5, 40, 72, generator=torch.Generator().manual_seed(0))
+    maps[1, 0, 0] = maps[3, -1, -1] = 20.0  # the largest value at an edge, where zeros surround it
+    torch.save(maps, tmp_path / "maps.pt")
+    script = """
+import sys, torch
+from sapiens_pl.decoding import _gaussian
+from sapiens_pl.weak_maps import largest_where_weak
+maps = torch.load(sys.argv[1])
+weak = torch.tensor([True, True, False, True, False])
+torch.save(largest_where_weak(maps, weak, _gaussian(maps.device)), sys.argv[1])
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "maps.pt")]
+    subprocess.run(command, env={**os.environ, "TRITON_INTERPRET": "1"}, check=True)
+    found, expected = torch.load(tmp_path / "maps.pt").numpy(), blurred_maxima(maps)
+    np.testing.assert_allclose(found[[0, 1, 3]], np.array(expected)[[0, 1, 3]], atol=1e-6)
+    assert (found[[2, 4]] == 1).all()

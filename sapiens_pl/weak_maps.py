@@ -1,0 +1,69 @@
+"""The maximum of a whole blurred map, on CUDA, only for the maps that need it (a Triton kernel).
+
+Few maps of a trained network do, but to ask the device which would be to wait for it: here each map has a program of
+its own there, which ends at once where it has nothing to do.
+
+Legend: M maps, h w heatmap px.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+
+@triton.jit
+def _largest_blurred(
+    maps,
+    kernel,
+    weak,
+    maxima,
+    height,
+    width,
+    RADIUS: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    index = tl.program_id(0).to(tl.int64)
+    if tl.load(weak + index) != 0:
+        heatmap = maps + index * height * width
+        largest = tl.full((ROWS, COLUMNS), float("-inf"), tl.float32)
+        for top in range(0, height, ROWS):
+            for left in range(0, width, COLUMNS):
+                y = top + tl.arange(0, ROWS)[:, None]
+                x = left + tl.arange(0, COLUMNS)[None, :]
+                blurred = tl.zeros((ROWS, COLUMNS), tl.float32)
+                for down in range(2 * RADIUS + 1):
+                    row = y + down - RADIUS
+                    across = tl.zeros((ROWS, COLUMNS), tl.float32)
+                    for right in tl.static_range(2 * RADIUS + 1):
+                        column = x + right - RADIUS
+                        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+                        value = tl.load(heatmap + row * width + column, mask=inside, other=0.0)
+                        across += value * tl.load(kernel + right)
+                    blurred += across * tl.load(kernel + down)
+                inside = (y < height) & (x < width)
+                largest = tl.maximum(largest, tl.where(inside, blurred, float("-inf")))
+        tl.store(maxima + index, tl.max(largest))
+
+
+def largest_where_weak(maps: Tensor, weak: Tensor, kernel: Tensor) -> Tensor:
+    """Blurs, with zeros around, and takes the maximum.
+
+    Args:
+        maps: (M, h, w) float32.
+        weak: (M,) bool.
+        kernel: (n,) float32, n odd: the blur along either axis.
+
+    Returns:
+        (M,) float32; what is not weak has 1.
+    """
+    maps, maxima = maps.contiguous(), torch.ones(len(maps), device=maps.device)
+    height, width = maps.shape[1:]
+    with torch.cuda.device_of(maps):
+        _largest_blurred[(len(maps),)](
+            maps, kernel, weak.to(torch.uint8), maxima, height, width, RADIUS=len(kernel) // 2, ROWS=8, COLUMNS=64
+        )
+    return maxima
