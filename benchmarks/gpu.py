@@ -35,7 +35,9 @@ ROUNDS = 5
 
 
 class Size(NamedTuple):
-    """One comparison: our v1 network, a Sapiens2 of like size, crops a batch, images of the whole run."""
+    """One comparison: our v1 network, a Sapiens2 of like size, crops a batch, images of the whole run, and the modes
+    in which the network is compiled (a minute or more each).
+    """
 
     name: str
     shape: Any
@@ -43,13 +45,14 @@ class Size(NamedTuple):
     like_shape: Any
     batch_size: int
     num_images: int
+    compile_modes: tuple[str, ...] = ("default",)
 
 
 SIZES = (
-    Size("0.3b", sapiens_shape("0.3b", 308), "0.4b", sapiens2_shape("0.4b"), 32, 500),
+    Size("0.3b", sapiens_shape("0.3b", 308), "0.4b", sapiens2_shape("0.4b"), 32, 500, ("default", "reduce-overhead")),
     Size("1b", sapiens_shape("1b", 308), "1b", sapiens2_shape("1b"), 16, 250),
 )
-TINY = (Size("tiny", tiny_shape(), "tiny", tiny_sapiens2_shape(), 2, 2),)
+TINY = (Size("tiny", tiny_shape(), "tiny", tiny_sapiens2_shape(), 2, 2, ("default", "reduce-overhead")),)
 
 
 def run(quick: bool) -> list[Result]:
@@ -106,7 +109,7 @@ def forward_rows(size: Size, peak: float, quick: bool) -> list[Row]:
         ("plain", "32-true"): partial(exact, exact_inputs),
         ("TorchScript file", "32-true"): partial(scripted, exact_inputs),
     }
-    for mode in ("default", "reduce-overhead"):
+    for mode in size.compile_modes:
         twin = build(size.shape, torch.bfloat16)
         how: dict[str, Any] = {"mode": mode} if not quick else {"backend": "eager"}
         twin.compile(**how, fullgraph=True, dynamic=False)

@@ -42,11 +42,13 @@ class CropProgress(ProgressBar):
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        several = trainer.world_size > 1
+        self._together = several and not self._data.all_mine  # else the other ranks' shares are not known here
         watched = sys.stderr.isatty()
         self._bar = tqdm(
             total=sum(task.num_boxes for task in self._data.tasks),
             unit="crop",
-            desc="poses",
+            desc="poses (rank 0)" if several and not self._together else "poses",
             dynamic_ncols=watched,
             mininterval=0.2 if watched else _SECONDS_BETWEEN_LOG_LINES,
             maxinterval=1.0 if watched else _SECONDS_BETWEEN_LOG_LINES,
@@ -82,8 +84,7 @@ class CropProgress(ProgressBar):
 
     def _show(self, trainer: L.Trainer, pl_module: L.LightningModule, at_once: bool = False) -> None:
         assert self._bar is not None
-        alone = trainer.world_size == 1 or self._data.all_mine  # then the bar is of this rank's share
-        if not alone and (at_once or time.monotonic() - self._looked_at > _SECONDS_BETWEEN_LOOKS):
+        if self._together and (at_once or time.monotonic() - self._looked_at > _SECONDS_BETWEEN_LOOKS):
             self._looked_at = time.monotonic()
             if trainer.is_global_zero:
                 self._others = self._folder.progress_of_others()

@@ -17,9 +17,10 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from sapiens_pl.models.mapping import FileMap
 
 _STORAGE_DTYPES = {
     "DoubleStorage": torch.float64,
@@ -96,24 +97,22 @@ def _data_start(file: IO[bytes], entry: zipfile.ZipInfo) -> int:
 
 
 class _Storages:
-    """Memory maps of an archive's raw tensor files, each made once."""
+    """An archive's raw tensor files, memory-mapped; each becomes a tensor once."""
 
     def __init__(self, path: Path, archive: zipfile.ZipFile, file: IO[bytes], start: int, prefix: str) -> None:
         self._path, self._archive, self._file, self._start, self._prefix = path, archive, file, start, prefix
-        self._maps: dict[str, Tensor] = {}
+        self._map, self._tensors = FileMap(path), dict[str, Tensor]()
 
     def get(self, key: str, dtype: torch.dtype) -> Tensor:
-        if key not in self._maps:
+        if key not in self._tensors:
             entry = self._archive.getinfo(f"{self._prefix}{key}")
             offset = self._start + _data_start(self._file, entry)
             if entry.file_size == 0:
                 return torch.empty(0, dtype=dtype)
             if offset + entry.file_size > self._path.stat().st_size:
                 raise BrokenArchiveError("it ends before its weights do")
-            # Copy on write: the file stays as it is whatever becomes of the tensor.
-            bytes_ = np.memmap(self._path, np.uint8, mode="c", offset=offset, shape=(entry.file_size,))
-            self._maps[key] = torch.from_numpy(bytes_)
-        return self._maps[key].view(dtype)
+            self._tensors[key] = self._map.tensor(offset, entry.file_size)
+        return self._tensors[key].view(dtype)
 
 
 class _Inert:

@@ -1,24 +1,21 @@
-"""The tensors of a weights file, memory-mapped; no code from the file runs.
-
-Every tensor has a map of its own, so that its pages go as soon as a converted copy has taken its place: the host then
-never holds the file and the converted weights at once.
-"""
+"""The tensors of a weights file, memory-mapped; no code from the file runs."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sapiens_pl.errors import CheckpointError
 from sapiens_pl.models.archive import BrokenArchiveError, read_archive
+from sapiens_pl.models.mapping import FileMap
 
 _SAFETENSORS_DTYPES = {
     "F64": torch.float64,
@@ -60,6 +57,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         if start[8:9] == b"{":
             return _map_safetensors(path)
     except (BrokenArchiveError, SafetensorError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that one is for a place that no file has
+            raise CheckpointError(f"model.checkpoint={path} cannot be read ({error.strerror}).") from None
         raise CheckpointError(f"{path} is damaged or incomplete: {error}; {_DOWNLOAD_AGAIN}.") from None
     raise CheckpointError(
         f"{path} is neither a PyTorch archive nor a safetensors file (is the download complete, "
@@ -74,7 +73,7 @@ def _map_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
     header.pop("__metadata__", None)
-    tensors = {}
+    file_map, tensors = FileMap(path), {}
     for name, entry in header.items():
         if entry["dtype"] not in _SAFETENSORS_DTYPES:
             raise BrokenArchiveError(f"{name} is of the kind {entry['dtype']}, which no Sapiens network has")
@@ -83,9 +82,7 @@ def _map_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         if math.prod(shape) == 0:
             tensors[name] = torch.empty(shape, dtype=dtype)
             continue
-        # Copy on write: the file stays as it is whatever becomes of the tensor.
-        bytes_ = np.memmap(path, np.uint8, mode="c", offset=8 + length + begin, shape=(end - begin,))
-        tensors[name] = torch.from_numpy(bytes_).view(dtype).view(shape)
+        tensors[name] = file_map.tensor(8 + length + begin, end - begin).view(dtype).view(shape)
     return tensors, metadata
 
 

@@ -40,3 +40,24 @@ def test_a_process_grows_by_no_more_than_the_checkpoint(tmp_path):
     grown = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert all(0.9 < growth / gib < 1.25 for growth in grown["32-true"]), grown  # 1.0: the map, once read
     assert all(0.4 < growth / gib < 0.9 for growth in grown["bf16-true"]), grown  # 0.5: the converted weights
+
+
+def test_a_network_may_have_more_tensors_than_a_process_may_have_files(tmp_path):
+    """The 5b of Sapiens2 has 1079, and 1024 files are a common limit."""
+    pytest.importorskip("resource")
+    network = SapiensPose(SapiensShape(32, 30, 2, 64, (16,), (), 17, (64, 48))).requires_grad_(False)
+    assert len(network.state_dict()) > 300
+    save_network(network, tmp_path / "w.safetensors")
+    torch.save({"state_dict": network.state_dict()}, tmp_path / "w.pth")
+    script = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+from sapiens_pl.models.checkpoints import load_network
+for path in sys.argv[1:]:
+    print(sum(weight.double().sum().item() for weight in load_network(path, num_heads=2).state_dict().values()))
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "w.safetensors"), str(tmp_path / "w.pth")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = sum(weight.double().sum().item() for weight in network.state_dict().values())
+    assert [float(line) for line in done.stdout.split()] == pytest.approx([expected, expected])

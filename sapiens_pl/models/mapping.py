@@ -1,0 +1,49 @@
+"""A weights file in memory, without a copy of it."""
+
+from __future__ import annotations
+
+import mmap
+import weakref
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class FileMap:
+    """A memory map of a file, whose pages go as soon as the tensors made of them are gone.
+
+    So the host never holds the file and the weights that it has been converted to at once. It is one map, for a map
+    of each tensor's own would hold a file open each, and large networks have more tensors than a process may have
+    files. It is copied on write: the file stays as it is whatever becomes of the tensors.
+
+    Raises:
+        OSError: the file cannot be read or mapped.
+        ValueError: the file is empty.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with open(path, "rb") as file:
+            if hasattr(mmap, "MAP_PRIVATE"):  # not a promise of memory for all of it
+                flags = mmap.MAP_PRIVATE | getattr(mmap, "MAP_NORESERVE", 0)
+                self._map = mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+            else:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+
+    def tensor(self, offset: int, length: int) -> Tensor:
+        """(length,) uint8: the bytes from `offset` on, which no other tensor may share.
+
+        Raises:
+            ValueError: the file ends before.
+        """
+        array = np.frombuffer(self._map, np.uint8, length, offset)
+        weakref.finalize(array, _give_back, self._map, offset, length).atexit = False
+        return torch.from_numpy(array)
+
+
+def _give_back(map_: mmap.mmap, offset: int, length: int) -> None:
+    start = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
+    whole_pages = (offset + length - start) // mmap.PAGESIZE * mmap.PAGESIZE
+    if whole_pages > 0 and hasattr(mmap, "MADV_DONTNEED"):
+        map_.madvise(mmap.MADV_DONTNEED, start, whole_pages)
