@@ -15,8 +15,9 @@ from benchmarks.networks import build, crops_for, tiny_shape
 from benchmarks.report import Result, Row, default_device, interleaved, times_faster
 from benchmarks.stages import BOXES_XYXY, photograph
 from sapiens_pl import decoding
+from sapiens_pl.data.cropping import cut_crop
 from sapiens_pl.demo import CHECKPOINT
-from sapiens_pl.geometry import box_center_scale, box_to_crop
+from sapiens_pl.geometry import SAPIENS2_CROPS, SAPIENS_CROPS, box_center_scale, box_to_crop
 from sapiens_pl.memory import peak_gib, reset_peak
 from sapiens_pl.models import sapiens
 from sapiens_pl.models.checkpoints import load_network
@@ -38,6 +39,8 @@ def run(quick: bool) -> Result:
             row("flip test in one doubled batch, 8 crops", "two passes", flip_test(quick, 8), 3 * rounds, "yes"),
             row("InstanceNorm's statistics in float32 (bfloat16 features)", "in bfloat16", norms(shape), rounds, "yes"),
             row("weak maps blurred by OpenCV", "by a convolution", blurs(shape), rounds, "yes"),
+            row("bicubic crops axis by axis", "by OpenCV's warp", bicubic(shape.input_hw), 10 * rounds, "yes"),
+            row("whole rows normalised", "channels", normalising(shape.input_hw), 10 * rounds, "yes"),
             row("crops cut into the batch's memory", "cut, then copied", cuts(shape.input_hw), 10 * rounds, "no"),
         ]
     notes = [
@@ -127,6 +130,25 @@ def blurs(shape: SapiensShape) -> Jobs:
             full.max()
 
     return convolved, filtered
+
+
+def bicubic(input_hw: tuple[int, int]) -> Jobs:
+    pixels, input_wh = photograph(), (input_hw[1], input_hw[0])
+    centers, scales = box_center_scale(BOXES_XYXY[1:], input_wh)
+    matrix = box_to_crop(centers[0], scales[0], input_wh)
+    return (
+        lambda: cv2.warpAffine(pixels, matrix, input_wh, flags=cv2.INTER_CUBIC),
+        lambda: cut_crop(pixels, matrix, input_wh, SAPIENS2_CROPS),
+    )
+
+
+def normalising(input_hw: tuple[int, int]) -> Jobs:
+    crops = torch.randint(0, 256, (2, *input_hw, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in SAPIENS_CROPS[2:])
+    return (
+        lambda: crops.flip(1).to(torch.float32).sub_(mean).div_(std),
+        lambda: normalise(crops, torch.float32),
+    )
 
 
 def cuts(input_hw: tuple[int, int]) -> Jobs:

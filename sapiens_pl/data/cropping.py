@@ -22,8 +22,8 @@ STRIP_ROWS = 256
 def cut_crop(pixels: np.ndarray, matrix: np.ndarray, input_wh: tuple[int, int], settings: CropSettings) -> np.ndarray:
     """What the image shows in the crop's region; black where that lies outside the image.
 
-    Bilinear crops are `cv2.warpAffine`'s, as the original's are. Its bicubic interpolation takes six times as long as
-    one axis after the other, and rounds positions to 1/32 px; here they are not rounded.
+    Bilinear crops are `cv2.warpAffine`'s, as the original's are. Its bicubic interpolation takes four to six times
+    as long as one axis after the other, and rounds positions to 1/32 px; here they are not rounded.
 
     Args:
         pixels: (h, w, 3) uint8.
