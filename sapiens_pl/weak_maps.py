@@ -35,15 +35,14 @@ def _largest_blurred(
                 y = top + tl.arange(0, ROWS)[:, None]
                 x = left + tl.arange(0, COLUMNS)[None, :]
                 blurred = tl.zeros((ROWS, COLUMNS), tl.float32)
-                for down in range(2 * RADIUS + 1):
-                    row = y + down - RADIUS
+                for down in range(-RADIUS, RADIUS + 1):
+                    row_inside = (y + down >= 0) & (y + down < height)
+                    places = heatmap + (y + down) * width + x
                     across = tl.zeros((ROWS, COLUMNS), tl.float32)
-                    for right in tl.static_range(2 * RADIUS + 1):
-                        column = x + right - RADIUS
-                        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-                        value = tl.load(heatmap + row * width + column, mask=inside, other=0.0)
-                        across += value * tl.load(kernel + right)
-                    blurred += across * tl.load(kernel + down)
+                    for right in tl.static_range(-RADIUS, RADIUS + 1):
+                        inside = row_inside & (x + right >= 0) & (x + right < width)
+                        across += tl.load(places + right, mask=inside, other=0.0) * tl.load(kernel + RADIUS + right)
+                    blurred += across * tl.load(kernel + RADIUS + down)
                 inside = (y < height) & (x < width)
                 largest = tl.maximum(largest, tl.where(inside, blurred, float("-inf")))
         tl.store(maxima + index, tl.max(largest))
