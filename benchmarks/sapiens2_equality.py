@@ -13,13 +13,12 @@ import time
 import lightning as L
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from benchmarks.stages import transformers_processor
 from sapiens_pl import PoseEstimator
 from sapiens_pl.demo.accuracy import accuracy_line
 from sapiens_pl.demo.draw import random_scenes
-from sapiens_pl.demo.train import FigureCrops, HeatmapTraining, Lessons, fit
+from sapiens_pl.demo.train import HeatmapTraining, fit, lessons
 from sapiens_pl.models.sapiens2 import Sapiens2Pose, Sapiens2Shape, config_of, transformers_sapiens2
 
 SHAPE = Sapiens2Shape(128, 4, 4, (4, 2, 2, 4), 256, 4, (64, 64), (64, 64), 17, (256, 192))
@@ -29,13 +28,7 @@ def trained(steps: int) -> Sapiens2Pose:
     L.seed_everything(0, workers=True)
     network = Sapiens2Pose(config_of(SHAPE), SHAPE.input_hw)
     torch.nn.init.normal_(network.decode_head.predictor.weight, std=0.001)
-    loader = DataLoader(
-        FigureCrops(0),
-        batch_size=32,
-        num_workers=1,
-        collate_fn=lambda rows: Lessons(*(torch.from_numpy(np.stack(column)) for column in zip(*rows))),
-    )
-    fit(HeatmapTraining(network, 1e-3, steps), loader, steps)  # type: ignore[arg-type]
+    fit(HeatmapTraining(network, 1e-3, steps), lessons(0), steps)
     return network.eval().requires_grad_(False)
 
 

@@ -15,7 +15,7 @@ import cv2
 import lightning as L
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from sapiens_pl.demo.figures import NUM_KEYPOINTS, draw_scene
@@ -73,7 +73,7 @@ class FigureCrops(IterableDataset):
 class HeatmapTraining(L.LightningModule):
     """Mean squared error between the network's heatmaps and the drawn keypoints' Gaussians."""
 
-    def __init__(self, network: SapiensPose, learning_rate: float, num_steps: int) -> None:
+    def __init__(self, network: nn.Module, learning_rate: float, num_steps: int) -> None:
         super().__init__()
         self.network = network
         self.learning_rate = learning_rate
@@ -120,15 +120,19 @@ def train(steps: int, seed: int, batch_size: int = 32, learning_rate: float = 1e
     network = SapiensPose(DEMO_SHAPE)
     torch.nn.init.trunc_normal_(network.backbone.pos_embed, std=0.02)
     torch.nn.init.normal_(network.head.final_layer.weight, std=0.001)
-    loader = DataLoader(
+    fit(HeatmapTraining(network, learning_rate, steps), lessons(seed, batch_size), steps)
+    return network.eval()
+
+
+def lessons(seed: int, batch_size: int = 32) -> DataLoader:
+    """Endless batches of `Lessons`, drawn in a process of their own."""
+    return DataLoader(
         FigureCrops(seed),
         batch_size=batch_size,
         num_workers=1,
         collate_fn=lambda rows: Lessons(*(torch.from_numpy(np.stack(column)) for column in zip(*rows))),
         prefetch_factor=8,
     )
-    fit(HeatmapTraining(network, learning_rate, steps), loader, steps)
-    return network.eval()
 
 
 def fit(module: L.LightningModule, loader: DataLoader, steps: int) -> None:
