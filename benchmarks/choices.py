@@ -40,7 +40,13 @@ def run(quick: bool) -> Result:
             row("InstanceNorm's statistics in float32 (bfloat16 features)", "in bfloat16", norms(shape), rounds, "yes"),
             row("weak maps blurred by OpenCV", "by a convolution", blurs(shape), rounds, "yes"),
             row("bicubic crops axis by axis", "by OpenCV's warp", bicubic(shape.input_hw), 10 * rounds, "yes"),
-            row("whole rows normalised", "channels", normalising(shape.input_hw), 10 * rounds, "yes"),
+            row(
+                "whole rows normalised, bytes swapped by OpenCV",
+                "channels, by torch",
+                normalising(shape.input_hw),
+                10 * rounds,
+                "yes",
+            ),
             row("crops cut into the batch's memory", "cut, then copied", cuts(shape.input_hw), 10 * rounds, "no"),
         ]
     notes = [
