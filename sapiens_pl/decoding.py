@@ -37,7 +37,8 @@ def decode_heatmaps(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         keypoints: (B, K, 2) float32 xy, heatmap px, always finite. A map without a positive value
-            gives the position of its maximum, unrefined.
+            gives the position of its maximum, unrefined; so does one whose refined position is more than the
+            blur's reach of 5 px outside the map (the original gives NaN for the former, the latter as it is).
         scores: (B, K) float32, the maxima as they stand in `heatmaps`; NaN or infinite only where
             the map is.
     """
@@ -54,8 +55,11 @@ def _decode(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
     blurred = _blurred_neighbourhood(maps, x, y)
     scale = scores / _largest_blurred(heatmaps, scores, blurred)
     step = _newton_step(torch.log((blurred * scale[:, None, None]).clamp(LOG_FLOOR, LOG_CEILING)))
-    trusted = (scores > 0) & torch.isfinite(step).all(dim=1)
-    keypoints = torch.stack([x, y], dim=1).float() - torch.where(trusted[:, None], step, torch.zeros_like(step))
+    whole, reach = torch.stack([x, y], dim=1).float(), BLUR_KERNEL // 2
+    refined = whole - step
+    # Where the logarithm is all but flat the step may be any number or none; NaN is below nothing.
+    near = (refined > -reach).all(dim=1) & (refined[:, 0] < width + reach) & (refined[:, 1] < height + reach)
+    keypoints = torch.where(((scores > 0) & near)[:, None], refined, whole)
     return keypoints.view(batch, count, 2), scores.view(batch, count)
 
 

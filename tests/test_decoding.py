@@ -42,6 +42,18 @@ def test_weak_and_strong_maps_follow_the_full_blur(factor):
     np.testing.assert_allclose(keypoints[0].numpy()[settled], expected[settled, 1], atol=2e-3)
 
 
+def test_a_step_that_leads_away_from_the_map_is_not_taken():
+    rng = np.random.default_rng(3)
+    maps = rng.normal(0, 2e-3, (600, 24, 16)).astype(np.float32)
+    keypoints, _ = decode_heatmaps(torch.from_numpy(maps)[None])
+    expected = np.array([_plain_decode(m) for m in maps])
+    away = ((expected[:, 1] < -6) | (expected[:, 1] > (22, 30))).any(axis=1)
+    assert 3 < away.sum() < 60
+    np.testing.assert_array_equal(keypoints[0].numpy()[away], expected[away, 0])
+    assert ((keypoints[0] > -5) & (keypoints[0] < torch.tensor([21, 29]))).all()
+    assert (np.abs(keypoints[0].numpy() - expected[:, 0]).max(axis=1) > 0).mean() > 0.7  # the others are
+
+
 def _plain_decode(heatmap):
     offsets = np.arange(11) - 5
     kernel = np.exp(-(offsets**2) / 8.0)
