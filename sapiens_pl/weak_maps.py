@@ -20,30 +20,30 @@ def _largest_blurred(
     kernel,
     weak,
     maxima,
-    height,
-    width,
+    HEIGHT: tl.constexpr,
+    WIDTH: tl.constexpr,
     RADIUS: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
     index = tl.program_id(0).to(tl.int64)
     if tl.load(weak + index) != 0:
-        heatmap = maps + index * height * width
+        heatmap = maps + index * HEIGHT * WIDTH
         largest = tl.full((ROWS, COLUMNS), float("-inf"), tl.float32)
-        for top in range(0, height, ROWS):
-            for left in range(0, width, COLUMNS):
+        for top in range(0, HEIGHT, ROWS):
+            for left in range(0, WIDTH, COLUMNS):
                 y = top + tl.arange(0, ROWS)[:, None]
                 x = left + tl.arange(0, COLUMNS)[None, :]
                 blurred = tl.zeros((ROWS, COLUMNS), tl.float32)
                 for down in range(-RADIUS, RADIUS + 1):
-                    row_inside = (y + down >= 0) & (y + down < height)
-                    places = heatmap + (y + down) * width + x
+                    row_inside = (y + down >= 0) & (y + down < HEIGHT)
+                    places = heatmap + (y + down) * WIDTH + x
                     across = tl.zeros((ROWS, COLUMNS), tl.float32)
                     for right in tl.static_range(-RADIUS, RADIUS + 1):
-                        inside = row_inside & (x + right >= 0) & (x + right < width)
+                        inside = row_inside & (x + right >= 0) & (x + right < WIDTH)
                         across += tl.load(places + right, mask=inside, other=0.0) * tl.load(kernel + RADIUS + right)
                     blurred += across * tl.load(kernel + RADIUS + down)
-                inside = (y < height) & (x < width)
+                inside = (y < HEIGHT) & (x < WIDTH)
                 largest = tl.maximum(largest, tl.where(inside, blurred, float("-inf")))
         tl.store(maxima + index, tl.max(largest))
 
@@ -60,9 +60,7 @@ def largest_where_weak(maps: Tensor, weak: Tensor, kernel: Tensor) -> Tensor:
         (M,) float32; what is not weak has 1.
     """
     maps, maxima = maps.contiguous(), torch.ones(len(maps), device=maps.device)
-    height, width = maps.shape[1:]
+    sizes = {"HEIGHT": maps.shape[1], "WIDTH": maps.shape[2], "RADIUS": len(kernel) // 2, "ROWS": 8, "COLUMNS": 64}
     with torch.cuda.device_of(maps):
-        _largest_blurred[(len(maps),)](
-            maps, kernel, weak.to(torch.uint8), maxima, height, width, RADIUS=len(kernel) // 2, ROWS=8, COLUMNS=64
-        )
+        _largest_blurred[(len(maps),)](maps, kernel, weak.to(torch.uint8), maxima, **sizes)
     return maxima

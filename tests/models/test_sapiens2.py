@@ -17,9 +17,16 @@ from safetensors.torch import load_file, save_file
 from sapiens_pl import PoseEstimator
 from sapiens_pl.data.cropping import cut_crop
 from sapiens_pl.data.dataset import CropDataset
-from sapiens_pl.decoding import decode_heatmaps
+from sapiens_pl.decoding import decode_heatmaps, largest_of_each
 from sapiens_pl.errors import CheckpointError, ConfigError
-from sapiens_pl.geometry import SAPIENS2_CROPS, SAPIENS_CROPS, box_center_scale, box_to_crop, heatmap_to_image
+from sapiens_pl.geometry import (
+    SAPIENS2_CROPS,
+    SAPIENS_CROPS,
+    box_center_scale,
+    box_to_crop,
+    heatmap_to_image,
+    image_to_heatmap,
+)
 from sapiens_pl.models.checkpoints import load_network, save_network
 from sapiens_pl.models.sapiens2 import Sapiens2Shape, config_of
 from sapiens_pl.models.tensors import checkpoint_sha256
@@ -172,20 +179,26 @@ def test_large_boxes_are_cut_bilinearly_small_ones_bicubically():
 
 
 def test_decoding_equals_transformers(cut, reference):
-    """Random networks give spikes, on which the Newton step is ill-conditioned now and then."""
+    """But where a map, blurred, is nowhere positive (there the original turns it over, and we with it), and where
+    transformers leaves the map. Random networks give spikes, on which the Newton step is ill-conditioned now and then.
+    """
     processor = transformers.Sapiens2ImageProcessor()
-    distances = []
+    distances, same = [], []
     for case in cut:
         with torch.inference_mode():
             outputs = reference(case.inputs)
         people = processor.post_process_pose_estimation(outputs, boxes=[case.xywh])[0]
+        theirs = np.stack([person["keypoints"].numpy() for person in people])
         keypoints, scores = decode_heatmaps(outputs.heatmaps)
-        in_image = heatmap_to_image(keypoints.numpy(), case.image.centers, case.image.scales, (192, 256))
-        for person, points, values in zip(people, in_image, scores):
-            assert torch.equal(values, person["scores"])
-            distances.append(np.abs(points - person["keypoints"].numpy()).max(axis=1)[person["scores"].numpy() > 0])
-    distances = np.concatenate(distances)
-    assert len(distances) > 150 and np.median(distances) < 1e-4 and np.mean(distances < 0.01) > 0.98
+        assert torch.equal(scores, torch.stack([person["scores"] for person in people]))
+        where = case.image.centers, case.image.scales, (192, 256)
+        distances.append(np.abs(heatmap_to_image(keypoints.numpy(), *where) - theirs).max(axis=2).ravel())
+        in_heatmap = image_to_heatmap(theirs, *where)
+        on_map = ((in_heatmap > -5) & (in_heatmap < (197, 261))).all(axis=2).ravel()
+        positive = largest_of_each(outputs.heatmaps.flatten(0, 1)) > 0
+        same.append(on_map & positive.numpy() & (scores.flatten() > 0).numpy())
+    apart = np.concatenate(distances)[np.concatenate(same)]
+    assert len(apart) > 150 and np.median(apart) < 1e-4 and np.mean(apart < 0.01) > 0.98
 
 
 def test_normalisation_equals_transformers(cut):
