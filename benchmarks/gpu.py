@@ -23,7 +23,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from benchmarks.networks import build, build_sapiens2, crops_for, tiny_sapiens2_shape, tiny_shape
 from benchmarks.pipeline import Case, measure
 from benchmarks.report import Result, Row, default_device, interleaved, wait_for
-from benchmarks.stages import clear_heatmaps, transformers_processor
+from benchmarks.stages import as_xywh, clear_heatmaps, transformers_processor
 from sapiens_pl.decoding import decode_heatmaps
 from sapiens_pl.demo.draw import random_scenes
 from sapiens_pl.models.sapiens2 import config_of, transformers_sapiens2
@@ -159,9 +159,8 @@ def transformers_speed(size: Size) -> float:
     images, boxes = [], []
     for _, scene in random_scenes(max(4, size.num_images // 4), seed=3):
         if len(scene.bboxes_xyxy):
-            corners = scene.bboxes_xyxy
             images.append(torch.from_numpy(np.ascontiguousarray(scene.image[..., ::-1].transpose(2, 0, 1))))
-            boxes.append(np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1).tolist())
+            boxes.append(as_xywh(scene.bboxes_xyxy))
     crops, began = 0, 0.0
     per_batch = max(1, round(size.batch_size / (sum(map(len, boxes)) / len(boxes))))
     for start in range(0, len(images), per_batch):

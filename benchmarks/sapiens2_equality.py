@@ -14,7 +14,7 @@ import lightning as L
 import numpy as np
 import torch
 
-from benchmarks.stages import transformers_processor
+from benchmarks.stages import as_xywh, transformers_processor
 from sapiens_pl import PoseEstimator
 from sapiens_pl.demo.accuracy import accuracy_line
 from sapiens_pl.demo.draw import random_scenes
@@ -39,7 +39,7 @@ def of_transformers(network: Sapiens2Pose, images: list[np.ndarray], boxes: list
     processor, found = transformers_processor(), []
     size = {"height": SHAPE.input_hw[0], "width": SHAPE.input_hw[1]}
     for image, corners in zip(images, boxes):
-        xywh = [np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1).tolist()]
+        xywh = [as_xywh(corners)]
         inputs = processor([image[..., ::-1].copy()], boxes=xywh, size=size, return_tensors="pt")
         with torch.inference_mode():
             people = processor.post_process_pose_estimation(whole(inputs["pixel_values"]), boxes=xywh)[0]

@@ -33,6 +33,11 @@ def clear_heatmaps(count: int, keypoints: int, height: int, width: int, seed: in
     return torch.from_numpy(maps).view(count, keypoints, height, width)
 
 
+def as_xywh(boxes_xyxy: np.ndarray) -> list[list[float]]:
+    """Boxes as transformers' processor takes them."""
+    return np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1).tolist()
+
+
 def transformers_processor():
     from transformers import Sapiens2ImageProcessor
 
@@ -72,7 +77,7 @@ def _preprocessing(input_hw: tuple[int, int], rounds: int) -> list[Row]:
     pixels = photograph()
     processor = transformers_processor()
     planar = torch.from_numpy(np.ascontiguousarray(pixels[..., ::-1].transpose(2, 0, 1)))
-    boxes_xywh = np.concatenate([BOXES_XYXY[:, :2], BOXES_XYXY[:, 2:] - BOXES_XYXY[:, :2]], axis=1).tolist()
+    boxes_xywh = as_xywh(BOXES_XYXY)
     size = {"height": input_hw[0], "width": input_hw[1]}
 
     def theirs() -> torch.Tensor:

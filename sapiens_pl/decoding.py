@@ -11,7 +11,6 @@ Legend: B crops, K keypoints, h w heatmap px, M = B*K maps, R blur radius.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from functools import lru_cache
 
 import cv2
@@ -105,8 +104,7 @@ def _largest_blurred(heatmaps: Tensor, scores: Tensor, blurred: Tensor) -> Tenso
     local = blurred.flatten(1)
     doubtful = ((local.amin(dim=1) < LOG_FLOOR) | (scores > LOG_CEILING)) & (scores > 0)
     if heatmaps.device.type != "cpu":  # to ask how many there are would be to wait for the device
-        largest = _without_waiting(heatmaps.device)(heatmaps.flatten(0, 1), doubtful)
-        return torch.where(doubtful, largest, local[:, 4])
+        return torch.where(doubtful, _largest_without_asking(heatmaps.flatten(0, 1), doubtful), local[:, 4])
     largest, kernel = local[:, 4].clone(), _gaussian(heatmaps.device).numpy()
     maps = heatmaps.flatten(0, 1).numpy()
     full = np.empty(maps.shape[1:], np.float32)
@@ -116,27 +114,32 @@ def _largest_blurred(heatmaps: Tensor, scores: Tensor, blurred: Tensor) -> Tenso
     return largest
 
 
-@lru_cache
-def _without_waiting(device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
-    """(M, h, w) maps, (M,) which of them matter -> (M,) maxima of the blurred maps, on a device that is no CPU.
+def _largest_without_asking(maps: Tensor, doubtful: Tensor) -> Tensor:
+    """(M, h, w), (M,) -> (M,) maxima of the blurred maps, at least of the doubtful ones."""
+    if not _triton_works(maps.device):
+        return largest_of_each(maps)
+    from sapiens_pl.weak_maps import largest_where_weak
 
-    By Triton if it works there, which is tried, else by a blur of all maps.
-    """
+    return largest_where_weak(maps, doubtful, _gaussian(maps.device))
+
+
+@lru_cache
+def _triton_works(device: torch.device) -> bool:
+    """Tries the kernel against the plain way, once."""
     if device.type != "cuda":
-        return lambda maps, doubtful: largest_of_each(maps)
+        return False
     try:
         from sapiens_pl.weak_maps import largest_where_weak
 
-        kernel = _gaussian(device)
         sample = torch.rand(3, 32, 16, device=device)
-        found = largest_where_weak(sample, torch.ones(3, dtype=torch.bool, device=device), kernel)
+        found = largest_where_weak(sample, torch.ones_like(sample[:, 0, 0], dtype=torch.bool), _gaussian(device))
         if not torch.allclose(found, largest_of_each(sample), rtol=1e-5):
             raise ArithmeticError("a kernel's result is wrong")
     except Exception as error:  # no Triton, no C compiler, a cache that cannot be written
         reason = " ".join(str(error).split())[:200]
         log.warning("Triton does not work on %s (%s): keypoints are decoded a little more slowly.", device, reason)
-        return lambda maps, doubtful: largest_of_each(maps)
-    return lambda maps, doubtful: largest_where_weak(maps, doubtful, kernel)
+        return False
+    return True
 
 
 def largest_of_each(maps: Tensor) -> Tensor:
@@ -145,9 +148,10 @@ def largest_of_each(maps: Tensor) -> Tensor:
     kernel = _gaussian(maps.device)
     maxima = []
     for some in maps.split(256):  # a channel to a group: CUDA's own kernel for that stays float32, no TF32
-        column, row = (kernel.view(shape).expand(len(some), 1, -1, -1) for shape in ((1, 1, -1, 1), (1, 1, 1, -1)))
-        full = F.conv2d(some[None], column, padding=(reach, 0), groups=len(some))
-        maxima.append(F.conv2d(full, row, padding=(0, reach), groups=len(some)).amax(dim=(0, 2, 3)))
+        kernels = kernel.expand(len(some), 1, -1)
+        full = F.conv2d(some[None], kernels[..., None], padding=(reach, 0), groups=len(some))
+        full = F.conv2d(full, kernels[..., None, :], padding=(0, reach), groups=len(some))
+        maxima.append(full.amax(dim=(0, 2, 3)))
     return torch.cat(maxima)
 
 

@@ -47,7 +47,7 @@ def normalise(crops: Tensor, dtype: torch.dtype, settings: CropSettings = SAPIEN
 
     Computed in float32: in half precision the means themselves would be rounded. In memory the channels come last, as
     the loader brings them, whatever the crops' layout: a network is compiled for one. Whole rows are normalised at a
-    time: a CPU is seven times slower at three channels.
+    time: a CPU is several times slower at three channels.
     """
     batch, channels, height, width = crops.shape
     mean = _for_a_row(tuple(settings.pixel_mean_rgb), width, crops.device)

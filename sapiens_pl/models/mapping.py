@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import mmap
+import sys
 import weakref
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+
+_NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
+"""Python has the name from 3.12 on. Without it Linux refuses to map a file that is larger than the machine's memory."""
 
 
 class FileMap:
@@ -25,11 +29,11 @@ class FileMap:
 
     def __init__(self, path: Path) -> None:
         with open(path, "rb") as file:
-            if hasattr(mmap, "MAP_PRIVATE"):  # not a promise of memory for all of it
-                flags = mmap.MAP_PRIVATE | getattr(mmap, "MAP_NORESERVE", 0)
-                self._map = mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-            else:
+            if sys.platform == "win32":
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            else:
+                flags = mmap.MAP_PRIVATE | _NO_RESERVE
+                self._map = mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
 
     def tensor(self, offset: int, length: int) -> Tensor:
         """(length,) uint8: the bytes from `offset` on, which no other tensor may share.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 import sapiens_pl
 from sapiens_pl.models.checkpoints import save_network
+from sapiens_pl.models.mapping import FileMap
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
 
 BENCHMARKS = Path(sapiens_pl.__file__).parents[1] / "benchmarks"
@@ -61,3 +63,16 @@ for path in sys.argv[1:]:
     assert done.returncode == 0, done.stderr
     expected = sum(weight.double().sum().item() for weight in network.state_dict().values())
     assert [float(line) for line in done.stdout.split()] == pytest.approx([expected, expected])
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or Path("/proc/sys/vm/overcommit_memory").read_text().strip() == "2",
+    reason="the limit is Linux's, and there may be a stricter one",
+)
+def test_a_file_may_be_larger_than_the_machines_memory(tmp_path):
+    """As a 5b in float32 is, which is to go to the device in bfloat16."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with open(tmp_path / "sparse", "wb") as file:
+        file.write(b"weights")
+        file.truncate(memory + 64 * 2**30)
+    assert bytes(FileMap(tmp_path / "sparse").tensor(0, 7).tolist()) == b"weights"
