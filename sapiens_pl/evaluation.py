@@ -19,6 +19,7 @@ import numpy as np
 from sapiens_pl.data.image_finder import ImageFinder
 from sapiens_pl.data.sources import ImageSource
 from sapiens_pl.errors import ConfigError
+from sapiens_pl.geometry import box_center_scale
 from sapiens_pl.keypoints import KeypointSpec, keypoint_spec
 from sapiens_pl.scoring import instance_scores, oks_nms
 from sapiens_pl.structures import ImageFile, PoseResult
@@ -173,7 +174,8 @@ class _IdFinder:
 
 def _detections(result: PoseResult, spec: KeypointSpec, image_id: Any, threshold: float) -> Iterator[dict[str, Any]]:
     scores = instance_scores(result.bbox_scores, result.keypoint_scores)
-    areas = np.prod(result.bboxes[:, 2:] - result.bboxes[:, :2], axis=1)
+    _, crop_sizes = box_center_scale(result.bboxes, (3, 4))
+    areas = np.prod(crop_sizes, axis=1)  # of the crops, not of the boxes: the original's evaluation has these
     triples = np.concatenate([result.keypoints, result.keypoint_scores[..., None]], axis=2)
     if spec.sigmas is None:
         return

@@ -22,7 +22,7 @@ def instance_scores(bbox_scores: np.ndarray, keypoint_scores: np.ndarray) -> np.
         (N,) float64.
     """
     scores = np.asarray(keypoint_scores, np.float64)
-    visible = scores > VISIBLE_SCORE
+    visible = scores.astype(np.float32) > np.float32(VISIBLE_SCORE)  # float32's 0.2 is above float64's
     sums = np.where(visible, scores, 0.0).sum(axis=1)
     return np.asarray(bbox_scores, np.float64) * sums / np.maximum(visible.sum(axis=1), 1)
 
@@ -38,7 +38,7 @@ def oks_nms(
     Args:
         keypoints: (N, K, 2) xy, image px.
         scores: (N,), of whole people.
-        areas: (N,), px.
+        areas: (N,), square px, of the crops (Sapiens' evaluation settings).
         sigmas: (K,), the data set's OKS constants.
         threshold: a pose that is more alike to a better one than that goes.
 

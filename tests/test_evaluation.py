@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import COCO
+from conftest import COCO, GOLDEN
 
 from sapiens_pl.demo.draw import write_scenes
 from sapiens_pl.demo.figures import draw_scene
@@ -62,6 +62,44 @@ def test_every_figure_is_that_of_the_reference_evaluation(wholebody):
         assert [found.parts[part][name] for name in METRICS] == pytest.approx(expected, abs=6e-5), part
     assert found.parts["hand"]["AP"] == pytest.approx((0.271 + 0.3725) / 2, abs=6e-5)
     assert (found.num_images, found.num_annotated) == (4, 4)
+
+
+def drawn_poses(num_keypoints: int) -> list[PoseResult]:
+    """The golden detections, an image after the other."""
+    images = json.loads((GOLDEN / f"evaluation_{num_keypoints}_annotations.json").read_text())["images"]
+    rows = json.loads((GOLDEN / f"evaluation_{num_keypoints}_detections.json").read_text())["detections"]
+    results = []
+    for image in images:
+        people = [row for row in rows if row["image_id"] == image["id"]]
+        count = len(people)
+        results.append(
+            PoseResult(
+                "", np.array([row["keypoints"] for row in people], np.float32).reshape(count, num_keypoints, 2),
+                np.array([row["keypoint_scores"] for row in people], np.float32).reshape(count, num_keypoints),
+                np.array([row["bbox_xyxy"] for row in people], np.float64).reshape(count, 4),
+                np.array([row["bbox_score"] for row in people], np.float64),
+                np.arange(count), (image["width"], image["height"]), image["file_name"], (),
+            )
+        )  # fmt: skip
+    return results
+
+
+GOLDEN_PARTS = {
+    "body": ("keypoints", "keypoints_body"), "foot": ("keypoints_foot",), "face": ("keypoints_face",),
+    "left hand": ("keypoints_lefthand",), "right hand": ("keypoints_righthand",), "whole": ("keypoints_wholebody",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("num_keypoints", [17, 133])
+def test_suppression_and_every_figure_are_the_originals(num_keypoints):
+    golden = json.loads((GOLDEN / f"evaluation_{num_keypoints}_detections.json").read_text())
+    annotations = read_annotations(GOLDEN / f"evaluation_{num_keypoints}_annotations.json")
+    found = evaluate(drawn_poses(num_keypoints), annotations)
+    assert found.num_poses == golden["poses_after_nms"] < len(golden["detections"])
+    parts = {key: part for part, keys in GOLDEN_PARTS.items() for key in keys}
+    for key, expected in golden["expected"].items():
+        figures = [-1 if figure is None else figure for figure in found.parts[parts[key]].values()]
+        assert figures == pytest.approx(expected, abs=1e-6), key
 
 
 def test_the_annotations_own_keypoints_are_perfect(wholebody):
