@@ -121,16 +121,17 @@ def test_results_depend_neither_on_batches_nor_workers_nor_broken_neighbours(pre
     assert run.info["counts"]["images_failed"] == 20 and "Traceback" not in run.err
 
 
-def test_coco_files_of_both_kinds(predict):
-    images = f"data.images={COCO}"
-    annotated = predict(
-        images, "boxes=coco", f"boxes.file={COCO / 'test_coco.json'}", "model.flip_test=false", folder="a"
-    )
-    detected = predict(images, "boxes=coco", f"boxes.file={COCO / 'test_coco_det_AP_H_56.json'}", folder="d")
+def test_coco_files_of_both_kinds_and_all_of_the_reference_detections(predict, mini):
+    images, detections = f"data.images={COCO}", f"boxes.file={COCO / 'test_coco_det_AP_H_56.json'}"
+    annotated = predict(*mini, images, "boxes=coco", f"boxes.file={COCO / 'test_coco.json'}", folder="a")
+    detected = predict(*mini, images, "boxes=coco", detections, folder="d")
     assert annotated.code == detected.code == 0, annotated.err + detected.err
-    assert annotated.info["counts"]["people"] == 12
-    assert annotated.info["counts"]["people"] != detected.info["counts"]["people"] > 4
-    assert "knows only drawn calibration figures" in annotated.out + annotated.err
+    assert annotated.info["counts"]["people"] == 12 and "threshold" not in annotated.out
+    some = detected.info["counts"]["people"]
+    assert 4 < some < 118 and f"left out {118 - some} of 118 rows" in detected.out
+    published = predict(*mini, images, "experiment=published_ap", detections, folder="p")
+    assert published.code == 0 and published.info["counts"]["people"] == 118, published.err
+    assert "threshold=" not in published.out and published.info["config"]["model"]["flip_test"] is True
 
 
 def test_drawn_scenes_of_all_sizes_with_faults_among_them(predict, tmp_path):

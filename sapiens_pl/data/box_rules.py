@@ -113,6 +113,12 @@ class BoxRules:
         )
         return (self._suppressed(task) if None not in scores else task), failures
 
+    def left_out_sentence(self, num_left_out: int, num_rows: int) -> str:
+        """What the thresholds have done to a file's rows."""
+        thresholds = {"score_threshold": self.score_threshold, "nms_threshold": self.nms_threshold}
+        given = [f"boxes.{key}={value}" for key, value in thresholds.items() if value is not None]
+        return f"{' and '.join(given)} left out {num_left_out} of {num_rows} rows (null keeps all)"
+
     def _suppressed(self, task: ImageTask) -> ImageTask:
         if self.nms_threshold is None or task.num_boxes < 2:
             return task

@@ -87,11 +87,15 @@ def assign_boxes(source: ImageSource, listing: BoxListing, rules: BoxRules) -> B
             ids[index] = image_id
     tasks: list[ImageTask] = []
     failures = _without_image(listing, rules)
+    left_out = 0
     origin = f"{listing.file}, {listing.unit}"
     for index, file in enumerate(source.files):
         task, complaints = rules.apply(file, rows_of.get(index, []), origin)
         tasks.append(task._replace(image_id=ids.get(index)))
         failures += complaints
+        left_out += len(rows_of.get(index, [])) - task.num_boxes - len(complaints)
+    if left_out:
+        log.info("%s: %s.", listing.file, rules.left_out_sentence(left_out, sum(map(len, rows_of.values()))))
     if source.complete:
         failures += [_missing(name, source, listing.file) for name in lost]
     elif lost:
