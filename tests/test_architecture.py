@@ -24,7 +24,7 @@ MAY_KNOW = {
     "writers": COMMON | {"scoring", "transfer"},
     "module": COMMON | {"models", "decoding", "transfer"},
     "transfer": {"geometry", "structures"},
-    "detection": COMMON | {"data", "writers"},
+    "detection": COMMON | {"data", "models", "writers"},
     "progress": COMMON | {"writers"},
 }
 

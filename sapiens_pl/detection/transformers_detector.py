@@ -20,6 +20,7 @@ from sapiens_pl.detection.detectors import People, PersonDetector
 from sapiens_pl.detection.grouping import in_groups
 from sapiens_pl.detection.torchvision_weights import OTHER_BOXES
 from sapiens_pl.errors import CheckpointError, ConfigError
+from sapiens_pl.models.tensors import CONFIG_FILE
 
 PERSON = "person"
 LOWEST_SCORE = 0.01
@@ -27,6 +28,8 @@ LOWEST_SCORE = 0.01
 _ON_TENSORS = ("TorchvisionBackend", "BaseImageProcessorFast")
 """The processors' common ancestors in transformers 5 and 4."""
 _CONNECT_SECONDS = 5.0
+_NO_CODE: dict[str, Any] = {"trust_remote_code": False}
+"""Nothing that comes with a model is run, and nobody is asked whether it may be."""
 
 
 class _Prepared(NamedTuple):
@@ -101,14 +104,21 @@ def load_transformers(name: str) -> TransformersDetector:
     where = folder if local else name
     try:
         with _quiet(transformers):
-            if not local and not _is_cached(transformers, name):
+            if not local and not _is_cached(name):
                 _check_network(name)
-            network = transformers.AutoModelForObjectDetection.from_pretrained(where, dtype=torch.float32)
-            processor = transformers.AutoImageProcessor.from_pretrained(where)
+            network = transformers.AutoModelForObjectDetection.from_pretrained(
+                where, dtype=torch.float32, weights_only=True, **_NO_CODE
+            )
+            processor = transformers.AutoImageProcessor.from_pretrained(where, **_NO_CODE)
     except ConfigError:
         raise
     except Exception as error:  # the library raises whatever its parts raise
         reason = " ".join(str(error).split())[:200]
+        if "trust_remote_code" in str(error):
+            raise CheckpointError(
+                f"boxes.model={name} brings Python code of its own, which is never run here; choose a detector that "
+                f"the transformers library knows by itself, {OTHER_BOXES}."
+            ) from None
         remedy = (
             "give the folder of an object detector (config.json, preprocessor_config.json, model.safetensors)"
             if local
@@ -118,12 +128,14 @@ def load_transformers(name: str) -> TransformersDetector:
     return TransformersDetector(name, network, processor)
 
 
-def _is_cached(transformers: Any, name: str) -> bool:
+def _is_cached(name: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
     try:
-        transformers.AutoConfig.from_pretrained(name, local_files_only=True)
-    except Exception:  # it says so in several ways
+        return isinstance(try_to_load_from_cache(name, CONFIG_FILE), str)
+    except HFValidationError:
         return False
-    return True
 
 
 def _check_network(name: str) -> None:
