@@ -22,7 +22,7 @@ from benchmarks.networks import build, tiny_shape
 from benchmarks.report import Result, Row, default_device, wait_for
 from sapiens_pl import module as module_room
 from sapiens_pl.data import loader as loader_room
-from sapiens_pl.data.box_files import JsonBoxes
+from sapiens_pl.data.box_json import JsonBoxes
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.demo import CHECKPOINT

@@ -6,9 +6,10 @@ import csv
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sapiens_pl.data.box_files import existing_file, names_by_number
+from sapiens_pl.data.box_files import existing_file
 from sapiens_pl.data.box_rules import BoxRow, BoxRules
 from sapiens_pl.data.boxes import BoxedImages, BoxListing, assign_boxes
+from sapiens_pl.data.image_finder import names_by_number
 from sapiens_pl.data.sources import ImageSource
 from sapiens_pl.errors import ConfigError
 

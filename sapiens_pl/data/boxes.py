@@ -1,7 +1,7 @@
 """From rows of a box file to each image's usable boxes.
 
 A box source is called with an `ImageSource` and returns `BoxedImages`; those that read files are in
-`box_files` and `box_tables`.
+`box_json`, `box_coco`, `box_csv`, `box_mot` and `box_yolo`.
 """
 
 from __future__ import annotations

@@ -37,3 +37,12 @@ class ImageFinder:
 def _same_ending(one: list[str], other: list[str]) -> bool:
     shorter = min(len(one), len(other))
     return one[-shorter:] == other[-shorter:]
+
+
+def names_by_number(source: ImageSource) -> dict[str, str]:
+    """Images by the number that they are named by: 785 for `000000000785.jpg`, or by the name itself."""
+    names: dict[str, str] = {}
+    for file in source.files:
+        stem = os.path.splitext(os.path.basename(file.name))[0]
+        names[str(int(stem)) if stem.isdecimal() else stem] = file.name
+    return names

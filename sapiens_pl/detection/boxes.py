@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sapiens_pl.data.box_files import JsonBoxes
+from sapiens_pl.data.box_json import JsonBoxes
 from sapiens_pl.data.boxes import BoxRow, BoxRules, DealtImages
 from sapiens_pl.data.sources import ImageSource
 from sapiens_pl.detection.detectors import PersonDetector, load_detector

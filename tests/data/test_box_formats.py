@@ -11,9 +11,11 @@ import pytest
 from conftest import COCO, check_same
 from PIL import Image
 
+from sapiens_pl.data.box_coco import CocoBoxes
 from sapiens_pl.data.box_csv import CsvBoxes
-from sapiens_pl.data.box_files import CocoBoxes, JsonBoxes
-from sapiens_pl.data.box_text import MotBoxes, YoloBoxes
+from sapiens_pl.data.box_json import JsonBoxes
+from sapiens_pl.data.box_mot import MotBoxes
+from sapiens_pl.data.box_yolo import YoloBoxes
 from sapiens_pl.data.sources import ImageSource
 from sapiens_pl.errors import ConfigError
 from sapiens_pl.structures import ImageFile

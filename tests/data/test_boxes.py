@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from conftest import COCO
 
-from sapiens_pl.data.box_files import CocoBoxes, JsonBoxes
+from sapiens_pl.data.box_coco import CocoBoxes
+from sapiens_pl.data.box_json import JsonBoxes
 from sapiens_pl.data.boxes import WholeImage
 from sapiens_pl.data.sources import ImageSource, list_images
 from sapiens_pl.errors import ConfigError

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sapiens_pl.data.box_files import CocoBoxes
+from sapiens_pl.data.box_coco import CocoBoxes
 from sapiens_pl.data.sources import ImageSource
 from sapiens_pl.detection.rules import PersonRules
 from sapiens_pl.errors import ConfigError
