@@ -19,6 +19,7 @@ from sapiens_pl.errors import (
     OversizedImageError,
     UnreadableImageError,
 )
+from sapiens_pl.images.orientation import upright
 
 IMAGE_SUFFIXES = frozenset(
     [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"]
@@ -29,8 +30,6 @@ MAX_MEGAPIXELS = 178.0
 
 _MOST_BYTES_PER_PIXEL = 16
 _EXIF_ORIENTATION = 0x0112
-TURNED_ORIENTATIONS = (5, 6, 7, 8)
-"""EXIF orientations that exchange width and height."""
 _ORIENTED_FORMATS = ("JPEG", "MPO", "PNG", "WEBP")
 _OPTIONAL_IN_OPENCV = ("GIF", "AVIF", "JPEG2000")
 # libjpeg goes on after these and paints the rest of the picture grey.
@@ -66,7 +65,7 @@ def read_image(path: str, max_megapixels: float = MAX_MEGAPIXELS) -> LoadedImage
     pixels = _decode(path, data, header)
     if pixels is None:
         raise DamagedImageError(f"{path} is damaged or ends early; replace it or take it off the list.")
-    return LoadedImage(_upright(pixels, header.orientation), header.orientation)
+    return LoadedImage(upright(pixels, header.orientation), header.orientation)
 
 
 def _read_bytes(path: str, max_megapixels: float) -> bytes:
@@ -144,30 +143,3 @@ def _decode(path: str, data: bytes, header: _Header) -> np.ndarray | None:
         return pixels
     except Exception:  # whatever a decoder makes of a broken file, the others go on
         return None
-
-
-def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Undoes an EXIF orientation (1 to 8), as the Exif 2.3 standard numbers them."""
-    if orientation in TURNED_ORIENTATIONS:
-        pixels = pixels.transpose(1, 0, 2)
-    flip_rows, flip_columns = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
-    pixels = pixels[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
-    return np.ascontiguousarray(pixels)
-
-
-def upright_bboxes(bboxes_xyxy: np.ndarray, orientation: int, upright_wh: tuple[int, int]) -> np.ndarray:
-    """Carries (N, 4) boxes from a file's raw pixels into its upright picture.
-
-    Args:
-        orientation: the file's EXIF value, 1 to 8.
-        upright_wh: width and height of the upright picture, px.
-    """
-    width, height = upright_wh
-    x1, y1, x2, y2 = bboxes_xyxy.T
-    if orientation in TURNED_ORIENTATIONS:
-        x1, y1, x2, y2 = y1, x1, y2, x2
-    if orientation in (2, 3, 6, 7):
-        x1, x2 = width - x2, width - x1
-    if orientation in (3, 4, 7, 8):
-        y1, y2 = height - y2, height - y1
-    return np.stack([x1, y1, x2, y2], axis=1)
