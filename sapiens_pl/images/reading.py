@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import io
+import errno
 import os
 import stat
-import warnings
+import time
 from typing import NamedTuple
 
-import cv2
 import numpy as np
-import simplejpeg
-from PIL import Image
 
-from sapiens_pl.errors import (
-    DamagedImageError,
-    MissingImageError,
-    OversizedImageError,
-    UnreadableImageError,
-)
+from sapiens_pl.errors import MissingImageError, OversizedImageError, SapiensError, UnreadableImageError
+from sapiens_pl.images.decoding import decode
+from sapiens_pl.images.header import read_header
 from sapiens_pl.images.orientation import upright
 
 IMAGE_SUFFIXES = frozenset(
@@ -29,23 +23,20 @@ MAX_MEGAPIXELS = 178.0
 """Pillow's own limit against decompression bombs."""
 
 _MOST_BYTES_PER_PIXEL = 16
-_EXIF_ORIENTATION = 0x0112
-_ORIENTED_FORMATS = ("JPEG", "MPO", "PNG", "WEBP")
-_OPTIONAL_IN_OPENCV = ("GIF", "AVIF", "JPEG2000")
-# libjpeg goes on after these and paints the rest of the picture grey.
-_JPEG_DAMAGE = ("remature end", "bad Huffman code")
+_PAUSES_S = (0.5, 2.0)
+"""Before the second and the third try."""
+_PASSING = frozenset(
+    [errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EBUSY, errno.EREMOTEIO]
+    + [errno.ECONNRESET, errno.ECONNABORTED, errno.ECONNREFUSED, errno.ENOTCONN, errno.EPIPE]
+    + [errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOMEM, errno.EMFILE, errno.ENFILE]
+)
+"""What network mounts and full tables give now and then, and not a moment later."""
 
 
 class LoadedImage(NamedTuple):
-    """`pixels` (H, W, 3) uint8 BGR, upright; `orientation` is the EXIF value (1 to 8) that was undone."""
+    """`pixels` (H, W, 3) uint8 BGR, upright; `orientation` is the value (1 to 8) that was undone."""
 
     pixels: np.ndarray
-    orientation: int
-
-
-class _Header(NamedTuple):
-    format: str
-    mode: str
     orientation: int
 
 
@@ -60,86 +51,43 @@ def read_image(path: str, max_megapixels: float = MAX_MEGAPIXELS) -> LoadedImage
         MissingImageError, UnreadableImageError, DamagedImageError, OversizedImageError: with a
             sentence that names the file.
     """
-    data = _read_bytes(path, max_megapixels)
-    header = _read_header(path, data, max_megapixels)
-    pixels = _decode(path, data, header)
-    if pixels is None:
-        raise DamagedImageError(f"{path} is damaged or ends early; replace it or take it off the list.")
-    return LoadedImage(upright(pixels, header.orientation), header.orientation)
+    try:
+        data = _read_patiently(path, max_megapixels)
+        header = read_header(data, max_megapixels)
+        return LoadedImage(upright(decode(data, header), header.orientation), header.orientation)
+    except SapiensError as error:
+        raise type(error)(f"{path} {error}") from None
+    except MemoryError:
+        raise UnreadableImageError(f"{path} needs more memory than there is to decode; use fewer workers.") from None
+
+
+def _read_patiently(path: str, max_megapixels: float) -> bytes:
+    """All bytes of a file; what may pass (a network mount's EIO, say) is tried again."""
+    for pause in (*_PAUSES_S, None):
+        try:
+            return _read_bytes(path, max_megapixels)
+        except (FileNotFoundError, NotADirectoryError):
+            raise MissingImageError("does not exist; check the list or the box file.") from None
+        except (OSError, ValueError) as error:
+            if pause is None or getattr(error, "errno", None) not in _PASSING:
+                reason = getattr(error, "strerror", None) or error
+                raise UnreadableImageError(f"cannot be read ({reason}); check it and its permissions.") from None
+            time.sleep(pause)
+    raise AssertionError("the last try returns or raises")
 
 
 def _read_bytes(path: str, max_megapixels: float) -> bytes:
-    try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise UnreadableImageError(f"{path} is not a regular file; only files are read.")
-        if status.st_size > max_megapixels * 1e6 * _MOST_BYTES_PER_PIXEL:
-            raise OversizedImageError(
-                f"{path} is a file of {status.st_size / 2**30:.1f} GiB, more than the limit of {max_megapixels:g} "
-                "megapixels (data.max_megapixels) can fill; it was not read."
-            )
-        with open(path, "rb") as file:
-            data = file.read()
-    except (FileNotFoundError, NotADirectoryError):
-        raise MissingImageError(f"{path} does not exist; check the list or the box file.") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UnreadableImageError(f"{path} cannot be read ({reason}); check it and its permissions.") from None
-    if not data:
-        raise UnreadableImageError(f"{path} is an empty file; fetch it again.")
-    return data
-
-
-def _read_header(path: str, data: bytes, max_megapixels: float) -> _Header:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
-                megapixels = image.width * image.height / 1e6
-                header = _Header(image.format or "", image.mode, _orientation(image))
-    except Image.DecompressionBombError:
-        raise OversizedImageError(f"{path} has more pixels than the limit; it was not decoded.") from None
-    except Exception:  # Pillow's plugins raise whatever they please on broken headers
-        # Nothing is decoded whose size is not known.
-        message = f"{path} is no image, or none that can be read here; replace it or take it off the list."
-        raise UnreadableImageError(message) from None
-    if megapixels > max_megapixels:
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableImageError("is not a regular file; only files are read.")
+    if status.st_size == 0:  # not opened: some of the kernel's own "files" wait for ever
+        raise UnreadableImageError("is an empty file; fetch it again.")
+    most_bytes = int(max_megapixels * 1e6 * _MOST_BYTES_PER_PIXEL)
+    with open(path, "rb") as file:
+        data = file.read(min(status.st_size, most_bytes) + 1) if status.st_size <= most_bytes else b""
+    if status.st_size > most_bytes or len(data) > most_bytes:
         raise OversizedImageError(
-            f"{path} has {megapixels:.0f} megapixels, more than the limit of {max_megapixels:g} "
-            "(data.max_megapixels); it was not decoded."
+            f"is a file of {status.st_size / 2**30:.1f} GiB, more than the limit of {max_megapixels:g} "
+            "megapixels (data.max_megapixels) can fill; it was not read."
         )
-    return header
-
-
-def _orientation(image: Image.Image) -> int:
-    if image.format not in _ORIENTED_FORMATS:
-        return 1
-    exif = Image.Exif()
-    try:
-        exif.load(image.info.get("exif", b""))  # `getexif` would decode a whole PNG to look behind its pixels
-    except Exception:  # an odd EXIF block is no reason to lose the picture
-        return 1
-    orientation = exif.get(_EXIF_ORIENTATION, 1)
-    return orientation if orientation in range(1, 9) else 1
-
-
-def _decode(path: str, data: bytes, header: _Header) -> np.ndarray | None:
-    if header.format in ("JPEG", "MPO"):
-        try:
-            pixels = simplejpeg.decode_jpeg(data, "BGR")
-            if header.mode in ("RGB", "L"):
-                return pixels
-        except Exception as error:  # ValueError mostly; what it cannot read, OpenCV may
-            if any(sign in str(error) for sign in _JPEG_DAMAGE):
-                raise DamagedImageError(f"{path} is cut off or damaged inside ({error}); fetch it again.") from None
-    flags = cv2.IMREAD_COLOR
-    if header.format in _ORIENTED_FORMATS:
-        flags |= cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-        if pixels is None and header.format in _OPTIONAL_IN_OPENCV:
-            with Image.open(io.BytesIO(data)) as image:  # the first frame
-                pixels = np.asarray(image.convert("RGB"))[..., ::-1]
-        return pixels
-    except Exception:  # whatever a decoder makes of a broken file, the others go on
-        return None
+    return data

@@ -1,0 +1,91 @@
+"""From a file's bytes to pixels, by the decoder of the format that the header's look found."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from sapiens_pl.errors import DamagedImageError
+from sapiens_pl.images.header import ImageHeader, png_chunks
+from sapiens_pl.images.jpeg import decode_jpeg
+from sapiens_pl.images.tags import ORIENTATION, first_tags
+
+_OPTIONAL_IN_OPENCV = ("GIF", "AVIF", "JPEG2000", "TIFF")
+"""Formats that OpenCV may be built without, or reads in part; Pillow reads the rest."""
+_EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+_HEAVY_CHUNK = 1 << 20
+"""Bytes; of a PNG's chunks that do not count for its pixels, libpng refuses those of over 8 MB."""
+
+
+def decode(data: bytes, header: ImageHeader) -> np.ndarray:
+    """(h, w, 3) uint8 BGR as stored, as `cv2.imread` would give it.
+
+    Raises:
+        DamagedImageError: a sentence without its subject.
+    """
+    pixels = decode_jpeg(data) if header.format == "JPEG" else _decode_other(data, header)
+    if pixels is None:
+        raise DamagedImageError("is damaged or ends early; replace it or take it off the list.")
+    if pixels.shape[1::-1] != header.wh:
+        raise DamagedImageError(
+            f"says that it is {_size(header.wh)} px and holds {_size(pixels.shape[1::-1])} px; replace it."
+        )
+    return pixels
+
+
+def _size(wh: tuple[int, ...]) -> str:
+    return f"{wh[0]}x{wh[1]}"
+
+
+def _decode_other(data: bytes, header: ImageHeader) -> np.ndarray | None:
+    if header.format == "PNG":
+        data = _without_heavy_chunks(data)
+    elif header.format == "TIFF":
+        data = _unturned(data)
+    try:
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except Exception:  # whatever a decoder makes of a broken file, the others go on
+        pixels = None
+    if pixels is None and header.format in _OPTIONAL_IN_OPENCV:
+        return _decode_by_pillow(data, header.format)
+    return pixels
+
+
+def _decode_by_pillow(data: bytes, kind: str) -> np.ndarray | None:
+    """The first frame."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=[kind]) as image:
+                if image.mode not in _EIGHT_BIT_MODES:
+                    return None
+                return np.asarray(image.convert("RGB"))[..., ::-1]
+    except Exception:  # Pillow's plugins raise whatever they please
+        return None
+
+
+def _unturned(data: bytes) -> bytes:
+    """A TIFF without its orientation: decoders turn it by themselves, or do not; here it is turned once."""
+    tag = first_tags(data).get(ORIENTATION)
+    if tag is None or tag.value == 1:
+        return data
+    changed = bytearray(data)
+    struct.pack_into(tag.format, changed, tag.offset, 1)
+    return bytes(changed)
+
+
+def _without_heavy_chunks(data: bytes) -> bytes:
+    """A PNG without large texts, profiles and private chunks, for which libpng would refuse it."""
+    chunks = png_chunks(data) if len(data) > _HEAVY_CHUNK else []
+    heavy = [(start, end) for kind, start, end in chunks if end - start > _HEAVY_CHUNK and kind[:1].islower()]
+    parts, position = [], 0
+    for start, end in heavy:
+        parts.append(data[position : start - 8])
+        position = end + 4
+    return b"".join([*parts, data[position:]]) if heavy else data
