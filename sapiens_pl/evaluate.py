@@ -12,10 +12,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from sapiens_pl.annotations import Annotations, read_annotations
 from sapiens_pl.command import complain, disk_sentence, sentence_of
 from sapiens_pl.configs import config_folder
 from sapiens_pl.errors import ConfigError, SapiensError
-from sapiens_pl.evaluation import OKS_NMS_THRESHOLD, Annotations, evaluate, read_annotations, table
+from sapiens_pl.evaluation import OKS_NMS_THRESHOLD, evaluate, table
 from sapiens_pl.writers.merge import all_results
 from sapiens_pl.writers.run_folder import RunFolder
 

@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections.abc import Collection, Iterable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sapiens_pl.data.image_finder import ImageFinder
-from sapiens_pl.data.sources import ImageSource
+from sapiens_pl.annotations import LENGTHS, Annotations, IdFinder, pycocotools
 from sapiens_pl.errors import ConfigError
 from sapiens_pl.geometry import box_center_scale
 from sapiens_pl.keypoints import KeypointSpec, keypoint_spec
 from sapiens_pl.scoring import instance_scores, oks_nms
-from sapiens_pl.structures import ImageFile, PoseResult
+from sapiens_pl.structures import PoseResult
 
 METRICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 OKS_NMS_THRESHOLD = 0.9
@@ -35,16 +32,7 @@ _PARTS = {
     "right hand": ("righthand_kpts", "right_hand"),
 }
 """Each part's list in an annotation, and its subset of the network's keypoints."""
-_LENGTHS = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
 _Metrics = dict[str, float | None]
-
-
-class Annotations(NamedTuple):
-    """A COCO file's images (id by file name) and its people, the ones with keypoints and those without."""
-
-    path: str
-    images: dict[str, Any]
-    people: list[dict[str, Any]]
 
 
 class Evaluation(NamedTuple):
@@ -60,63 +48,6 @@ class Evaluation(NamedTuple):
     num_poses: int
 
 
-def pycocotools() -> Any:
-    """The library, looked for only where an evaluation is asked for.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    try:
-        import pycocotools.coco
-        import pycocotools.cocoeval
-    except ImportError:
-        raise ConfigError("An evaluation needs pycocotools: pip install 'sapiens_pl[evaluate]'.") from None
-    return pycocotools
-
-
-def read_annotations(path: str | Path) -> Annotations:
-    """Reads a COCO keypoint annotation file.
-
-    Raises:
-        ConfigError: there is no such file, it is of another kind, or pycocotools is missing.
-    """
-    pycocotools()
-    try:
-        data = json.loads(Path(path).expanduser().read_text("utf-8-sig"))
-        images = {str(image["file_name"]): image["id"] for image in data["images"]}
-        persons = {kind["id"] for kind in data.get("categories", []) if kind.get("name") == "person"}
-        rows = data["annotations"]
-        people = [
-            _checked(row) for row in rows if "keypoints" in row and (not persons or row.get("category_id") in persons)
-        ]
-    except OSError as error:
-        raise ConfigError(f"annotations={path} cannot be read ({error.strerror}).") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise ConfigError(f"annotations={path} is no COCO keypoint annotation file ({reason}).") from None
-    if not people:
-        raise ConfigError(f"annotations={path} has nobody with keypoints; give a COCO keypoint annotation file.")
-    return Annotations(str(path), images, people)
-
-
-def _checked(person: dict[str, Any]) -> dict[str, Any]:
-    """One person as COCO's evaluation needs it, the lists of keypoints as arrays."""
-    lists = {key: np.asarray(person[key], np.float64).ravel() for key in _LENGTHS if key in person}
-    for key, values in lists.items():
-        expected = 3 * _LENGTHS[key]
-        if len(values) != expected:
-            raise ValueError(f"{key} of annotation {person.get('id')} has {len(values)} numbers, not {expected}")
-    left, top, width, height = map(float, person["bbox"])
-    return {
-        "image_id": person["image_id"],
-        "category_id": 1,
-        "iscrowd": int(person.get("iscrowd", 0)),
-        "bbox": [left, top, width, height],
-        "area": float(person.get("area", width * height)),
-        **lists,
-    }
-
-
 def evaluate(
     results: Iterable[PoseResult],
     annotations: Annotations,
@@ -127,7 +58,7 @@ def evaluate(
 
     Args:
         results: of each image that has a result.
-        annotations: what `read_annotations` gave.
+        annotations: what `annotations.read_annotations` gave.
         run_images: names of all images that were to be done: one without a result counts as one in which nobody
             was found. Images of the annotation file that the run does not have do not count.
         oks_nms_threshold: as in `scoring.oks_nms`.
@@ -135,7 +66,7 @@ def evaluate(
     Raises:
         ConfigError: run and annotations have no image, or no part of the body, in common.
     """
-    ids = _IdFinder(annotations)
+    ids = IdFinder(annotations)
     image_ids = {ids.find(name) for name in run_images}
     detections: list[dict[str, Any]] = []
     spec: KeypointSpec | None = None
@@ -157,21 +88,6 @@ def evaluate(
     return Evaluation(_with_both_hands(evaluated), len(image_ids), len(annotations.images), len(detections))
 
 
-class _IdFinder:
-    """The id that an annotation file gives an image: by its name, else the one that the run's box file gave it."""
-
-    def __init__(self, annotations: Annotations) -> None:
-        self._names, self._ids = list(annotations.images), annotations.images
-        self._known = set(annotations.images.values())
-        self._finder = ImageFinder(ImageSource("", [ImageFile(name, name) for name in self._names], True))
-
-    def find(self, name: str, image_id: int | None = None) -> Any:
-        index = self._finder.find(name)
-        if index is not None:
-            return self._ids[self._names[index]]
-        return image_id if image_id in self._known else None
-
-
 def _detections(result: PoseResult, spec: KeypointSpec, image_id: Any, threshold: float) -> Iterator[dict[str, Any]]:
     scores = instance_scores(result.bbox_scores, result.keypoint_scores)
     _, crop_sizes = box_center_scale(result.bboxes, (3, 4))
@@ -188,11 +104,11 @@ def _detections(result: PoseResult, spec: KeypointSpec, image_id: Any, threshold
 
 def _parts_of(annotations: Annotations, spec: KeypointSpec) -> dict[str, dict[str, tuple[int, ...]]]:
     """For each part, the annotations' lists that it consists of, with the network's keypoints in their order."""
-    annotated = {key for person in annotations.people for key in _LENGTHS if key in person}
+    annotated = {key for person in annotations.people for key in LENGTHS if key in person}
     parts = {
         part: {key: spec.subsets[subset]}
         for part, (key, subset) in _PARTS.items()
-        if key in annotated and len(spec.subsets.get(subset, ())) == _LENGTHS[key]
+        if key in annotated and len(spec.subsets.get(subset, ())) == LENGTHS[key]
     }
     if len(parts) == len(_PARTS):
         parts["whole"] = {key: columns for lists in parts.values() for key, columns in lists.items()}
@@ -210,8 +126,8 @@ def _metrics(
     chosen = [index for part in columns.values() for index in part]
     truth = []
     for number, person in enumerate(annotations.people, 1):
-        triples = np.concatenate([person.get(key, np.zeros(3 * _LENGTHS[key])) for key in columns])
-        common = {key: value for key, value in person.items() if key not in _LENGTHS}
+        triples = np.concatenate([person.get(key, np.zeros(3 * LENGTHS[key])) for key in columns])
+        common = {key: value for key, value in person.items() if key not in LENGTHS}
         labelled = int((triples[2::3] > 0).sum())
         truth.append(common | {"id": number, "keypoints": triples.tolist(), "num_keypoints": labelled})
     found = []

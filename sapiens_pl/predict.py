@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sapiens_pl import demo
+from sapiens_pl.annotations import read_annotations
 from sapiens_pl.collect import collect
 from sapiens_pl.command import complain, disk_sentence, sentence_of
 from sapiens_pl.configs import config_folder
@@ -34,7 +35,6 @@ from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.detection.writer import DetectionWriter
 from sapiens_pl.errors import ConfigError, SapiensError, WriteError
 from sapiens_pl.estimator import flip_indices_for
-from sapiens_pl.evaluation import read_annotations
 from sapiens_pl.keypoints import keypoint_spec
 from sapiens_pl.launch import fit_to_launcher, follow
 from sapiens_pl.loading import LoadingNote

@@ -12,11 +12,11 @@ import torch
 import torchvision
 
 from sapiens_pl import demo
+from sapiens_pl.annotations import read_annotations
 from sapiens_pl.collect import collect, merge_results, nothing_came_out, summary_table
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.evaluate import evaluate_run
-from sapiens_pl.evaluation import read_annotations
 from sapiens_pl.memory import device_name, device_peak_gib, host_peak_gib
 from sapiens_pl.stopping import StopRequest
 from sapiens_pl.writers.callback import PoseWriter

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from conftest import COCO, GOLDEN
 
+from sapiens_pl.annotations import read_annotations
 from sapiens_pl.demo.draw import write_scenes
 from sapiens_pl.demo.figures import draw_scene
 from sapiens_pl.errors import ConfigError
-from sapiens_pl.evaluation import METRICS, evaluate, read_annotations
+from sapiens_pl.evaluation import METRICS, evaluate
 from sapiens_pl.keypoints import keypoint_spec
 from sapiens_pl.scoring import oks_nms
 from sapiens_pl.structures import PoseResult
