@@ -32,6 +32,11 @@ _PARTS = {
     "right hand": ("righthand_kpts", "right_hand"),
 }
 """Each part's list in an annotation, and its subset of the network's keypoints."""
+_GOLIATH, _WHOLEBODY = 308, 133
+_GOLIATH_NOTE = (
+    "Networks of 308 keypoints have 53 of COCO-WholeBody's 133 (body, feet, hands without roots and first joints, "
+    "nothing of the face); the others count as missed, as in the original's evaluation."
+)
 _Metrics = dict[str, float | None]
 
 
@@ -39,13 +44,14 @@ class Evaluation(NamedTuple):
     """`parts` has `METRICS` by part of the body, each from 0 to 1, or None where nobody could be counted.
 
     `num_images` of the `num_annotated` images of the annotation file were in the run, with `num_poses` that
-    suppression has left.
+    suppression has left. `note` is a sentence on what the figures do not show, or empty.
     """
 
     parts: dict[str, _Metrics]
     num_images: int
     num_annotated: int
     num_poses: int
+    note: str = ""
 
 
 def evaluate(
@@ -70,9 +76,12 @@ def evaluate(
     image_ids = {ids.find(name) for name in run_images}
     detections: list[dict[str, Any]] = []
     spec: KeypointSpec | None = None
+    from_goliath = False
     for result in results:
         image_id = ids.find(result.name, result.image_id)
         image_ids.add(image_id)
+        if result.keypoints.shape[1] == _GOLIATH:
+            result, from_goliath = _in_wholebody(result), True
         spec = keypoint_spec(result.keypoints.shape[1])
         if image_id is not None:
             detections += _detections(result, spec, image_id, oks_nms_threshold)
@@ -85,7 +94,22 @@ def evaluate(
     }
     if not evaluated:
         raise ConfigError(f"{annotations.path} and networks of {spec.num_keypoints} keypoints have no part in common.")
-    return Evaluation(_with_both_hands(evaluated), len(image_ids), len(annotations.images), len(detections))
+    note = _GOLIATH_NOTE if from_goliath and len(evaluated) > 1 else ""
+    return Evaluation(_with_both_hands(evaluated), len(image_ids), len(annotations.images), len(detections), note)
+
+
+def _in_wholebody(result: PoseResult) -> PoseResult:
+    """Goliath's poses in COCO-WholeBody's places, by the names that both sets have, as the original evaluates them.
+
+    The other places hold (0, 0) with a score of 0, so they are wrong wherever somebody has annotated them.
+    """
+    ours, theirs = keypoint_spec(_GOLIATH).names, keypoint_spec(_WHOLEBODY).names
+    places = [place for place, name in enumerate(theirs) if name in ours]
+    columns = [ours.index(theirs[place]) for place in places]
+    keypoints = np.zeros((len(result.keypoints), _WHOLEBODY, 2), np.float32)
+    scores = np.zeros((len(result.keypoints), _WHOLEBODY), np.float32)
+    keypoints[:, places], scores[:, places] = result.keypoints[:, columns], result.keypoint_scores[:, columns]
+    return result._replace(keypoints=keypoints, keypoint_scores=scores)
 
 
 def _detections(result: PoseResult, spec: KeypointSpec, image_id: Any, threshold: float) -> Iterator[dict[str, Any]]:

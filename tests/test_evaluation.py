@@ -146,23 +146,41 @@ def test_images_without_a_result_count_as_missed_and_images_outside_the_run_do_n
     assert failed.num_images == 3 and failed.parts["body"]["AR"] < 0.9
 
 
-def test_308_keypoints_are_compared_where_both_sets_have_them(wholebody):
-    def goliath():
-        for result in people_of_the_photographs(0.0, lambda person: person["num_keypoints"]):
-            count = len(result.keypoints)
-            points, scores = np.zeros((count, 308, 2), np.float32), np.ones((count, 308), np.float32)
-            for part in ("body", "feet", "left_hand", "right_hand"):
-                points[:, list(keypoint_spec(308).subsets[part])] = result.keypoints[
-                    :, list(keypoint_spec(133).subsets[part])
-                ]
-            # In Goliath the wrist is the hand's root too; COCO's body has its own.
-            body, hands = keypoint_spec(133).subsets["body"], keypoint_spec(308).subsets
-            points[:, list(hands["body"])] = result.keypoints[:, list(body)]
-            yield result._replace(keypoints=points, keypoint_scores=scores)
+def goliath_of(result: PoseResult) -> PoseResult:
+    """The same poses as a network of 308 keypoints gives them; what COCO-WholeBody does not name lies anywhere."""
+    rng, count = np.random.default_rng(7), len(result.keypoints)
+    names = keypoint_spec(133).names
+    common = [name for name in keypoint_spec(308).names if name in names]
+    assert len(common) == 53
+    columns, places = [keypoint_spec(308).names.index(name) for name in common], [names.index(name) for name in common]
+    points = rng.uniform(0, 400, (count, 308, 2)).astype(np.float32)
+    scores = rng.uniform(0.3, 1, (count, 308)).astype(np.float32)
+    points[:, columns], scores[:, columns] = result.keypoints[:, places], result.keypoint_scores[:, places]
+    return result._replace(keypoints=points, keypoint_scores=scores)
 
-    found = evaluate(goliath(), wholebody, oks_nms_threshold=1.0)  # all their faces lie in one place
-    assert list(found.parts) == ["body", "foot", "left hand", "right hand", "hand"]
-    assert found.parts["body"]["AP"] == pytest.approx(1)
+
+def test_308_keypoints_count_by_the_names_that_wholebody_has_and_the_rest_as_missed():
+    """The original's way: common names in their places, all others at (0, 0) with score 0."""
+    annotations = read_annotations(GOLDEN / "evaluation_133_annotations.json")
+    ours = set(keypoint_spec(308).names)
+    absent = [place for place, name in enumerate(keypoint_spec(133).names) if name not in ours]
+    blanked = [
+        result._replace(keypoints=result.keypoints.copy(), keypoint_scores=result.keypoint_scores.copy())
+        for result in drawn_poses(133)
+    ]
+    for result in blanked:
+        result.keypoints[:, absent] = 0
+        result.keypoint_scores[:, absent] = 0
+    expected = evaluate(blanked, annotations)
+    found = evaluate(map(goliath_of, drawn_poses(133)), annotations)
+    assert list(found.parts) == ["body", "foot", "face", "left hand", "right hand", "hand", "whole"]
+    assert found.parts == expected.parts and found.num_poses == expected.num_poses
+    assert found.parts["face"]["AR"] == 0 and found.parts["body"]["AP"] > 0.5 and found.parts["left hand"]["AR"] > 0.1
+    assert "53" in found.note and not expected.note
+    body_alone = evaluate(
+        map(goliath_of, drawn_poses(133)), read_annotations(GOLDEN / "evaluation_17_annotations.json")
+    )
+    assert list(body_alone.parts) == ["body"] and not body_alone.note
 
 
 def command(*arguments, cwd):
