@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,14 +17,32 @@ from sapiens_pl.structures import ImageFile
 
 LENGTHS = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
 """The lists of keypoints that a person may have, and how many each holds."""
+_Id = int | str
+_Size = tuple[float, float]
+
+
+class AnnotatedImage(NamedTuple):
+    """An image as the file lists it; `wh` is None where its size is not given."""
+
+    id: _Id
+    wh: _Size | None
 
 
 class Annotations(NamedTuple):
-    """A COCO file's images (id by file name) and its people, the ones with keypoints and those without."""
+    """A COCO file's images by their names, and its people, the ones with keypoints and those without.
+
+    A person has `image_id`, `iscrowd`, `bbox`, `area`, `num_keypoints` (of the body) and those of `LENGTHS` that the
+    file gives, as flat arrays x, y, visibility. `num_without_area` people have the area of their box instead.
+    """
 
     path: str
-    images: dict[str, Any]
+    images: dict[str, AnnotatedImage]
     people: list[dict[str, Any]]
+    num_without_area: int = 0
+
+
+class _Unusable(ValueError):
+    """What is wrong with the file, in words that follow on "annotations=F"."""
 
 
 def pycocotools() -> Any:
@@ -42,56 +62,178 @@ def pycocotools() -> Any:
 def read_annotations(path: str | Path) -> Annotations:
     """Reads a COCO keypoint annotation file.
 
+    As for pycocotools, people without labelled keypoints are nobody's mistake: they need not be found, and may be.
+
     Raises:
         ConfigError: there is no such file, it is of another kind, or pycocotools is missing.
     """
     pycocotools()
     try:
-        data = json.loads(Path(path).expanduser().read_text("utf-8-sig"))
-        images = {str(image["file_name"]): image["id"] for image in data["images"]}
-        persons = {kind["id"] for kind in data.get("categories", []) if kind.get("name") == "person"}
-        rows = data["annotations"]
-        people = [
-            _checked(row) for row in rows if "keypoints" in row and (not persons or row.get("category_id") in persons)
-        ]
+        content = Path(path).expanduser().read_bytes()
+        if not content.strip():
+            raise _Unusable("is empty; give a COCO keypoint annotation file")
+        data = json.loads(content)  # of bytes it tells UTF-8, UTF-16 and UTF-32 apart
+        if isinstance(data, list):
+            raise _Unusable("is a list, as detection results are; give the COCO file with images and annotations")
+        images = _images(data["images"])
+        people = [_checked(row) for row in _people_among(data["annotations"], data.get("categories") or [])]
     except OSError as error:
         raise ConfigError(f"annotations={path} cannot be read ({error.strerror}).") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except _Unusable as error:
+        raise ConfigError(f"annotations={path} {error}.") from None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise ConfigError(f"annotations={path} is no COCO keypoint annotation file ({reason}).") from None
-    if not people:
+    if not any(person["num_keypoints"] for person in people):
         raise ConfigError(f"annotations={path} has nobody with keypoints; give a COCO keypoint annotation file.")
-    return Annotations(str(path), images, people)
+    return Annotations(str(path), images, people, sum(person.pop("without_area") for person in people))
 
 
-def _checked(person: dict[str, Any]) -> dict[str, Any]:
-    """One person as COCO's evaluation needs it, the lists of keypoints as arrays."""
-    lists = {key: np.asarray(person[key], np.float64).ravel() for key in LENGTHS if key in person}
-    for key, values in lists.items():
-        expected = 3 * LENGTHS[key]
-        if len(values) != expected:
-            raise ValueError(f"{key} of annotation {person.get('id')} has {len(values)} numbers, not {expected}")
-    left, top, width, height = map(float, person["bbox"])
+def _images(rows: Iterable[dict[str, Any]]) -> dict[str, AnnotatedImage]:
+    images: dict[str, AnnotatedImage] = {}
+    names: dict[_Id, str] = {}
+    for row in rows:
+        name, image_id = str(row["file_name"]), _same_id(row["id"])
+        other = names.setdefault(image_id, name)
+        if other != name:
+            raise _Unusable(f"gives two images the id {image_id}, {other} and {name}; correct one of them")
+        if images.get(name, (image_id,))[0] != image_id:
+            raise _Unusable(f"names {name} twice, with the ids {images[name].id} and {image_id}; correct one of them")
+        size = row.get("width") or 0, row.get("height") or 0
+        images[name] = AnnotatedImage(image_id, (float(size[0]), float(size[1])) if all(size) else None)
+    return images
+
+
+def _people_among(rows: Iterable[dict[str, Any]], categories: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The annotations of people: of the category named person, or of the only one that there is.
+
+    Where the file names no categories, whatever has keypoints is a person.
+    """
+    if not categories:
+        return [row for row in rows if "keypoints" in row]
+    persons = {_same_id(kind["id"]) for kind in categories if str(kind.get("name")).strip().lower() == "person"}
+    with_keypoints = {_same_id(kind["id"]) for kind in categories if kind.get("keypoints")}
+    persons = persons or (with_keypoints if len(categories) > 1 else {_same_id(categories[0]["id"])})
+    if len(persons) != 1:
+        named = ", ".join(f"{kind['id']} {kind.get('name')}" for kind in categories[:10])
+        raise _Unusable(f"does not say which of its categories is the person's ({named}); call one of them person")
+    [person] = persons
+    return [row for row in rows if row.get("category_id") is None or _same_id(row["category_id"]) == person]
+
+
+def _checked(row: dict[str, Any]) -> dict[str, Any]:
+    """One person as COCO's evaluation needs it."""
+    lists = {key: _triples(row, key) for key in LENGTHS if row.get(key)}
+    labelled = [values.reshape(-1, 3)[values[2::3] > 0] for values in lists.values()]
+    bbox = row.get("bbox") or _box_around(labelled)
+    left, top, width, height = (_number(row, "bbox", value) for value in bbox)
+    without_area = row.get("area") is None
+    body = lists.get("keypoints", np.zeros(0))
+    counted = row.get("num_keypoints")
     return {
-        "image_id": person["image_id"],
-        "category_id": 1,
-        "iscrowd": int(person.get("iscrowd", 0)),
+        "image_id": _same_id(row["image_id"]),
+        "iscrowd": int(_number(row, "iscrowd", row.get("iscrowd") or 0)),
         "bbox": [left, top, width, height],
-        "area": float(person.get("area", width * height)),
+        "area": width * height if without_area else _number(row, "area", row["area"]),
+        "num_keypoints": int((body[2::3] > 0).sum() if counted is None else _number(row, "num_keypoints", counted)),
+        "without_area": without_area and any(map(len, labelled)),
         **lists,
     }
 
 
+def _triples(row: dict[str, Any], key: str) -> np.ndarray:
+    """(3K,) float64 x, y, visibility; what is not labelled is 0."""
+    values = np.asarray(row[key], np.float64).ravel()
+    expected = 3 * LENGTHS[key]
+    if len(values) != expected:
+        raise _Unusable(
+            f"cannot be compared: {key} of annotation {row.get('id')} has {len(values)} numbers, not {expected} (x, y, "
+            f"visibility of {LENGTHS[key]})"
+        )
+    triples = values.reshape(-1, 3)
+    triples[np.isnan(triples[:, 2]) | (triples[:, 2] <= 0)] = 0
+    if not np.isfinite(triples).all():
+        raise _Unusable(f"has labelled {key} without finite coordinates in annotation {row.get('id')}; correct it")
+    return values
+
+
+def _box_around(labelled: list[np.ndarray]) -> list[float]:
+    points = np.concatenate([*labelled, np.zeros((0, 3))])[:, :2]
+    if not len(points):
+        return [0.0] * 4
+    return [*points.min(axis=0), *np.ptp(points, axis=0)]
+
+
+def _number(row: dict[str, Any], key: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise _Unusable(f"has {value!r} in {key} of annotation {row.get('id')}, which is no number; correct it")
+    return number
+
+
+def _same_id(value: Any) -> _Id:
+    """785, 785.0, "785" and "000785" are one id."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str):
+        text = value.strip().removesuffix(".0")
+        return int(text) if text.isascii() and text.isdecimal() else text
+    if type(value) is not int:
+        raise _Unusable(f"has {value!r} for an id; correct it")
+    return value
+
+
+def has_labels(person: dict[str, Any]) -> bool:
+    """False for somebody of whom no keypoint is labelled, and for crowds: they need not be found."""
+    labelled = person["num_keypoints"] or any((person[key][2::3] > 0).any() for key in LENGTHS if key in person)
+    return bool(labelled) and not person["iscrowd"]
+
+
 class IdFinder:
-    """The id that an annotation file gives an image: by its name, else the one that the run's box file gave it."""
+    """Which image of an annotation file each of the run's is: by its name, else by the id that its box file gave it.
 
-    def __init__(self, annotations: Annotations) -> None:
-        self._names, self._ids = list(annotations.images), annotations.images
-        self._known = set(annotations.images.values())
+    Args:
+        run_images: names of all images of the run, those without a result too.
+
+    Raises:
+        ConfigError: two of them mean one annotated image.
+    """
+
+    def __init__(self, annotations: Annotations, run_images: Iterable[str] = ()) -> None:
+        self._path, self._images = annotations.path, list(annotations.images.values())
+        self._names = [name.replace("\\", "/") for name in annotations.images]
+        self._by_id = {image.id: image for image in self._images}
         self._finder = ImageFinder(ImageSource("", [ImageFile(name, name) for name in self._names], True))
+        self._holders: dict[_Id, tuple[str, bool]] = {}
+        exact = set(self._names)
+        for name in sorted(run_images, key=lambda name: name not in exact):
+            self.find(name)
 
-    def find(self, name: str, image_id: int | None = None) -> Any:
+    def find(
+        self, name: str, image_id: int | None = None, image_wh: tuple[int, int] | None = None
+    ) -> AnnotatedImage | None:
+        """None for an image that is not annotated; with its own name or a longer one, an image comes before others."""
         index = self._finder.find(name)
-        if index is not None:
-            return self._ids[self._names[index]]
-        return image_id if image_id in self._known else None
+        image = self._by_id.get(image_id) if index is None and image_id is not None else None
+        if image is not None and image.wh and image_wh and image.wh != image_wh:
+            return None
+        image = image if index is None else self._images[index]
+        if image is None:
+            return None
+        exact = index is not None and self._names[index] == name
+        holder, holder_is_exact = self._holders.setdefault(image.id, (name, exact))
+        if holder == name:
+            return image
+        if holder_is_exact:
+            return None
+        raise ConfigError(
+            f"{holder} and {name} of the run would both be image {image.id} of {self._path}; annotate them under names "
+            "that differ."
+        )
+
+    def found_ids(self) -> set[_Id]:
+        """Of all images asked for so far."""
+        return set(self._holders)

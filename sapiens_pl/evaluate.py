@@ -37,7 +37,9 @@ def evaluate_run(folder: RunFolder, annotations: Annotations, oks_nms_threshold:
     folder.write(folder.evaluation_file, (json.dumps(content, indent=2) + "\n").encode())
     print(
         f"\nAgainst {annotations.path} ({found.num_images} of its {found.num_annotated} images, {found.num_poses} "
-        f"poses after OKS suppression):\n{table(found)}" + (f"\n{found.note}" if found.note else "")
+        f"poses after OKS suppression):\n{table(found)}",
+        *found.notes,
+        sep="\n",
     )
 
 

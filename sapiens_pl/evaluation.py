@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sapiens_pl.annotations import LENGTHS, Annotations, IdFinder, pycocotools
+from sapiens_pl.annotations import LENGTHS, Annotations, IdFinder, has_labels, pycocotools
 from sapiens_pl.errors import ConfigError
 from sapiens_pl.geometry import box_center_scale
 from sapiens_pl.keypoints import KeypointSpec, keypoint_spec
@@ -44,14 +44,14 @@ class Evaluation(NamedTuple):
     """`parts` has `METRICS` by part of the body, each from 0 to 1, or None where nobody could be counted.
 
     `num_images` of the `num_annotated` images of the annotation file were in the run, with `num_poses` that
-    suppression has left. `note` is a sentence on what the figures do not show, or empty.
+    suppression has left. `notes` are sentences on what the figures do not show.
     """
 
     parts: dict[str, _Metrics]
     num_images: int
     num_annotated: int
     num_poses: int
-    note: str = ""
+    notes: list[str]
 
 
 def evaluate(
@@ -72,30 +72,49 @@ def evaluate(
     Raises:
         ConfigError: run and annotations have no image, or no part of the body, in common.
     """
-    ids = IdFinder(annotations)
-    image_ids = {ids.find(name) for name in run_images}
+    finder = IdFinder(annotations, run_images)
     detections: list[dict[str, Any]] = []
-    spec: KeypointSpec | None = None
-    from_goliath = False
+    other_sizes: list[str] = []
+    num_keypoints = 0
     for result in results:
-        image_id = ids.find(result.name, result.image_id)
-        image_ids.add(image_id)
-        if result.keypoints.shape[1] == _GOLIATH:
-            result, from_goliath = _in_wholebody(result), True
-        spec = keypoint_spec(result.keypoints.shape[1])
-        if image_id is not None:
-            detections += _detections(result, spec, image_id, oks_nms_threshold)
-    image_ids.discard(None)
-    if spec is None or not image_ids:
+        num_keypoints = result.keypoints.shape[1]
+        image = finder.find(result.name, result.image_id, result.image_wh)
+        if image is not None:
+            detections += _detections(result, image.id, oks_nms_threshold)
+            if image.wh and result.image_wh and image.wh != result.image_wh:
+                other_sizes.append(result.name)
+    image_ids = finder.found_ids()
+    if not num_keypoints or not image_ids:
         raise ConfigError(f"None of the run's images is in {annotations.path}; give the annotations of these images.")
+    if not any(person["image_id"] in image_ids and has_labels(person) for person in annotations.people):
+        raise ConfigError(
+            f"{annotations.path} has keypoints of nobody in the {len(image_ids)} images that it shares with the run; "
+            "look at its image ids, or give the annotations of these images."
+        )
+    spec = keypoint_spec(_WHOLEBODY if num_keypoints == _GOLIATH else num_keypoints)
     evaluated = {
-        part: _metrics(annotations, sorted(image_ids), detections, columns, spec)
+        part: _metrics(annotations, image_ids, detections, columns, spec)
         for part, columns in _parts_of(annotations, spec).items()
     }
     if not evaluated:
-        raise ConfigError(f"{annotations.path} and networks of {spec.num_keypoints} keypoints have no part in common.")
-    note = _GOLIATH_NOTE if from_goliath and len(evaluated) > 1 else ""
-    return Evaluation(_with_both_hands(evaluated), len(image_ids), len(annotations.images), len(detections), note)
+        raise ConfigError(f"{annotations.path} and networks of {num_keypoints} keypoints have no part in common.")
+    notes = _notes(annotations, other_sizes, num_keypoints == _GOLIATH and len(evaluated) > 1)
+    return Evaluation(_with_both_hands(evaluated), len(image_ids), len(annotations.images), len(detections), notes)
+
+
+def _notes(annotations: Annotations, other_sizes: list[str], wholebody_of_goliath: bool) -> list[str]:
+    notes = [_GOLIATH_NOTE] if wholebody_of_goliath else []
+    if annotations.num_without_area:
+        people = annotations.num_without_area
+        notes.append(
+            f"{people} annotated people have no area; the area of their box stands in, which makes OKS larger."
+        )
+    if other_sizes:
+        notes.append(
+            f"{len(other_sizes)} images are not as large as the annotation file says ({other_sizes[0]} the first); "
+            "what is annotated may lie elsewhere in them."
+        )
+    return notes
 
 
 def _in_wholebody(result: PoseResult) -> PoseResult:
@@ -112,7 +131,11 @@ def _in_wholebody(result: PoseResult) -> PoseResult:
     return result._replace(keypoints=keypoints, keypoint_scores=scores)
 
 
-def _detections(result: PoseResult, spec: KeypointSpec, image_id: Any, threshold: float) -> Iterator[dict[str, Any]]:
+def _detections(result: PoseResult, image_id: int | str, threshold: float) -> Iterator[dict[str, Any]]:
+    """The people of one image that suppression leaves."""
+    if result.keypoints.shape[1] == _GOLIATH:
+        result = _in_wholebody(result)
+    spec = keypoint_spec(result.keypoints.shape[1])
     scores = instance_scores(result.bbox_scores, result.keypoint_scores)
     _, crop_sizes = box_center_scale(result.bboxes, (3, 4))
     areas = np.prod(crop_sizes, axis=1)  # of the crops, not of the boxes: the original's evaluation has these
@@ -122,7 +145,7 @@ def _detections(result: PoseResult, spec: KeypointSpec, image_id: Any, threshold
     body = result.keypoints[:, list(spec.subsets["body"])]
     extents = np.prod(np.ptp(body, axis=1), axis=1, dtype=np.float64)
     for row in oks_nms(result.keypoints, scores, areas, np.array(spec.sigmas), threshold):
-        person = {"image_id": image_id, "category_id": 1, "score": float(scores[row])}
+        person = {"image_id": image_id, "score": float(scores[row])}
         yield person | {"triples": triples[row], "body_area": float(extents[row])}
 
 
@@ -141,42 +164,60 @@ def _parts_of(annotations: Annotations, spec: KeypointSpec) -> dict[str, dict[st
 
 def _metrics(
     annotations: Annotations,
-    image_ids: list[Any],
+    image_ids: Collection[int | str],
     detections: list[dict[str, Any]],
     columns: dict[str, tuple[int, ...]],
     spec: KeypointSpec,
 ) -> _Metrics:
     """pycocotools' figures for one part of the body."""
     chosen = [index for part in columns.values() for index in part]
-    truth = []
-    for number, person in enumerate(annotations.people, 1):
-        triples = np.concatenate([person.get(key, np.zeros(3 * LENGTHS[key])) for key in columns])
-        common = {key: value for key, value in person.items() if key not in LENGTHS}
-        labelled = int((triples[2::3] > 0).sum())
-        truth.append(common | {"id": number, "keypoints": triples.tolist(), "num_keypoints": labelled})
-    found = []
-    for person in detections:
-        common = {key: value for key, value in person.items() if key not in ("triples", "body_area")}
-        found.append(common | {"keypoints": person["triples"][chosen].ravel().tolist()})
+    # pycocotools sorts ids, and loses those that are no 64-bit numbers.
+    numbers = {image_id: number for number, image_id in enumerate(_in_order(image_ids), 1)}
+    truth = [
+        {**_true_pose(person, columns), "id": number, "image_id": numbers[person["image_id"]], "category_id": 1}
+        for number, person in enumerate(annotations.people, 1)
+        if person["image_id"] in numbers
+    ]
+    found = [
+        {
+            "image_id": numbers[person["image_id"]],
+            "category_id": 1,
+            "score": person["score"],
+            "keypoints": person["triples"][chosen].ravel().tolist(),
+        }
+        for person in detections
+    ]
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools talks a lot
-        ground = _coco(annotations, truth)
-        guess = ground.loadRes(found) if found else _coco(annotations, [])
+        ground = _coco(numbers.values(), truth)
+        guess = ground.loadRes(found) if found else _coco(numbers.values(), [])
         # Whether a person counts as medium or large is told by the body, whatever the part.
         for row, person in zip(guess.dataset["annotations"], detections):
             row["area"] = person["body_area"]
         evaluation = pycocotools().cocoeval.COCOeval(ground, guess, "keypoints")
         assert spec.sigmas is not None, "sets without sigmas have no parts"
         evaluation.params.kpt_oks_sigmas = np.array(spec.sigmas)[chosen]
-        evaluation.params.imgIds = image_ids
+        evaluation.params.imgIds = list(numbers.values())
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     return {name: None if value < 0 else float(value) for name, value in zip(METRICS, evaluation.stats)}
 
 
-def _coco(annotations: Annotations, people: list[dict[str, Any]]) -> Any:
+def _in_order(image_ids: Collection[int | str]) -> list[int | str]:
+    return sorted(image_ids, key=lambda image_id: (isinstance(image_id, str), image_id))
+
+
+def _true_pose(person: dict[str, Any], columns: dict[str, tuple[int, ...]]) -> dict[str, Any]:
+    """One annotated person with the keypoints of one part; of whom nothing is labelled need not be found."""
+    triples = np.concatenate([person.get(key, np.zeros(3 * LENGTHS[key])) for key in columns])
+    labelled = person["num_keypoints"] if list(columns) == ["keypoints"] else int((triples[2::3] > 0).sum())
+    common = {key: person[key] for key in ("iscrowd", "bbox", "area")}
+    return common | {"keypoints": triples.tolist(), "num_keypoints": labelled}
+
+
+def _coco(image_numbers: Collection[int], people: list[dict[str, Any]]) -> Any:
     coco = pycocotools().coco.COCO()
-    images = [{"id": image_id} for image_id in annotations.images.values()]
+    images = [{"id": number} for number in image_numbers]
     coco.dataset = {"images": images, "annotations": people, "categories": [{"id": 1, "name": "person"}]}
     coco.createIndex()
     return coco

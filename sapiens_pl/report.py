@@ -14,8 +14,10 @@ import torchvision
 from sapiens_pl import demo
 from sapiens_pl.annotations import read_annotations
 from sapiens_pl.collect import collect, merge_results, nothing_came_out, summary_table
+from sapiens_pl.command import complain
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.detection.record import DetectionRecord
+from sapiens_pl.errors import ConfigError, SapiensError
 from sapiens_pl.evaluate import evaluate_run
 from sapiens_pl.memory import device_name, device_peak_gib, host_peak_gib
 from sapiens_pl.stopping import StopRequest
@@ -75,13 +77,23 @@ def close_run(
             merge_results(writer.folder, whole)
         print_summary(whole, writer.folder, stop)
         if whole["status"] == "complete" and whole["config"].get("annotations"):
-            evaluate_run(writer.folder, read_annotations(whole["config"]["annotations"]))
+            exit_code = exit_code or _tell_accuracy(writer.folder, whole["config"]["annotations"])
         exit_code = exit_code or (EXIT_FAILED if nothing_came_out(whole, writer.folder) else EXIT_COMPLETE)
     elif trainer.is_global_zero:
         print(f"This process has ended ({status}), {whole['processes_ended']} of {whole['processes_expected']} so far.")
     if any(others):
         print("Another process of this run broke off; run the same command again to continue.")
     return exit_code
+
+
+def _tell_accuracy(folder: RunFolder, annotations: str) -> int:
+    """The exit code; whatever is wrong with the annotations, the results are there."""
+    try:
+        evaluate_run(folder, read_annotations(annotations))
+    except SapiensError as error:
+        code = EXIT_BAD_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
+        return complain(f"the run is complete, but its accuracy is not known: {error}", code)
+    return EXIT_COMPLETE
 
 
 def print_summary(run: dict[str, Any], folder: RunFolder, stop: StopRequest) -> None:

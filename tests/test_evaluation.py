@@ -176,11 +176,11 @@ def test_308_keypoints_count_by_the_names_that_wholebody_has_and_the_rest_as_mis
     assert list(found.parts) == ["body", "foot", "face", "left hand", "right hand", "hand", "whole"]
     assert found.parts == expected.parts and found.num_poses == expected.num_poses
     assert found.parts["face"]["AR"] == 0 and found.parts["body"]["AP"] > 0.5 and found.parts["left hand"]["AR"] > 0.1
-    assert "53" in found.note and not expected.note
+    assert "53" in found.notes[0] and not expected.notes
     body_alone = evaluate(
         map(goliath_of, drawn_poses(133)), read_annotations(GOLDEN / "evaluation_17_annotations.json")
     )
-    assert list(body_alone.parts) == ["body"] and not body_alone.note
+    assert list(body_alone.parts) == ["body"] and not body_alone.notes
 
 
 def command(*arguments, cwd):
@@ -211,7 +211,9 @@ def test_a_run_ends_with_its_accuracy_and_the_command_finds_the_same(predict, tm
     ("content", "complaint"),
     [
         (None, "cannot be read"),
-        ("[]", "no COCO keypoint annotation file"),
+        ("", "is empty"),
+        ("[]", "is a list, as detection results are"),
+        ("{}", "no COCO keypoint annotation file .*images"),
         ('{"images": [], "annotations": []}', "nobody with keypoints"),
         ('{"images": [{"id": 1}], "annotations": []}', "no COCO keypoint annotation file .*file_name"),
         (
@@ -232,6 +234,9 @@ def test_what_cannot_be_evaluated_is_said_in_a_sentence(predict, mini, tmp_path)
     assert before.code == 2 and before.err.count("\n") == 1 and not before.results, before.err
     run = predict(*mini, "annotations=null", folder="done", inject="import sys; sys.modules['pycocotools'] = None")
     assert run.code == 0, run.err
+    again = predict(*mini, f"annotations={COCO / 'test_coco.json'}", folder="done")
+    assert again.code == 2 and "complete, but its accuracy is not known: None of" in again.err, again.err
+    assert again.info["status"] == "complete" and again.results == run.results
     cases = {
         ("predictions=nowhere", f"annotations={COCO / 'test_coco.json'}"): "no output folder",
         (f"predictions={run.folder}", f"annotations={COCO / 'test_coco.json'}"): "None of the run's images is in",
