@@ -1,7 +1,23 @@
 """Batched Sapiens pose estimation on PyTorch Lightning."""
 
-from sapiens_pl.estimator import PoseEstimator, inference_topdown
-from sapiens_pl.structures import PoseResult
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sapiens_pl.estimator import PoseEstimator, inference_topdown
+    from sapiens_pl.structures import PoseResult
 
 __version__ = "0.1.0"
 __all__ = ["PoseEstimator", "PoseResult", "inference_topdown"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports torch and Lightning only for those who use them: processes that read pictures start in a moment."""
+    if name == "PoseResult":
+        from sapiens_pl.structures import PoseResult
+
+        return PoseResult
+    if name in __all__:
+        from sapiens_pl import estimator
+
+        return getattr(estimator, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -79,7 +79,7 @@ def summed(reports: list[dict[str, Any]], earlier: dict[str, Any]) -> dict[str, 
 
 
 def _sums(reports: list[dict[str, Any]]) -> dict[str, Any]:
-    counts = {key: sum(report["counts"][key] for report in reports) for key in reports[0]["counts"]}
+    counts = {key: sum(report["counts"].get(key, 0) for report in reports) for key in reports[0]["counts"]}
     seconds = max(report["seconds"] for report in reports)
     warm = [report["warm_crops_per_second"] for report in reports if report["warm_crops_per_second"]]
     memories = [report["peak_memory"] for report in reports]
@@ -104,6 +104,7 @@ def _sums(reports: list[dict[str, Any]]) -> dict[str, Any]:
 def summary_table(run: dict[str, Any]) -> str:
     """The closing table, as plain text."""
     peak, counts, processes = run["peak_memory"], run["counts"], run["processes"]
+    drawings = counts.get("drawings_left_out", 0)
     on_device = f"{peak['device_gib']:.2f} GiB on the device, " if "device_gib" in peak else ""
     rows = [
         ("images done", counts["images_done"]),
@@ -111,6 +112,7 @@ def summary_table(run: dict[str, Any]) -> str:
         ("before this run", f"{counts['images_done_before']} done, {counts['images_failed_before']} failed"),
         ("people", counts["people"]),
         ("boxes failed", counts["boxes_failed"]),
+        *([("drawings", f"{drawings} left out; the log says why")] if drawings else []),
         ("speed", f"{run['crops_per_second']:.2f} crops/s ({run['seconds']:.1f} s on {run['device']})"),
         ("peak memory", f"{on_device}{peak['host_gib']:.2f} GiB on the host (main process)"),
     ]

@@ -46,7 +46,11 @@ class WriteError(SapiensError):
     """A result could not be written."""
 
 
-class ResultNameError(WriteError):
+class ResultError(WriteError):
+    """One image's result cannot be written; those of others can."""
+
+
+class ResultNameError(ResultError):
     """The file system takes no file of the name that an image's result would have."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -15,23 +14,22 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import BasePredictionWriter
 
-from sapiens_pl.errors import ConfigError, ResultNameError, SapiensError
-from sapiens_pl.images import read_image
+from sapiens_pl.errors import ConfigError, ResultError
 from sapiens_pl.keypoints import KeypointSpec
 from sapiens_pl.structures import CropBatch, Failure, PosePrediction, PoseResult
 from sapiens_pl.transfer import PendingPrediction
 from sapiens_pl.writers.assembly import ResultAssembler
+from sapiens_pl.writers.drawings import Drawings
 from sapiens_pl.writers.json import result_json
-from sapiens_pl.writers.openpose import check_openpose, openpose_png
-from sapiens_pl.writers.overlay import overlay_jpeg
+from sapiens_pl.writers.openpose import check_openpose
 from sapiens_pl.writers.parts import PartWriter
 from sapiens_pl.writers.pool import BoundedPool
 from sapiens_pl.writers.run_folder import RunFolder
-
-log = logging.getLogger(__name__)
+from sapiens_pl.writers.second_read import ReadingStopped
 
 FORMATS = ("json", "coco", "parquet", "csv", "openpose")
-_NUM_THREADS = 2
+_NUM_THREADS = 4
+"""Most of their time they wait for the disk."""
 _MAX_WAITING = 64
 _BATCHES_UNDER_WAY = 1
 """So many batches may be launched and not yet taken over: the device works on one while the host takes the last."""
@@ -41,13 +39,15 @@ _BATCHES_UNDER_WAY = 1
 class RunCounts:
     """What came out of a run so far: images by outcome, people found, boxes that gave nothing.
 
-    An image counts as done when its file is written, or as failed when that is on record.
+    An image counts as done when its file is written, or as failed when that is on record. Overlays and OpenPose
+    pictures that could not be made were left out; their images are done.
     """
 
     images_done: int = 0
     images_failed: int = 0
     people: int = 0
     boxes_failed: int = 0
+    drawings_left_out: int = 0
 
 
 class Pace:
@@ -111,7 +111,7 @@ class PoseWriter(BasePredictionWriter):
         self.folder, self.spec, self.formats = folder, spec, formats
         self.parts = PartWriter(folder, spec, "json" not in formats) if "parquet" in formats else None
         self.max_failures, self.stop = max_failures, stop
-        self.overlay, self.overlay_score_threshold = overlay, overlay_score_threshold
+        self.drawings = Drawings(folder, spec, overlay, "openpose" in formats, overlay_score_threshold)
         self.counts = RunCounts()
         self.pace = Pace()
         self._counting = Lock()
@@ -122,6 +122,7 @@ class PoseWriter(BasePredictionWriter):
         self.folder.open()
         self._assembler = ResultAssembler(data.tasks, self.spec.num_keypoints)
         self._pool = BoundedPool(_NUM_THREADS, _MAX_WAITING)
+        self.drawings.open(data.read_timeout, data.max_megapixels, data.stopped)
         self._waiting: deque[tuple[CropBatch, PosePrediction | PendingPrediction]] = deque()
         self._record(data.failures)
 
@@ -150,7 +151,7 @@ class PoseWriter(BasePredictionWriter):
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._take_over(0)
-        self._pool.close()
+        self._close()
         self._pool.raise_error()
         if self.parts is not None:
             self.parts.close()
@@ -159,31 +160,39 @@ class PoseWriter(BasePredictionWriter):
         if hasattr(self, "_pool"):
             with suppress(Exception):  # the device may be what broke, or the pool
                 self._take_over(0)
-            self._pool.close()  # what is handed over gets written; the exception is on its way already
+            self._close()  # what is handed over gets written; the exception is on its way already
+
+    def _close(self) -> None:
+        self._pool.close()
+        self.drawings.close()
 
     def _finish(self, result: PoseResult) -> None:
         """Writes what there is to write of one image; runs in the pool."""
-        failures = result.failures
-        if not result.image_failed:
-            try:
-                # The JSON comes last: where it is, the image is done, and its failed boxes are on record.
-                if self.overlay:
-                    self._write_overlay(result)
-                self._record(failures)
-                if "openpose" in self.formats:
-                    picture = openpose_png(result, self.spec, self.overlay_score_threshold)
-                    self.folder.write(self.folder.openpose_path(result.name), picture)
-                self.folder.write(self.folder.prediction_path(result.name), result_json(result, self.spec))
-            except ResultNameError as error:
-                failures = (Failure(result.name, None, type(error).__name__, str(error)),)
-            else:
-                with self._counting:
-                    self.counts.images_done += 1
-                    self.counts.people += len(result.instance_ids)
-                if self.parts is not None:
-                    self.parts.add(result)
-                return
-        self._record(failures)
+        if result.image_failed:
+            return self._record(result.failures)
+        try:
+            # The JSON comes last: where it is, the image is done, and its failed boxes are on record.
+            left_out = self.drawings.write(result)
+            self._record(result.failures)
+            self._write_json(result)
+        except ReadingStopped:  # the image is not done: the next run makes its overlay too
+            return None
+        except ResultError as error:
+            return self._record([Failure(result.name, None, type(error).__name__, str(error))])
+        with self._counting:
+            self.counts.images_done += 1
+            self.counts.people += len(result.instance_ids)
+            self.counts.drawings_left_out += left_out
+        if self.parts is not None:
+            self.parts.add(result)
+
+    def _write_json(self, result: PoseResult) -> None:
+        try:
+            content = result_json(result, self.spec)
+        except Exception as error:  # one image's odd values end nobody else's work
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise ResultError(f"The result of {result.name} cannot be written as JSON ({reason}).") from None
+        self.folder.write(self.folder.prediction_path(result.name), content)
 
     def _record(self, failures: Sequence[Failure]) -> None:
         for failure in failures:
@@ -198,12 +207,3 @@ class PoseWriter(BasePredictionWriter):
                 f"More than {self.max_failures} images failed (output.max_failures); see {self.folder.failures.file}, "
                 "and run the same command again to go on."
             )
-
-    def _write_overlay(self, result: PoseResult) -> None:
-        try:
-            pixels = read_image(result.path).pixels
-        except SapiensError as error:  # it could be read a moment ago
-            log.warning("No overlay for %s: %s", result.name, error)
-            return
-        picture = overlay_jpeg(pixels, result, self.spec, self.overlay_score_threshold)
-        self.folder.write(self.folder.overlay_path(result.name), picture)

@@ -13,6 +13,8 @@ BOX_BGR = (230, 230, 230)
 LINE_PER_IMAGE = 1 / 300
 """Line width as a part of the image's longer side."""
 JPEG_QUALITY = 90
+MAX_SIDE = 65500
+"""px; libjpeg writes no longer one."""
 _SUBPIXEL_BITS = 4
 _FAR = 1 << 20  # px; what lies farther out cannot be drawn
 
@@ -26,15 +28,25 @@ def overlay_jpeg(pixels: np.ndarray, result: PoseResult, spec: KeypointSpec, sco
         score_threshold: keypoints with a lower score are not drawn.
 
     Returns:
-        A JPEG file's content.
+        A JPEG file's content; a picture with a side over `MAX_SIDE` comes smaller.
     """
+    longest = max(pixels.shape[:2])
+    if longest > MAX_SIDE:
+        pixels, result = _smaller(pixels, result, MAX_SIDE / longest)
     canvas = pixels.copy()
     width = max(1, round(max(canvas.shape[:2]) * LINE_PER_IMAGE))
     for row in range(len(result.instance_ids)):
         _draw_instance(canvas, result, row, spec, score_threshold, width)
     ok, data = cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    assert ok, "OpenCV encodes every uint8 picture that it could decode"
+    if not ok:
+        raise ValueError(f"OpenCV writes no JPEG of {canvas.shape[1]}x{canvas.shape[0]} px")
     return data.tobytes()
+
+
+def _smaller(pixels: np.ndarray, result: PoseResult, factor: float) -> tuple[np.ndarray, PoseResult]:
+    height, width = (max(1, round(side * factor)) for side in pixels.shape[:2])
+    result = result._replace(keypoints=result.keypoints * np.float32(factor), bboxes=result.bboxes * factor)
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), result
 
 
 def _draw_instance(

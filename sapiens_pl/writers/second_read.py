@@ -1,0 +1,157 @@
+"""Reading pictures once more, to draw on them, in a process that may hang or die without harm to the run.
+
+The disk may have gone since the loader has read a picture, and a decoder may crash at its second try. Parent and child
+speak through pipes: a line of JSON asks for a file; a line of JSON and the picture's pixels are the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from sapiens_pl.errors import ReaderDiedError, ReadTimeoutError, SapiensError, UnreadableImageError
+from sapiens_pl.images import read_image
+
+_CHILD = "import sys; sys.path[:] = {path!r}; from sapiens_pl.writers.second_read import serve; serve()"
+_POLL_MILLISECONDS = 100
+_START_SECONDS = 120.0
+_SECONDS_AFTER_STOP = 5.0
+"""When the run is to stop, reads that have begun may still end."""
+
+
+class ReadingStopped(Exception):
+    """The run is to stop, and the picture has not come yet."""
+
+
+class PictureReader:
+    """Reads pictures in one child process, started when it is needed; for one thread at a time.
+
+    Args:
+        read_timeout: seconds after which a read counts as stuck; its process is then killed.
+        max_megapixels: larger pictures are refused.
+        stopped: True as soon as the run is to stop.
+    """
+
+    def __init__(self, read_timeout: float, max_megapixels: float, stopped: Callable[[], bool]) -> None:
+        self._read_timeout, self._max_megapixels, self._stopped = read_timeout, max_megapixels, stopped
+        self._child: subprocess.Popen[bytes] | None = None
+        self._stop_seen: float | None = None
+
+    def read(self, path: str) -> np.ndarray:
+        """(H, W, 3) uint8 BGR, upright.
+
+        Raises:
+            SapiensError: the picture cannot be read, not in time, or its reader died.
+            ReadingStopped: the run is to stop.
+        """
+        used_before = self._child is not None
+        try:
+            return self._read(path)
+        except ReaderDiedError:
+            if not used_before:
+                raise
+        return self._read(path)  # the child may have been killed while it was idle
+
+    def _read(self, path: str) -> np.ndarray:
+        request = {"path": path, "max_megapixels": self._max_megapixels, "seconds": math.ceil(2 * self._read_timeout)}
+        try:
+            self._ask(path, json.dumps(request).encode() + b"\n")
+            return self._answer(path)
+        except (ReadTimeoutError, ReaderDiedError, ReadingStopped):
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Kills the child; one that is stuck in a dead mount is not waited for."""
+        if self._child is None:
+            return
+        self._child.kill()
+        for pipe in (self._child.stdin, self._child.stdout):
+            assert pipe is not None
+            pipe.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(1)
+        self._child = None
+
+    def _ask(self, path: str, request: bytes) -> None:
+        if self._child is None:
+            # A group of its own: a Ctrl-C is for the run, which then ends this process too.
+            command = [sys.executable, "-c", _CHILD.format(path=sys.path)]
+            self._child = subprocess.Popen(
+                command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            )
+            self._receive(path, bytearray(1), time.monotonic() + _START_SECONDS)  # its imports are no part of a read
+        assert self._child.stdin is not None
+        with suppress(BrokenPipeError):  # `_answer` sees its end
+            self._child.stdin.write(request)
+
+    def _answer(self, path: str) -> np.ndarray:
+        deadline = time.monotonic() + self._read_timeout
+        line = bytearray()
+        while not line.endswith(b"\n"):
+            line += self._receive(path, bytearray(1), deadline)
+        answer = json.loads(line)
+        if "error" in answer:
+            raise UnreadableImageError(answer["error"])
+        pixels = np.empty(answer["shape"], np.uint8)
+        self._receive(path, memoryview(pixels).cast("B"), deadline)
+        return pixels
+
+    def _receive(self, path: str, buffer: Any, deadline: float) -> Any:
+        """Fills the buffer from the child."""
+        assert self._child is not None and self._child.stdout is not None
+        pipe = self._child.stdout.fileno()
+        ready = select.poll()
+        ready.register(pipe, select.POLLIN)
+        view = memoryview(buffer)
+        while len(view):
+            if ready.poll(_POLL_MILLISECONDS):
+                count = os.readv(pipe, [view])
+                if not count:
+                    raise ReaderDiedError(f"{path} killed the process that read it once more; look at it.")
+                view = view[count:]
+            elif time.monotonic() > deadline:
+                raise ReadTimeoutError(
+                    f"{path} could not be read once more within {self._read_timeout:g} s (data.read_timeout); check "
+                    "the disk or the network mount that it lies on."
+                )
+            elif self._is_over():
+                raise ReadingStopped
+        return buffer
+
+    def _is_over(self) -> bool:
+        if self._stopped() and self._stop_seen is None:
+            self._stop_seen = time.monotonic()
+        return self._stop_seen is not None and time.monotonic() > self._stop_seen + _SECONDS_AFTER_STOP
+
+
+def serve() -> None:
+    """The child: answers until its standard input ends."""
+    answers = sys.stdout.buffer
+    answers.write(b"\n")  # ready
+    answers.flush()
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        signal.alarm(request["seconds"])  # should the parent be killed while this read is stuck
+        try:
+            pixels = np.ascontiguousarray(read_image(request["path"], request["max_megapixels"]).pixels)
+            header: dict[str, Any] = {"shape": pixels.shape}
+            content = memoryview(pixels).cast("B")
+        except Exception as error:  # a MemoryError is this picture's too
+            told = str(error) if isinstance(error, SapiensError) else f"{request['path']} cannot be read ({error!r})."
+            header, content = {"error": told}, memoryview(b"")
+        answers.write(json.dumps(header).encode() + b"\n")
+        answers.write(content)
+        answers.flush()
+        signal.alarm(0)
