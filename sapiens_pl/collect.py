@@ -18,6 +18,8 @@ from sapiens_pl.errors import ConfigError, SapiensError
 from sapiens_pl.writers.merge import merge
 from sapiens_pl.writers.run_folder import RunFolder
 
+_OF_ALL = ("settings", "config", "versions", "left_out")
+"""What every process says alike."""
 _WORST_FIRST = ("failed", "interrupted")
 
 
@@ -54,10 +56,7 @@ def summed(reports: list[dict[str, Any]], earlier: dict[str, Any]) -> dict[str, 
     statuses = {report["status"] for report in reports}
     status = next((worst for worst in _WORST_FIRST if worst in statuses), "complete")
     counted = [report for report in reports if "counts" in report]
-    run = {
-        key: next((report[key] for report in reports if report.get(key)), earlier.get(key))
-        for key in ("settings", "config", "versions")
-    }
+    run = {key: next((report[key] for report in reports if report.get(key)), earlier.get(key)) for key in _OF_ALL}
     run |= {
         "status": status if len(reports) == expected or status == "failed" else "incomplete",
         "processes_expected": expected,
@@ -72,8 +71,7 @@ def summed(reports: list[dict[str, Any]], earlier: dict[str, Any]) -> dict[str, 
     if passes:
         run["detection"] = summed_passes(passes)
     run["processes"] = [
-        {key: value for key, value in report.items() if key not in ("settings", "config", "versions", "num_shards")}
-        for report in reports
+        {key: value for key, value in report.items() if key not in (*_OF_ALL, "num_shards")} for report in reports
     ]
     return run
 

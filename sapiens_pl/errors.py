@@ -22,6 +22,10 @@ class MissingImageError(SapiensError):
     """An image file that was asked for is not there."""
 
 
+class UnreadableFolderError(SapiensError):
+    """A folder of images cannot be listed, so nobody knows what is in it."""
+
+
 class UnreadableImageError(SapiensError):
     """A file is no image, or one that no decoder here reads."""
 

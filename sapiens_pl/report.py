@@ -66,6 +66,7 @@ def close_run(
         "crops_per_second": round(counts.people / seconds, 3),
         "warm_crops_per_second": writer.pace.crops_per_second and round(writer.pace.crops_per_second, 3),
         "peak_memory": peak_memory(device),
+        "left_out": data.list_images().left_out.account(),
     }
     if module_limit is not None:
         run["largest_working_batch"] = module_limit

@@ -14,7 +14,7 @@ import numpy as np
 from sapiens_pl.data.box_rules import BoxRow, BoxRules, strict_error
 from sapiens_pl.data.image_finder import ImageFinder
 from sapiens_pl.data.sources import ImageSource
-from sapiens_pl.errors import BoxError, MissingImageError
+from sapiens_pl.errors import BoxError, MissingImageError, UnreadableImageError
 from sapiens_pl.structures import Failure, ImageTask
 
 log = logging.getLogger(__name__)
@@ -96,10 +96,10 @@ def assign_boxes(source: ImageSource, listing: BoxListing, rules: BoxRules) -> B
         left_out += len(rows_of.get(index, [])) - task.num_boxes - len(complaints)
     if left_out:
         log.info("%s: %s.", listing.file, rules.left_out_sentence(left_out, sum(map(len, rows_of.values()))))
-    if source.complete:
-        failures += [_missing(name, source, listing.file) for name in lost]
-    elif lost:
-        log.warning("%s also names %d images that data.images leaves out.", listing.file, len(lost))
+    told = [name for name in lost if source.complete or source.why_left_out(name)]
+    failures += [_missing(name, source, listing.file) for name in told]
+    if len(told) < len(lost):
+        log.warning("%s also names %d images that data.images leaves out.", listing.file, len(lost) - len(told))
     return BoxedImages(tasks, failures)
 
 
@@ -115,5 +115,8 @@ def _without_image(listing: BoxListing, rules: BoxRules) -> list[Failure]:
 
 
 def _missing(name: str, source: ImageSource, box_file: str) -> Failure:
+    reason = source.why_left_out(name)
+    if reason is not None:
+        return Failure(name, None, UnreadableImageError.__name__, f"{box_file} names {name}, which {reason}.")
     message = f"{box_file} names {name}, which is not below {source.root}; add it or correct the box file."
     return Failure(name, None, MissingImageError.__name__, message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Collection
 from typing import Any
@@ -18,6 +19,8 @@ from sapiens_pl.errors import ConfigError
 from sapiens_pl.geometry import SAPIENS_CROPS, CropSettings
 from sapiens_pl.images import MAX_MEGAPIXELS
 from sapiens_pl.structures import CropSpan, Failure, ImageTask
+
+log = logging.getLogger(__name__)
 
 MAX_DEFAULT_WORKERS = 16
 AUTO = "auto"
@@ -79,6 +82,7 @@ class ImageDataModule(L.LightningDataModule):
         self.num_shards, self.shard = num_shards, shard
         # A rank that finds nothing left to do is in order.
         self.allow_zero_length_dataloader_with_multiple_devices = True
+        self._source: ImageSource | None = None
         self.tasks: list[ImageTask] = []
         self.failures: list[Failure] = []
         self.share: list[tuple[int, int]] = []
@@ -90,8 +94,24 @@ class ImageDataModule(L.LightningDataModule):
         self.all_mine = False
         """True if `tasks` are this rank's only."""
 
+    def list_images(self) -> ImageSource:
+        """All images there are; they are looked for once, and what was left out is said by rank 0."""
+        if self._source is None:
+            self._source = list_images(self.images)
+            if self._rank_and_world_size()[0] == 0:
+                for failure in self._source.failures:
+                    log.warning(failure.message)
+                for sentence in self._source.left_out.sentences():
+                    log.warning(sentence)
+        return self._source
+
     def setup(self, stage: str | None = None) -> None:
-        boxed = self.boxes(list_images(self.images))
+        source = self.list_images()
+        self._deal(self.boxes(source))
+        if self._rank_and_world_size()[0] == 0 and self.shard == 0:  # whatever was on record, it was looked at anew
+            self.failures += source.failures
+
+    def _deal(self, boxed: BoxedImages | DealtImages) -> None:
         done, failed = self.finished(boxed.tasks)
         if isinstance(boxed, DealtImages):
             self.tasks, self.failures, self.all_mine = boxed.tasks, boxed.failures, True

@@ -17,9 +17,10 @@ class ImageFinder:
         for index, file in enumerate(source.files):
             self._bases.setdefault(os.path.basename(file.name), []).append(index)
         self._files = source.files
+        self._through_links = source.left_out.through_links
 
     def find(self, key: str) -> int | None:
-        name = os.path.normpath(key)
+        name = self._through_links(os.path.normpath(key))
         found = self._names.get(name)
         if found is None:
             found = self._paths.get(os.path.abspath(key))

@@ -2,35 +2,61 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from pathlib import Path
 from typing import NamedTuple
 
+from sapiens_pl.data.left_out import LeftOut, not_read_here, shortened
+from sapiens_pl.data.text_files import open_text
+from sapiens_pl.data.tree import find_pictures
 from sapiens_pl.errors import ConfigError
-from sapiens_pl.images import IMAGE_SUFFIXES
-from sapiens_pl.structures import ImageFile
+from sapiens_pl.structures import Failure, ImageFile
 
 LIST_SUFFIXES = (".txt", ".lst", ".list")
+_MAGIC = "*?["
 _OUTSIDE = "_outside"
+_WAYS = "give a folder, a glob, a list file or an image."
 
 
 class ImageSource(NamedTuple):
     """`files` in a fixed order without repetitions, named relative to `root`.
 
-    `complete` says that the source is everything below `root`, not a choice from it.
+    `complete` says that the source is everything below `root`, not a choice from it. `failures` has the folders that
+    could not be listed, `left_out` what else lies there and is no picture of the run.
     """
 
     root: str
     files: list[ImageFile]
     complete: bool
+    failures: tuple[Failure, ...] = ()
+    left_out: LeftOut = LeftOut()  # nothing; a search makes its own
+
+    def why_left_out(self, key: str) -> str | None:
+        """Why a picture that somebody asks for, by name or path, is none of `files`, to complete "KEY ...".
+
+        None where nothing is known of it.
+        """
+        return self.left_out.why(key, self.root)
 
 
 def check_images(images: str | Path) -> None:
     """Raises ConfigError if there is nothing of that name: at once, before anything large is loaded."""
+    if not isinstance(images, str | Path):
+        raise ConfigError(
+            f"data.images={images} is no text but a value of type {type(images).__name__}; a name that looks like one "
+            f"is quoted for Hydra too: \"data.images='NAME'\"."
+        )
     given = os.path.expanduser(str(images))
-    if not os.path.exists(given) and not any(sign in given for sign in "*?["):
-        raise ConfigError(f"data.images={images} does not exist; give a folder, a glob, a list file or an image.")
+    if "\0" in given:
+        raise ConfigError(f"data.images={given!r} holds a zero byte, which no path can; {_WAYS}")
+    try:
+        os.lstat(given)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            if any(sign in given for sign in _MAGIC):
+                return
+            raise ConfigError(f"data.images={images} does not exist; {_WAYS}") from None
+        raise ConfigError(f"data.images={shortened(given)} cannot be looked at ({error.strerror}); {_WAYS}") from None
 
 
 def list_images(images: str | Path) -> ImageSource:
@@ -46,58 +72,65 @@ def list_images(images: str | Path) -> ImageSource:
     check_images(images)
     given = os.path.expanduser(str(images))
     if os.path.isdir(given):
-        source = _from_folder(given)
+        source = _search(os.path.abspath(given), None)
     elif given.lower().endswith(LIST_SUFFIXES) and os.path.isfile(given):
         source = _from_list(given)
-    elif os.path.exists(given):
+    elif os.path.lexists(given):
+        _check_one(given)
         source = _named(os.path.dirname(os.path.abspath(given)), [given])
     else:
         source = _from_glob(given)
     if not source.files:
-        raise ConfigError(f"data.images={images} holds no images; give a folder, a glob, a list file or an image.")
+        raise ConfigError(_nothing_found(str(images), source))
     return source
 
 
-def _from_folder(folder: str) -> ImageSource:
-    root = os.path.abspath(folder)
-    paths: list[str] = []
-    seen: set[tuple[int, int]] = set()  # a link back up must not send the search round in circles
-    for parent, folders, names in os.walk(root, followlinks=True):
-        status = os.stat(parent)
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths += [os.path.join(parent, name) for name in sorted(names) if _looks_like_image(name)]
-    return _named(root, paths)._replace(complete=True)
+def _nothing_found(images: str, source: ImageSource) -> str:
+    said = [failure.message for failure in source.failures[:1]] + source.left_out.sentences()
+    if any(sign in images for sign in _MAGIC) and "[" in images:
+        said.append("In a glob [...] stands for one of the letters between the brackets; write [[] for the letter [.")
+    return " ".join([f"data.images={shortened(images)} holds no images; {_WAYS}", *said])
+
+
+def _check_one(path: str) -> None:
+    kind = not_read_here(path)
+    if kind is not None:
+        raise ConfigError(f"data.images={path} {kind.why}.")
+
+
+def _search(root: str, pattern: list[str] | None) -> ImageSource:
+    found = find_pictures(root, pattern)
+    if os.curdir in found.left_out.folders:
+        raise ConfigError(f"data.images: {found.failures[0].message}")
+    files = [ImageFile(name, os.path.join(root, name)) for name in found.names]
+    return ImageSource(root, files, pattern is None, tuple(found.failures), found.left_out)
 
 
 def _from_glob(pattern: str) -> ImageSource:
-    fixed = os.path.abspath(pattern)
-    while any(sign in fixed for sign in "*?["):
-        fixed = os.path.dirname(fixed)
-    paths = sorted(path for path in glob.glob(pattern, recursive=True) if not os.path.isdir(path))
-    return _named(fixed, [path for path in paths if _looks_like_image(path)])
+    root = os.path.abspath(pattern)
+    parts: list[str] = []
+    while any(sign in root for sign in _MAGIC):
+        root, part = os.path.split(root)
+        parts.insert(0, part)
+    if not os.path.isdir(root):
+        raise ConfigError(f"data.images={shortened(pattern)}: there is no folder {shortened(root)}; {_WAYS}")
+    return _search(root, parts)
 
 
 def _from_list(list_file: str) -> ImageSource:
     root = os.path.dirname(os.path.abspath(list_file))
-    with open(list_file, encoding="utf-8-sig", errors="surrogateescape") as file:
-        lines = [line.rstrip("\r\n") for line in file]
     paths = []
-    for line in lines:
-        if line.strip():
-            path = os.path.join(root, os.path.expanduser(line))
-            if not os.path.exists(path) and os.path.exists(line):
-                path = line
-            paths.append(path)
+    with open_text(list_file) as file:
+        for number, line in enumerate(file, 1):
+            line = line.rstrip("\r\n")
+            if "\0" in line:
+                raise ConfigError(f"{list_file}, line {number} holds a zero byte, so it is no list of paths; {_WAYS}")
+            if line.strip():
+                path = os.path.join(root, os.path.expanduser(line))
+                if not os.path.lexists(path) and os.path.exists(line):
+                    path = line
+                paths.append(path)
     return _named(root, paths)
-
-
-def _looks_like_image(name: str) -> bool:
-    base = os.path.basename(name)
-    return not base.startswith(".") and os.path.splitext(base)[1].lower() in IMAGE_SUFFIXES
 
 
 def _named(root: str, paths: list[str]) -> ImageSource:

@@ -14,7 +14,6 @@ from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.data.loader import CropLoader
 from sapiens_pl.data.packing import shard_images
-from sapiens_pl.data.sources import list_images
 from sapiens_pl.detection.boxes import DetectorBoxes
 from sapiens_pl.errors import SapiensError, UnreadableImageError
 from sapiens_pl.structures import CropSpan, Failure, ImageFile, ImagePart, ImageTask
@@ -93,7 +92,7 @@ class DetectionData(L.LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         poses, boxes = self._poses, self._boxes
-        files = list_images(poses.images).files
+        files = poses.list_images().files
         if poses.num_shards > 1:
             files = _dealt(files, poses.num_shards, poses.shard)
         boxes.record.read()

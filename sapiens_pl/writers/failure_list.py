@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from sapiens_pl.errors import write_error
+from sapiens_pl.errors import UnreadableFolderError, write_error
 from sapiens_pl.structures import Failure
 from sapiens_pl.writers.json import to_json
 from sapiens_pl.writers.run_lock import Turn
@@ -57,13 +57,13 @@ class FailureList:
     def tidy(self, retry_failed: bool) -> None:
         """Brings the list in line with the results; with `retry_failed` it forgets the failed images.
 
-        A torn last line goes, and so do the lines of boxes whose image has no result: there will be others
-        when the image's turn comes again.
+        A torn last line goes, and so do the lines of boxes whose image has no result, and of folders: there will be
+        others when the image's turn comes again, or the folder cannot be listed again.
         """
         if not self.file.is_file():
             return
         with self._turn():
-            rows = self._rows()
+            rows = [row for row in self._rows() if row.get("error") != UnreadableFolderError.__name__]
             done = self._done() if any(row.get("instance_id") is not None for row in rows) else frozenset()
             self._replace(
                 row for row in rows if (not retry_failed if row.get("instance_id") is None else row["image"] in done)

@@ -1,0 +1,206 @@
+"""The search for pictures below a folder: every one once, under a name that stays, and nothing missed in silence."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections import deque
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from sapiens_pl.data.left_out import LeftOut, is_no_picture, looks_like_picture, shortened
+from sapiens_pl.errors import UnreadableFolderError
+from sapiens_pl.structures import Failure
+
+ANYWHERE = "**"
+# A folder of ours has one of each.
+_RUN_RECORDS = frozenset(["run.json", "inputs.txt", "failures.jsonl", ".processes", ".hydra"])
+_RUN_RESULTS = frozenset(["predictions", "records", "overlays", "openpose", "parquet"])
+_ALSO_OF_RUNS = frozenset(["openpose_json", "detections", "videos", "frames"])
+_SWEEP = frozenset(["sweep.csv", "sweep.png"])
+# A network mount may have been away for a moment.
+_PASSING = frozenset([errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR])
+_PAUSE_SECONDS = 0.5
+
+
+class Found(NamedTuple):
+    """Names below the root in the order of the search, a failure for each folder that could not be listed, the rest."""
+
+    names: list[str]
+    failures: list[Failure]
+    left_out: LeftOut
+
+
+def find_pictures(root: str, pattern: list[str] | None = None) -> Found:
+    """Walks through the folders below `root`: the files of each by name, then its folders.
+
+    Folders come before links: a link to what is listed anyway is left out, one that leads elsewhere is followed once,
+    in the end. Hidden files and folders are passed over, and so are the folders of runs.
+
+    Args:
+        root: an absolute path.
+        pattern: only files whose path below the root matches these parts of a glob; None for all.
+    """
+    search = _Search(root, pattern or [ANYWHERE])
+    search.run()
+    return Found(search.names, search.failures, search.left_out)
+
+
+class _Search:
+    def __init__(self, root: str, pattern: list[str]) -> None:
+        self.names: list[str] = []
+        self.failures: list[Failure] = []
+        self.left_out = LeftOut()
+        self._root, self._pattern = root, pattern
+        self._seen: dict[tuple[int, int], str] = {}  # a link back up must not send the search round in circles
+        self._folder_links: deque[tuple[str, frozenset[int]]] = deque()
+        self._file_links: list[str] = []
+
+    def run(self) -> None:
+        self._walk("", _closure(frozenset([0]), self._pattern))
+        while self._folder_links:
+            name, states = self._folder_links.popleft()
+            first = self._seen.get(_identity(self._path(name)))
+            if first is None:
+                self._walk(name, states)
+            else:
+                self.left_out.links[name] = first or os.curdir
+        self._drop_second_names()
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._root, name) if name else self._root
+
+    def _walk(self, start: str, start_states: frozenset[int]) -> None:
+        waiting = [(start, start_states)]
+        while waiting:
+            folder, states = waiting.pop()
+            try:
+                identity = _identity(self._path(folder))
+                entries = _entries(self._path(folder))
+            except OSError as error:
+                self._fail(folder, error)
+                continue
+            if identity in self._seen:  # through a link from elsewhere
+                continue
+            self._seen[identity] = folder
+            folders: list[tuple[str, frozenset[int]]] = []
+            prefix, end = os.path.join(folder, ""), len(self._pattern)
+            for entry in self._not_ours(folder, entries):
+                reached = _next_states(states, entry.name, self._pattern)
+                if end in reached and looks_like_picture(entry.name) and _is_file(entry):
+                    self.names.append(prefix + entry.name)
+                elif reached and not entry.name.startswith("."):
+                    self._take(prefix + entry.name, entry, reached, folders)
+            waiting += reversed(folders)
+
+    def _not_ours(self, folder: str, entries: list[os.DirEntry]) -> list[os.DirEntry]:
+        """Without the results of a run. Its folder is passed over as a whole, unless photographs lie there as well."""
+        names = {entry.name for entry in entries}
+        if names >= _SWEEP:
+            ours = _SWEEP
+        elif names & _RUN_RECORDS and names & _RUN_RESULTS:
+            ours = _RUN_RESULTS | _ALSO_OF_RUNS
+        else:
+            return entries
+        if folder and not any(map(looks_like_picture, names - ours)):
+            self.left_out.run_folders[folder] = None
+            return []
+        for name in sorted(names & ours - _SWEEP):
+            self.left_out.run_folders[os.path.join(folder, name)] = None
+        return [entry for entry in entries if entry.name not in ours]
+
+    def _take(
+        self, name: str, entry: os.DirEntry, reached: frozenset[int], folders: list[tuple[str, frozenset[int]]]
+    ) -> None:
+        try:
+            is_link = entry.is_symlink()
+            mode = os.stat(entry.path).st_mode if is_link else 0
+            is_folder = stat.S_ISDIR(mode) if is_link else entry.is_dir(follow_symlinks=False)
+        except OSError as error:  # a link that leads nowhere, or in circles
+            if looks_like_picture(entry.name):
+                is_link = is_folder = False  # reading it will tell
+            elif is_no_picture(entry.name):
+                return
+            else:
+                return self._fail(name, error)
+        if is_folder:
+            if any(state < len(self._pattern) for state in reached):
+                (self._folder_links if is_link else folders).append((name, reached))
+        elif len(self._pattern) not in reached:
+            return
+        elif looks_like_picture(entry.name):
+            self.names.append(name)
+            if is_link:
+                self._file_links.append(name)
+        else:
+            self.left_out.note_file(name, entry.path)
+
+    def _drop_second_names(self) -> None:
+        """Links to pictures that are listed under their own names; links to hidden or suffixless files stay."""
+        if not self._file_links:
+            return
+        real_root, own = os.path.realpath(self._root), set(self.names) - set(self._file_links)
+        for name in self._file_links:
+            target = os.path.relpath(os.path.realpath(self._path(name)), real_root)
+            if target in own:
+                self.left_out.links[name] = target
+        self.names = [name for name in self.names if name not in self.left_out.links]
+
+    def _fail(self, folder: str, error: OSError) -> None:
+        name, reason = folder or os.curdir, error.strerror or str(error)
+        self.left_out.folders[name] = reason
+        message = (
+            f"{shortened(self._path(folder))} cannot be listed ({reason}), so the pictures in it are missing; "
+            "mend that and run the same command again."
+        )
+        self.failures.append(Failure(name, None, UnreadableFolderError.__name__, message))
+
+
+def _entries(path: str) -> list[os.DirEntry]:
+    for last in (False, True):
+        try:
+            with os.scandir(path) as entries:
+                return sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            if last or error.errno not in _PASSING:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+    raise AssertionError("one of the two returns or raises")
+
+
+def _is_file(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_file(follow_symlinks=False)
+    except OSError:  # where the listing does not tell
+        return False
+
+
+def _identity(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def _next_states(states: frozenset[int], part: str, pattern: list[str]) -> frozenset[int]:
+    """How many parts of the pattern may be behind us after one more part of a path; empty where it cannot match."""
+    if pattern == [ANYWHERE]:
+        return states
+    after = set()
+    for state in states:
+        if state < len(pattern):
+            if pattern[state] == ANYWHERE:
+                after.add(state)
+            elif fnmatchcase(part, pattern[state]):
+                after.add(state + 1)
+    return _closure(frozenset(after), pattern)
+
+
+def _closure(states: frozenset[int], pattern: list[str]) -> frozenset[int]:
+    """`**` also stands for no folder at all."""
+    reached = set(states)
+    for state in sorted(states):
+        while state < len(pattern) and pattern[state] == ANYWHERE:
+            state += 1
+            reached.add(state)
+    return frozenset(reached)
