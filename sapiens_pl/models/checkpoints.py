@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sapiens_pl.errors import CheckpointError, ConfigError
+from sapiens_pl.errors import CheckpointError, ConfigError, SapiensError
 from sapiens_pl.geometry import CropSettings
 from sapiens_pl.keypoints import keypoint_spec
 from sapiens_pl.models.sapiens import PATCH_SIZE, SapiensPose
@@ -18,8 +18,14 @@ from sapiens_pl.models.sapiens2 import Sapiens2Pose
 from sapiens_pl.models.sapiens2_files import CONFIG_KEY, is_sapiens2, load_sapiens2
 from sapiens_pl.models.sapiens_files import load_sapiens
 from sapiens_pl.models.tensors import read_tensors, weights_files
+from sapiens_pl.models.wrapping import unwrap
 
 PoseNetwork = SapiensPose | Sapiens2Pose
+_LAST_LAYERS = ("head.final_layer.weight", "decode_head.conv_pose.weight", "decode_head.predictor.weight")
+"""Of Sapiens v1 and, by the original's name and transformers', of Sapiens2."""
+
+_SHOWN = 60
+"""Characters of what a file says, in a sentence."""
 
 
 def load_network(
@@ -51,25 +57,20 @@ def load_network(
     """
     size = _check_settings(num_heads, input_hw, crop)
     path = Path(checkpoint).expanduser()
-    tensors: dict[str, Tensor] = {}
-    metadata: dict[str, str] = {}
-    for file in weights_files(path):
-        found, metadata = read_tensors(file)
-        tensors |= found
-    network: PoseNetwork
-    if is_sapiens2(tensors):
-        if num_heads is not None:
-            raise ConfigError(f"model.num_heads={num_heads} is known of a Sapiens2 checkpoint; leave it out.")
-        network, weights = load_sapiens2(path, tensors, metadata, size)
-    else:
-        network, weights = load_sapiens(path, tensors, metadata, num_heads, size)
+    try:
+        network, weights = _build(path, num_heads, size)
+    except (SapiensError, OSError):
+        raise
+    except Exception as error:  # a file may claim anything
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:100]}".rstrip(": ")
+        raise CheckpointError(
+            f"{path} makes no network that can be built here ({said}); download it again, or give another checkpoint."
+        ) from None
     if num_keypoints not in (None, network.shape.num_keypoints):
         raise CheckpointError(
             f"{path} has {network.shape.num_keypoints} keypoints, but model.keypoints={num_keypoints}; give the "
             "checkpoint that this model names, or model=sapiens, which takes any."
         )
-    _check_names_and_shapes(path, network, weights)
-    del tensors
     if dtype is not None:
         for name in list(weights):  # one by one, so that each map goes when its converted copy has come
             weights[name] = weights[name].to(dtype)
@@ -77,6 +78,32 @@ def load_network(
     if crop is not None:
         network.crop_settings = crop
     return network.eval().requires_grad_(False)
+
+
+def _build(
+    path: Path, num_heads: int | None, input_hw: tuple[int, int] | None
+) -> tuple[PoseNetwork, dict[str, Tensor]]:
+    """The network on the meta device, and its weights, which fit it."""
+    files = weights_files(path)
+    tensors: dict[str, Tensor] = {}
+    metadata: dict[str, str] = {}
+    for file in files:
+        found, metadata = read_tensors(file)
+        tensors |= found
+    tensors = unwrap(path, tensors, _LAST_LAYERS)
+    network: PoseNetwork
+    if is_sapiens2(tensors):
+        if num_heads is not None:
+            raise ConfigError(f"model.num_heads={num_heads} is known of a Sapiens2 checkpoint; leave it out.")
+        network, weights = load_sapiens2(path, tensors, metadata, input_hw)
+    else:
+        network, weights = load_sapiens(path, tensors, metadata, num_heads, input_hw)
+    _check_names_and_shapes(path, network, weights)
+    if sum(weight.nbytes for weight in weights.values()) > sum(file.stat().st_size for file in files):
+        raise CheckpointError(
+            f"{path} is damaged: its tensors claim more values than the file has bytes for; download it again."
+        )
+    return network, weights
 
 
 def save_network(network: PoseNetwork, path: Path, **metadata: str) -> None:
@@ -129,9 +156,9 @@ def _check_crop(crop: CropSettings) -> None:
 def _check_names_and_shapes(path: Path, network: nn.Module, weights: dict[str, Tensor]) -> None:
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     problems = [f"lacks {name}" for name in expected if name not in weights]
-    problems += [f"adds {name}" for name in weights if name not in expected]
+    problems += [f"adds {name[:_SHOWN]}" for name in weights if name not in expected]
     problems += [
-        f"has {name} of shape {tuple(weights[name].shape)} instead of {shape}"
+        f"has {name} of shape {str(tuple(weights[name].shape))[:_SHOWN]} instead of {shape}"
         for name, shape in expected.items()
         if name in weights and tuple(weights[name].shape) != shape
     ]

@@ -15,6 +15,8 @@ from sapiens_pl.models.sapiens import PATCH_SIZE, PUBLISHED_HEADS, SapiensPose, 
 _LAST_LAYER = "head.final_layer.weight"
 _BESIDE_WEIGHTS = ("data_preprocessor.",)
 """What a trainer or an export stores beside the network: the pixels' mean and standard deviation."""
+_MAX_LAYERS = 256
+"""The largest published network has 48."""
 
 
 def load_sapiens(
@@ -42,13 +44,7 @@ def load_sapiens(
 
 def _state_dict(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The network's own weights among all tensors of a file, under their plain names."""
-    prefix = "state_dict." if any(name.startswith("state_dict.") for name in tensors) else ""
-    inside = {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    weights = {
-        re.sub(r"^(module|_orig_mod)\.", "", name): tensor
-        for name, tensor in inside.items()
-        if not name.startswith(_BESIDE_WEIGHTS)
-    }
+    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(_BESIDE_WEIGHTS)}
     if _LAST_LAYER not in weights or "backbone.pos_embed" not in weights:
         raise CheckpointError(
             f"{path} holds no Sapiens pose network ({_describe(weights)}); give a pose checkpoint "
@@ -60,7 +56,7 @@ def _state_dict(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _describe(weights: dict[str, Tensor]) -> str:
     if not weights:
         return "no tensors at all"
-    return f"{len(weights)} tensors, the first called {next(iter(weights))!r}"
+    return f"{len(weights)} tensors, the first called {next(iter(weights))[:80]!r}"
 
 
 def _shape_of(
@@ -72,7 +68,7 @@ def _shape_of(
         mlp_dim = weights["backbone.layers.0.ffn.layers.0.0.weight"].shape[0]
         shape = SapiensShape(
             embed_dim=embed_dim,
-            num_layers=_count(weights, r"backbone\.layers\.(\d+)\."),
+            num_layers=_count_layers(weights),
             num_heads=_heads(path, embed_dim, num_heads),
             mlp_dim=mlp_dim,
             head_dims=_channels(weights, "head.deconv_layers", axis=1),
@@ -80,6 +76,8 @@ def _shape_of(
             num_keypoints=weights[_LAST_LAYER].shape[0],
             input_hw=_input_hw(path, num_tokens, input_hw),
         )
+        if min(embed_dim, num_tokens, mlp_dim, shape.num_keypoints, *shape.head_dims, *shape.head_conv_dims) < 1:
+            raise IndexError
     except (KeyError, IndexError):
         raise CheckpointError(
             f"{path} is no Sapiens v1 pose network that can be built here (its layers are named or "
@@ -88,15 +86,17 @@ def _shape_of(
     return shape
 
 
-def _count(weights: dict[str, Tensor], pattern: str) -> int:
-    return 1 + max((int(found[1]) for name in weights if (found := re.match(pattern, name))), default=-1)
+def _count_layers(weights: dict[str, Tensor]) -> int:
+    """How many layers the names tell of, whatever their numbers: `layers.300000` alone is one."""
+    names = (re.match(r"backbone\.layers\.(\d{1,9})\.", name) for name in weights)
+    return min(len({name[1] for name in names if name}), _MAX_LAYERS)
 
 
 def _channels(weights: dict[str, Tensor], prefix: str, axis: int) -> tuple[int, ...]:
     found = {
         int(name[len(prefix) + 1 :].split(".")[0]): tensor.shape[axis]
         for name, tensor in weights.items()
-        if re.fullmatch(re.escape(prefix) + r"\.\d+\.weight", name)
+        if re.fullmatch(re.escape(prefix) + r"\.\d{1,3}\.weight", name)
     }
     return tuple(found[index] for index in sorted(found))
 
@@ -116,8 +116,8 @@ def _heads(path: Path, embed_dim: int, num_heads: int | None) -> int:
 
 
 def _positive_int(path: Path, text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise CheckpointError(f"{path} gives num_heads={text!r} in its metadata; set model.num_heads.")
+    if not re.fullmatch(r"0*[1-9][0-9]{0,5}", text):
+        raise CheckpointError(f"{path} gives num_heads={text[:20]!r} in its metadata; set model.num_heads.")
     return int(text)
 
 

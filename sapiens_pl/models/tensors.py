@@ -14,8 +14,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sapiens_pl.errors import CheckpointError
-from sapiens_pl.models.archive import BrokenArchiveError, read_archive
+from sapiens_pl.models.archive import read_archive
 from sapiens_pl.models.mapping import FileMap
+from sapiens_pl.models.pickles import BrokenArchiveError
 
 _SAFETENSORS_DTYPES = {
     "F64": torch.float64,
@@ -30,6 +31,9 @@ _SAFETENSORS_DTYPES = {
     "BOOL": torch.bool,
 }
 _DOWNLOAD_AGAIN = "download it again"
+_MAX_HEADER_BYTES = 16 * 2**20
+_PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc": "7z"}
+"""By their first bytes."""
 CONFIG_FILE, PROCESSOR_FILE = SETTINGS_FILES = ("config.json", "preprocessor_config.json")
 """What transformers keeps beside the weights; the first makes a folder one of its own."""
 
@@ -48,18 +52,27 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                 f"model.checkpoint={path} is not a file; give the path of a downloaded Sapiens pose checkpoint."
             )
         with open(path, "rb") as file:
-            start = file.read(16)
+            start = file.read(512)
     except OSError as error:
         raise CheckpointError(f"model.checkpoint={path} cannot be read ({error.strerror}).") from None
     try:
-        if start.startswith(b"PK\x03\x04"):
-            return read_archive(path), {}
         if start[8:9] == b"{":
             return _map_safetensors(path)
-    except (BrokenArchiveError, SafetensorError, OSError) as error:
+        if start.startswith((b"PK\x03\x04", b"\x80")):  # zip, pickle
+            return read_archive(path), {}
+    except (BrokenArchiveError, SafetensorError, ValueError, LookupError, TypeError, OSError) as error:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that one is for a place that no file has
             raise CheckpointError(f"model.checkpoint={path} cannot be read ({error.strerror}).") from None
-        raise CheckpointError(f"{path} is damaged or incomplete: {error}; {_DOWNLOAD_AGAIN}.") from None
+        said = " ".join(str(error).split())[:150]
+        raise CheckpointError(f"{path} is damaged or incomplete: {said}; {_DOWNLOAD_AGAIN}.") from None
+    for begin, kind in _PACKED.items():
+        if start.startswith(begin):
+            raise CheckpointError(f"{path} is packed ({kind}); unpack it and give the file that is in it.")
+    if start[257:262] == b"ustar":
+        raise CheckpointError(
+            f"{path} is a tar file, which only PyTorch before 0.2 wrote (or one that holds the checkpoint: then unpack "
+            "it); load it with torch.load where you trust it, save it with torch.save, and give that file."
+        )
     raise CheckpointError(
         f"{path} is neither a PyTorch archive nor a safetensors file (is the download complete, "
         "or is it a web page or a Git LFS pointer?); download the checkpoint again."
@@ -67,6 +80,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _map_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with open(path, "rb") as file:
+        if int.from_bytes(file.read(8), "little") > _MAX_HEADER_BYTES:
+            raise BrokenArchiveError("its index is implausibly large")
     with safe_open(path, "pt") as file:  # it checks the header against the file's length
         metadata = file.metadata() or {}
     with open(path, "rb") as file:

@@ -1,0 +1,37 @@
+"""Small files that claim much are refused in a sentence, at the cost of what their own bytes could mean."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import sapiens_pl
+from sapiens_pl.errors import CheckpointError
+from sapiens_pl.models.checkpoints import load_network
+
+sys.path.insert(0, str(Path(sapiens_pl.__file__).parents[1]))
+from benchmarks.bombs import bombs
+
+STATUS = Path("/proc/self/status")
+
+
+def peak_kb() -> int:
+    return int(STATUS.read_text().split("VmHWM:")[1].split()[0])
+
+
+@pytest.mark.parametrize("name", bombs())
+def test_no_bomb_goes_off(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(bombs()[name]())
+    assert path.stat().st_size < 1.5e6
+    measured = Path("/proc/self/clear_refs").exists()
+    if measured:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is held
+    before = peak_kb() if measured else 0
+    with pytest.raises(CheckpointError) as caught:
+        load_network(path, num_heads=2)
+    assert not measured or peak_kb() - before < 200_000
+    sentence = str(caught.value)
+    assert str(path) in sentence and "\n" not in sentence and len(sentence) - len(str(path)) < 320
