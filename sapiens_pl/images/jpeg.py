@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from sapiens_pl.errors import DamagedImageError
+from sapiens_pl.errors import DamagedImageError, UnreadableImageError
 from sapiens_pl.images.tags import exif_orientation
 
 _SOI, _EOI, _SOS, _APP0, _APP1, _APP14, _COM = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xEE, 0xFE
@@ -57,14 +57,14 @@ def decode_jpeg(data: bytes) -> np.ndarray:
     """(h, w, 3) uint8 BGR as stored.
 
     Raises:
-        DamagedImageError: a part is missing or broken; a sentence without its subject.
+        DamagedImageError, UnreadableImageError: a sentence without its subject.
     """
     try:
         pixels = simplejpeg.decode_jpeg(data, "BGR")
     except ValueError:
         data, pixels = _decode_in_spite(data)
     if not _is_complete(data):
-        raise DamagedImageError("is a progressive JPEG of which scans are missing; fetch it again.")
+        raise DamagedImageError("is a JPEG of which scans are missing; fetch it again.")
     # Of CMYK's ways to RGB OpenCV's is the reference.
     return _by_opencv(data) if _num_components(data) == 4 else pixels
 
@@ -78,8 +78,11 @@ def _decode_in_spite(data: bytes) -> tuple[bytes, np.ndarray]:
         complaint = str(error)
     if _is_padding(data, complaint):
         return data, simplejpeg.decode_jpeg(data, "BGR", strict=False)
-    if any(sign in complaint for sign in _BEYOND_TURBOJPEG):
-        return data, _by_opencv(data)
+    has_end = 0 <= data.find(b"\xff\xd9", _first_scan(data)) < len(data) - 2  # one of its own
+    if has_end and any(sign in complaint for sign in _BEYOND_TURBOJPEG):
+        return data, _by_opencv(data)  # which would not say that a part is missing
+    if complaint.startswith("Unsupported JPEG"):  # 12 bits, hierarchical
+        raise UnreadableImageError(f"is a kind of JPEG that is not read here ({complaint}); convert or fetch it again.")
     raise _damaged(complaint)
 
 
