@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sapiens_pl.data.large_pictures import LONGEST_SIDE, blend_neighbours, cut_to_region
 from sapiens_pl.geometry import CropSettings
 
 SHARPNESS = -0.75
@@ -34,6 +35,10 @@ def cut_crop(pixels: np.ndarray, matrix: np.ndarray, input_wh: tuple[int, int], 
         (H, W, 3) uint8, rounded to the nearest grey level.
     """
     enlarged = min(matrix[0, 0], matrix[1, 1]) >= 1
+    if max(pixels.shape[:2]) > LONGEST_SIDE:
+        pixels, matrix = cut_to_region(pixels, matrix, input_wh)
+        if max(pixels.shape[:2]) > LONGEST_SIDE:  # so it is reduced, and bilinear
+            return blend_neighbours(pixels, matrix, input_wh)
     if enlarged and settings.enlarging == "bicubic":
         return _bicubic(pixels, matrix, input_wh)
     return cv2.warpAffine(pixels, matrix, input_wh, flags=cv2.INTER_LINEAR)
