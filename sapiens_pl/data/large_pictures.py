@@ -53,4 +53,5 @@ def blend_neighbours(pixels: np.ndarray, matrix: np.ndarray, input_wh: tuple[int
     pairs = pixels[np.ix_(rows.clip(0, height - 1), columns.clip(0, width - 1))]
     pairs[(rows < 0) | (rows >= height)] = 0
     pairs[:, (columns < 0) | (columns >= width)] = 0
-    return cv2.remap(pairs, *np.meshgrid(*maps), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    map_x, map_y = np.meshgrid(*maps)
+    return cv2.remap(pairs, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
