@@ -12,9 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sapiens_pl.command import complain
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.detection.writer import summed_passes
 from sapiens_pl.errors import ConfigError, SapiensError
+from sapiens_pl.terminal import keep_going_without_a_terminal, printable
 from sapiens_pl.writers.merge import merge
 from sapiens_pl.writers.run_folder import RunFolder
 
@@ -143,8 +145,7 @@ def tell(path: Path, with_files: bool = True) -> int:
         0 all processes are complete, 1 some are not, 2 there is nothing to put together.
     """
     if not (path / "run.json").is_file():
-        print(f"error: {path} holds no run.json; name the output folder of a run.", file=sys.stderr)
-        return 2
+        return complain(f"{path} holds no run.json; name the output folder of a run.", 2)
     try:
         folder = RunFolder(path, "collect")
         folder.open()
@@ -158,10 +159,9 @@ def tell(path: Path, with_files: bool = True) -> int:
             folder.close()
             folder.lock.release()
     except SapiensError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
+        return complain(str(error), 2 if isinstance(error, ConfigError) else 1)
     print(f"{summary_table(run)}\n" if "counts" in run else "", end="")
-    print(f"  {'status':<16}{run.get('status', 'unknown')}\n  {'results':<16}{folder.path}")
+    print(f"  {'status':<16}{run.get('status', 'unknown')}\n  {'results':<16}{printable(str(folder.path))}")
     if at_work:
         print("The run is still at work; files that hold all of it are written at its end.")
     return 0 if run.get("status") == "complete" else 1
@@ -177,6 +177,7 @@ def _somebody_is_at_work(folder: RunFolder) -> bool:
 
 
 def main() -> int:
+    keep_going_without_a_terminal()
     parser = argparse.ArgumentParser(prog="python -m sapiens_pl.collect", description=__doc__)
     parser.add_argument("output", type=Path, help="the output folder of a run")
     return tell(parser.parse_args().output)

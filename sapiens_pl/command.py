@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
 
 from sapiens_pl.errors import SapiensError
+from sapiens_pl.terminal import printable
 
 
 def sentence_of(error: BaseException) -> str:
@@ -36,5 +37,5 @@ def disk_sentence(error: OSError) -> str:
 
 
 def complain(sentence: str, code: int) -> int:
-    print(f"error: {sentence}", file=sys.stderr)
+    print(f"error: {printable(sentence)}", file=sys.stderr)
     return code

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from sapiens_pl.errors import ConfigError, SapiensError, WriteError, write_error
 from sapiens_pl.models.checkpoints import load_network, network_metadata, save_network
 from sapiens_pl.models.tensors import checkpoint_sha256
+from sapiens_pl.terminal import keep_going_without_a_terminal, printable
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -77,6 +78,7 @@ def _umask() -> int:
 
 def main() -> None:
     """Exit codes: 0 written, 1 it could not be written, 2 bad input."""
+    keep_going_without_a_terminal()
     parser = argparse.ArgumentParser(prog="python -m sapiens_pl.convert", description=__doc__)
     parser.add_argument("source", metavar="IN", help="a checkpoint file, or a folder of one")
     parser.add_argument("target", metavar="OUT.safetensors")
@@ -88,11 +90,11 @@ def main() -> None:
     try:
         metadata = convert(options.source, options.target, DTYPES.get(options.dtype), options.num_heads, input_hw)
     except SapiensError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     size = Path(options.target).expanduser().stat().st_size / 2**20
     facts = ", ".join(f"{key} {metadata[key]}" for key in ("keypoint_set", "num_keypoints", "input_hw", "num_heads"))
-    print(f"{options.target}: {size:.1f} MiB; {facts}.")
+    print(printable(f"{options.target}: {size:.1f} MiB; {facts}."))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from sapiens_pl.command import complain, disk_sentence, sentence_of
 from sapiens_pl.configs import config_folder
 from sapiens_pl.errors import ConfigError, SapiensError
 from sapiens_pl.evaluation import OKS_NMS_THRESHOLD, evaluate, table
+from sapiens_pl.terminal import keep_going_without_a_terminal, printable
 from sapiens_pl.writers.merge import all_results
 from sapiens_pl.writers.run_folder import RunFolder
 
@@ -35,10 +36,11 @@ def evaluate_run(folder: RunFolder, annotations: Annotations, oks_nms_threshold:
     found = evaluate(results, annotations, folder.read_inputs(), oks_nms_threshold)
     content = {"annotations": annotations.path, "oks_nms_threshold": oks_nms_threshold, **found._asdict()}
     folder.write(folder.evaluation_file, (json.dumps(content, indent=2) + "\n").encode())
+    file = printable(str(annotations.path))
     print(
-        f"\nAgainst {annotations.path} ({found.num_images} of its {found.num_annotated} images, {found.num_poses} "
+        f"\nAgainst {file} ({found.num_images} of its {found.num_annotated} images, {found.num_poses} "
         f"poses after OKS suppression):\n{table(found)}",
-        *found.notes,
+        *(printable(note) for note in found.notes),
         sep="\n",
     )
 
@@ -74,6 +76,7 @@ def _run_job(cfg: DictConfig) -> int:
 
 def main() -> None:
     """Exit codes: 0 evaluated, 1 the result could not be written, 2 there is nothing to evaluate."""
+    keep_going_without_a_terminal()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     codes: list[int] = []
 

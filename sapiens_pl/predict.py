@@ -46,6 +46,7 @@ from sapiens_pl.report import EXIT_BAD_CONFIG, EXIT_COMPLETE, EXIT_FAILED, close
 from sapiens_pl.resume import finished_names, prepare_folder, result_settings
 from sapiens_pl.stopping import StopRequest
 from sapiens_pl.sweep import note_exit_code
+from sapiens_pl.terminal import keep_going_without_a_terminal, make_log_lines_printable
 from sapiens_pl.writers.callback import PoseWriter
 from sapiens_pl.writers.run_folder import RunFolder
 
@@ -189,6 +190,7 @@ def fill_in_weights(cfg: DictConfig) -> None:
 def quieten() -> None:
     """Leaves the screen to the bar and the table."""
     logging.raiseExceptions = False  # a log file on a full disk is no reason for a traceback
+    make_log_lines_printable()
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for harmless in (
@@ -233,6 +235,7 @@ def main() -> None:
     """Exit codes: 0 complete (failures may be listed), 1 nothing succeeded, too much failed, or the run broke
     off, 2 bad configuration, 130 and 143 interrupted by SIGINT and SIGTERM.
     """
+    keep_going_without_a_terminal()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     codes: list[int] = []
     process = os.getpid()

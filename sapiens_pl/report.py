@@ -21,6 +21,7 @@ from sapiens_pl.errors import ConfigError, SapiensError
 from sapiens_pl.evaluate import evaluate_run
 from sapiens_pl.memory import device_name, device_peak_gib, host_peak_gib
 from sapiens_pl.stopping import StopRequest
+from sapiens_pl.terminal import printable
 from sapiens_pl.writers.callback import PoseWriter
 from sapiens_pl.writers.run_folder import RunFolder
 
@@ -100,12 +101,12 @@ def _tell_accuracy(folder: RunFolder, annotations: str) -> int:
 def print_summary(run: dict[str, Any], folder: RunFolder, stop: StopRequest) -> None:
     """The closing table, and in words what is not as it should be."""
     counts = run["counts"]
-    print(f"\n{summary_table(run)}\n  {'results':<16}{folder.path}")
+    print(f"\n{summary_table(run)}\n  {'results':<16}{printable(str(folder.path))}")
     if counts["images_failed"] or counts["boxes_failed"]:
-        print(f"  {'reasons':<16}{folder.failures.file}")
+        print(f"  {'reasons':<16}{printable(str(folder.failures.file))}")
     demo.report(run["config"], folder)
     if stop.reason:
-        print(stop.reason)
+        print(printable(stop.reason))
     elif nothing_came_out(run, folder) and not counts["images_not_reached"]:
         print("Nothing could be read: every image failed.")
     elif counts["images_not_reached"]:

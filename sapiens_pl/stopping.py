@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import lightning as L
@@ -98,4 +98,5 @@ def _let_ranks_live() -> None:
 
 def _say(sentence: str) -> None:
     # Not by print: the signal may have come in the middle of one.
-    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"\n{sentence}\n".encode())
+    with suppress(OSError, ValueError):  # nor may a closed terminal end what it announces
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"\n{sentence}\n".encode())

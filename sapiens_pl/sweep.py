@@ -25,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sapiens_pl.batch_size import smallest_good_enough
 from sapiens_pl.collect import tell
+from sapiens_pl.terminal import printable
 from sapiens_pl.writers.json import COORDINATE_DECIMALS
 from sapiens_pl.writers.merge import all_results
 from sapiens_pl.writers.run_folder import RunFolder
@@ -73,14 +74,13 @@ class SweepReport(Callback):
             rows = read_sweep(folder)
             write_csv(rows, folder / "sweep.csv")
             draw(rows, folder / "sweep.png")
-            print(
-                f"\n{table(rows)}\n\n  table          {folder / 'sweep.csv'}\n  picture        {folder / 'sweep.png'}"
-            )
+            where = f"  table          {folder / 'sweep.csv'}\n  picture        {folder / 'sweep.png'}"
+            print(printable(f"\n{table(rows)}\n\n{where}", keep="\n"))
         codes = {job.name: code for job in jobs if (code := exit_code(job))}
         if codes:  # the jobs may have run in processes whose own codes and words nobody has seen
             listed = ", ".join(f"{name} (exit code {code})" for name, code in codes.items())
             where = f"; what they said is in {folder / '.submitit'}" if (folder / ".submitit").is_dir() else ""
-            print(f"Jobs not in order: {listed}{where}.")
+            print(printable(f"Jobs not in order: {listed}{where}."))
             sys.exit(max(codes.values()))
 
 

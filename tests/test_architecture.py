@@ -8,10 +8,11 @@ from pathlib import Path
 import sapiens_pl
 
 ROOT = Path(sapiens_pl.__file__).parent
-COMMON = {"structures", "geometry", "keypoints", "errors", "images", "memory"}
+COMMON = {"structures", "geometry", "keypoints", "errors", "images", "memory", "terminal"}
 MAY_KNOW = {
     **{room: {"errors", "structures"} for room in COMMON},
     "structures": {"errors", "keypoints"},
+    "terminal": set(),
     "batch_size": {"memory"},
     "data": COMMON | {"batch_size"},
     "configs": set(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sapiens_pl.configs import published_models
 from sapiens_pl.models.hub import cached_weights
 from sapiens_pl.models.zoo import flops_a_crop, num_parameters, sapiens2_shape, sapiens_shape
+from sapiens_pl.terminal import keep_going_without_a_terminal
 
 _HEADINGS = ("model=", "parameters", "TFLOP a crop", "keypoints", "licence", "weights")
 
@@ -22,6 +23,7 @@ def model_rows() -> list[tuple[str, ...]]:
 
 
 def main() -> None:
+    keep_going_without_a_terminal()
     rows = [_HEADINGS, *model_rows()]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
     for row in rows:
