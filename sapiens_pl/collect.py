@@ -64,6 +64,9 @@ def summed(reports: list[dict[str, Any]], earlier: dict[str, Any]) -> dict[str, 
         "processes_expected": expected,
         "processes_ended": len(reports),
     }
+    unequal = _what_does_not_add_up(reports)
+    if unequal is not None and run["status"] == "complete":
+        run |= {"status": "incomplete", "incomplete": unequal}
     errors = [report["error"] for report in reports if "error" in report]
     if errors:
         run["error"] = errors[0]
@@ -76,6 +79,22 @@ def summed(reports: list[dict[str, Any]], earlier: dict[str, Any]) -> dict[str, 
         {key: value for key, value in report.items() if key not in (*_OF_ALL, "num_shards")} for report in reports
     ]
     return run
+
+
+def _what_does_not_add_up(reports: list[dict[str, Any]]) -> str | None:
+    """None where the shares of all processes are all images that there are; else why not, in a sentence."""
+    numbers = sorted({report["num_shards"] for report in reports})
+    if len(numbers) > 1:
+        listed = " and ".join(map(str, numbers))
+        return f"Shards of different numbers (data.num_shards={listed}) have worked in this folder."
+    counted = [report for report in reports if "images_listed" in report]
+    listings = sorted({report["images_listed"] for report in counted})
+    if len(listings) > 1:
+        return f"The processes have not found the same images ({' and '.join(map(str, listings))})."
+    dealt = sum(report["images_dealt"] for report in counted)
+    if listings and dealt != listings[0]:
+        return f"The processes' shares are {dealt} images, but there are {listings[0]}."
+    return None
 
 
 def _sums(reports: list[dict[str, Any]]) -> dict[str, Any]:

@@ -21,6 +21,11 @@ def fit_to_launcher(cfg: DictConfig) -> None:
         ConfigError: the trainer is to start other processes than there are, or the run folder has no name.
     """
     several = _by_torchrun(cfg) or _by_srun(cfg)
+    if several and cfg.data.num_shards > 1 and cfg.trainer.devices * cfg.trainer.num_nodes > 1:
+        raise ConfigError(
+            f"data.num_shards={cfg.data.num_shards}, but torchrun or srun has started several tasks, which share the "
+            "images by themselves; omit data.num_shards and data.shard, or start each shard as a job of one task."
+        )
     if several and cfg.trainer.strategy == "auto":
         cfg.trainer.strategy = "ddp"
     if (several or cfg.data.num_shards > 1) and not _folder_has_a_name():
@@ -69,7 +74,7 @@ def _by_srun(cfg: DictConfig) -> bool:
 def _agree(cfg: DictConfig, key: str, number: int, option: str) -> None:
     given = cfg.trainer[key]
     if given not in ("auto", -1, number) and not (key == "num_nodes" and given == 1):
-        raise ConfigError(f"trainer.{key}={given}, but {option} says {number}; leave trainer.{key} away.")
+        raise ConfigError(f"trainer.{key}={given}, but {option} says {number}; remove trainer.{key}.")
     cfg.trainer[key] = number
 
 

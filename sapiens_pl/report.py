@@ -67,6 +67,8 @@ def close_run(
         "crops_per_second": round(counts.people / seconds, 3),
         "warm_crops_per_second": writer.pace.crops_per_second and round(writer.pace.crops_per_second, 3),
         "peak_memory": peak_memory(device),
+        "images_listed": len(data.list_images().files),
+        "images_dealt": data.num_dealt,
         "left_out": data.list_images().left_out.account(),
     }
     if module_limit is not None:
@@ -80,7 +82,10 @@ def close_run(
         print_summary(whole, writer.folder, stop)
         if whole["status"] == "complete" and whole["config"].get("annotations"):
             exit_code = exit_code or _tell_accuracy(writer.folder, whole["config"]["annotations"])
-        exit_code = exit_code or (EXIT_FAILED if nothing_came_out(whole, writer.folder) else EXIT_COMPLETE)
+        if "incomplete" in whole:
+            print(f"{whole['incomplete']} Run all of them again: what is done is not done twice.")
+        if "incomplete" in whole or nothing_came_out(whole, writer.folder):
+            exit_code = exit_code or EXIT_FAILED
     elif trainer.is_global_zero:
         print(f"This process has ended ({status}), {whole['processes_ended']} of {whole['processes_expected']} so far.")
     if any(others):

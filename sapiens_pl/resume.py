@@ -45,6 +45,7 @@ def prepare_folder(folder: RunFolder, cfg: DictConfig, settings: dict[str, Any])
             f"output.overwrite=true would remove what other shards have written to {folder.path}; choose another "
             "output.dir, or remove that one by hand."
         )
+    _check_number_of_shards(folder)
     earlier: dict[str, Any] = folder.read_run().get("settings") or settings
     detects = any(map(_is_of_detector, settings))
     if cfg.output.overwrite and folder.read_run():  # only what a run of ours has made is removed
@@ -71,6 +72,18 @@ def prepare_folder(folder: RunFolder, cfg: DictConfig, settings: dict[str, Any])
             )
     if folder.lock.only_one:
         folder.failures.tidy(cfg.output.retry_failed and folder.num_shards == 1)
+
+
+def _check_number_of_shards(folder: RunFolder) -> None:
+    """Shards that are at work at once must be of one number: others would deal the images otherwise."""
+    if folder.lock.only_one:
+        return
+    others = folder.read_run().get("config", {}).get("data", {}).get("num_shards", folder.num_shards)
+    if others != folder.num_shards:
+        raise ConfigError(
+            f"shards with data.num_shards={others}, not {folder.num_shards}, are at work in {folder.path}; wait for "
+            "their end or choose another output.dir."
+        )
 
 
 def _is_of_detector(key: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import polars
 import pytest
 from conftest import Run, check_same
 
+from sapiens_pl import demo
 from sapiens_pl.data.packing import shard_images
 from sapiens_pl.demo.draw import write_scenes
 from sapiens_pl.demo.figures import draw_scene
@@ -161,6 +163,27 @@ def test_shards_that_cannot_work_are_refused(start, predict, figures, mini, tmp_
     assert unnamed.returncode == 2 and "hydra.run.dir=" in unnamed.stderr, unnamed.stderr
     nothing = collect(tmp_path)
     assert nothing.returncode == 2 and "holds no run.json" in nothing.stderr
+
+
+def test_shards_of_another_number_at_the_same_time_are_refused(start, predict, figures, mini):
+    first = start(*figures, *mini, "data.num_shards=3", "data.num_workers=0", inject=SLOW_STEP)
+    first.wait_until(lambda: first.count() > 0)
+    other = predict(*figures, *mini, "data.num_shards=2", "data.shard=1")
+    first.kill()
+    assert other.code == 2 and "shards with data.num_shards=3, not 2, are at work" in other.err, other.err
+
+
+def test_shards_that_have_not_found_the_same_images_leave_no_complete_run(predict, mini, tmp_path):
+    photos = tmp_path / "photos"
+    shutil.copytree(demo.IMAGES, photos)
+    settings = [f"data.images={photos}", "boxes=whole_image", *mini, "data.num_workers=0", "data.num_shards=2"]
+    assert predict(*settings, "data.shard=0").code == 0
+    shutil.copy(demo.IMAGES / "one.jpg", photos / "another.jpg")
+    second = predict(*settings, "data.shard=1")
+    assert second.code == 1 and "have not found the same images (6 and 7)" in second.out, second.out
+    assert second.info["status"] == "incomplete" and len(second.results) < 7
+    again = predict(*settings, "data.shard=0")
+    assert again.code == 0 and again.info["status"] == "complete" and len(again.results) == 7, again.out
 
 
 def test_a_shard_is_not_let_in_beside_a_whole_run_or_itself(tmp_path, monkeypatch):

@@ -77,7 +77,7 @@ def test_tasks_of_srun_share_a_run(settings, alone, tmp_path, nodes, ranks):
 @pytest.mark.parametrize(
     "override, more, sentence",
     [
-        ("trainer.devices=3", {}, "leave trainer.devices away"),
+        ("trainer.devices=3", {}, "remove trainer.devices"),
         ("trainer.devices=auto", {"SLURM_STEP_ID": None}, "put srun before python"),
         ("trainer.devices=auto", {"SLURM_NTASKS": 3, "SLURM_NNODES": 2}, "as many on each"),
     ],

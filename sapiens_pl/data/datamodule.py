@@ -89,6 +89,8 @@ class ImageDataModule(L.LightningDataModule):
         """The index of each of this rank's images, and how many crops it gives."""
         self.planned_batch_size: int | None = None
         self.num_done_before = self.num_failed_before = 0
+        self.num_dealt = 0
+        """This process's part of all images that are listed, whatever has become of them."""
         self.num_without_boxes = 0
         """This rank's images that should have got boxes and have not: the run was stopped before."""
         self.all_mine = False
@@ -108,6 +110,9 @@ class ImageDataModule(L.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         source = self.list_images()
         self._deal(self.boxes(source))
+        failed = sum(row.instance_id is None for row in self.failures) if self.all_mine else 0
+        own = len(self.share) + self.num_without_boxes + failed
+        self.num_dealt = own + self.num_done_before + self.num_failed_before
         if self._rank_and_world_size()[0] == 0 and self.shard == 0:  # whatever was on record, it was looked at anew
             self.failures += source.failures
 

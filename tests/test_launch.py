@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from sapiens_pl.configs import config_folder
+from sapiens_pl.errors import ConfigError
+from sapiens_pl.launch import fit_to_launcher
+
+SRUN = {"SLURM_NTASKS": "2", "SLURM_NNODES": "1", "SLURM_STEP_ID": "0", "SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "x"}
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "1", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "2"}
+
+
+@pytest.mark.parametrize("variables", [SRUN, TORCHRUN, SRUN | {"SLURM_NNODES": "2"}])
+def test_tasks_that_share_the_images_are_no_shards_as_well(monkeypatch, variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with initialize_config_dir(config_folder(), version_base="1.3"):
+        cfg = compose("predict", ["data.num_shards=2", "data.shard=1"])
+        with pytest.raises(ConfigError, match="omit data.num_shards and data.shard, or start each"):
+            fit_to_launcher(cfg)
+        fit_to_launcher(compose("predict"))
+
+
+@pytest.mark.parametrize("variables", [{"SLURM_NTASKS": "1"}, TORCHRUN | {"LOCAL_WORLD_SIZE": "1", "WORLD_SIZE": "1"}])
+def test_a_shard_in_a_job_of_one_task_stands_alone(monkeypatch, variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with initialize_config_dir(config_folder(), version_base="1.3"):
+        fit_to_launcher(compose("predict", ["data.num_shards=2", "data.shard=1"]))
