@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import logging
-import os
-from typing import Any
+from typing import Any, NamedTuple
 
-from sapiens_pl.data.box_files import existing_file, load_json, shortened
+from sapiens_pl.data.box_classes import COCO_PERSON, ClassId, ClassRule, class_id
+from sapiens_pl.data.box_files import JsonReader, RepeatedKeys, existing_file, filled_text, shortened
 from sapiens_pl.data.box_rules import BoxRow, BoxRules
 from sapiens_pl.data.boxes import BoxedImages, BoxListing, assign_boxes
-from sapiens_pl.data.image_finder import names_by_number
+from sapiens_pl.data.image_finder import ImageNumbers, NoImage, plain_id
 from sapiens_pl.data.sources import ImageSource
 from sapiens_pl.errors import ConfigError
 
 log = logging.getLogger(__name__)
+
+_LARGEST_ID = 2**63 - 1
+"""Larger numbers fit into no table's column."""
 
 
 class CocoBoxes:
     """Boxes from a COCO annotation file or a COCO detection-results file (`boxes=coco`).
 
     Of an annotation file, crowd regions and people without a single labelled keypoint are left
-    out (as COCO's keypoint evaluation does), of both kinds the categories other than `category_id`.
+    out (as COCO's keypoint evaluation does), of both kinds the categories other than the person's.
 
     Args:
         file: the box file.
         images_file: for detection results, a COCO file whose `images` list tells the image ids;
             without it, an id is looked for in the file names (785 in `000000000785.jpg`).
-        category_id: the person category's id.
+        category_id: the person category's id, or its name; None: told by the file's `categories`, without them 1.
         rules: as in `BoxRules`; the thresholds touch only boxes that have a score.
     """
 
@@ -35,7 +38,7 @@ class CocoBoxes:
         file: str | None,
         images_file: str | None = None,
         *,
-        category_id: int = 1,
+        category_id: int | str | None = None,
         format: str = "xywh",
         score_threshold: float | None = 0.3,
         nms_threshold: float | None = 0.3,
@@ -47,41 +50,132 @@ class CocoBoxes:
         self.rules = BoxRules(format, score_threshold, nms_threshold, **rules)
 
     def __call__(self, source: ImageSource) -> BoxedImages:
-        data = load_json(self.file)
+        data = _load(self.file)
         annotations = data if isinstance(data, list) else data.get("annotations") if isinstance(data, dict) else None
         if not isinstance(annotations, list):
             raise ConfigError(
                 f"{self.file} is neither a COCO annotation file nor a COCO detection-results list; "
                 "for boxes by path use boxes=json."
             )
-        listing = data if isinstance(data, dict) else load_json(self.images_file) if self.images_file else {}
-        listed = _coco_images(listing, self.images_file or self.file)
-        names = {str(image_id): name for name, image_id in listed} or names_by_number(source)
-        rows: list[BoxRow] = []
-        bad_rows: list[tuple[int, str]] = []
-        left_out = 0
-        for number, row in enumerate(annotations, 1):
-            if not isinstance(row, dict) or "image_id" not in row:
-                bad_rows.append((number, f"{shortened(row)} does not say which image it belongs to (image_id)"))
-            elif row.get("category_id", self.category_id) == self.category_id:
-                if row.get("iscrowd") or row.get("num_keypoints", 1) == 0:
-                    left_out += 1
-                else:
-                    name = str(row["image_id"])
-                    rows.append(BoxRow(names.get(name, name), row.get("bbox"), row.get("score"), row.get("id"), number))
-        if left_out:
-            log.info("%s: left out %d crowds or people without keypoints.", self.file, left_out)
-        images = {name: image_id if type(image_id) is int else None for name, image_id in listed}
-        if isinstance(data, list):  # other images of the list are not meant
-            here = {os.path.basename(file.name) for file in source.files}
-            images = {name: image_id for name, image_id in images.items() if os.path.basename(name) in here}
-        return assign_boxes(source, BoxListing(self.file, "entry", rows, images, bad_rows), self.rules)
+        listing = data if isinstance(data, dict) else _load(self.images_file) if self.images_file else {}
+        listing_path = self.images_file or self.file
+        given = listing if isinstance(listing, dict) else {}
+        listed = _listed_images(given, listing_path)
+        rows, bad_rows = _numbered(annotations)
+        rows = self._people(rows, given)
+        found, lost = _with_names(rows, listed, source, listing_path)
+        box_listing = BoxListing(
+            self.file, "entry", found, listed.ids, bad_rows, lost, lists_others=isinstance(data, list)
+        )
+        return assign_boxes(source, box_listing, self.rules)
+
+    def _people(self, rows: list[_Numbered], listing: dict[str, Any]) -> list[_Numbered]:
+        rule = ClassRule(self.file, self.category_id, _category_names(listing), usual=COCO_PERSON, first=COCO_PERSON)
+        kinds = [class_id(row.entry.get("category_id")) for row in rows]
+        people = rule.people(kinds)
+        rows = [row for row, kind in zip(rows, kinds) if kind in people]
+        alone = [row for row in rows if not row.entry.get("iscrowd")]
+        labelled = [row for row in alone if row.entry.get("num_keypoints", 1) != 0]
+        if alone and not labelled:
+            log.warning("%s has no labelled keypoints at all, so all of its people count.", self.file)
+            labelled = alone
+        if len(labelled) < len(rows):
+            log.info("%s: left out %d crowds or people without keypoints.", self.file, len(rows) - len(labelled))
+        return labelled
 
 
-def _coco_images(listing: Any, path: str) -> list[tuple[str, Any]]:
-    """File name and id of each image that a COCO file lists."""
-    images = listing.get("images", []) if isinstance(listing, dict) else []
+class _Numbered(NamedTuple):
+    number: int
+    entry: dict[str, Any]
+
+
+class _ListedImages(NamedTuple):
+    """A COCO file's images: the name by id, and each name's id if a table's column can hold it."""
+
+    names: dict[int | str, str]
+    ids: dict[str, int | None]
+
+
+def _load(path: str) -> Any:
+    """A COCO file's content.
+
+    Raises:
+        ConfigError: it is no JSON, or has one of its lists twice.
+    """
+    reader = JsonReader()
     try:
-        return [(str(image["file_name"]), image["id"]) for image in images]
+        data = reader.parse(filled_text(path))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is no JSON file ({error}); correct it.") from None
+    if isinstance(data, RepeatedKeys):
+        raise ConfigError(f"{path} has the key {reader.repeated!r} twice, and one would vanish; correct it.")
+    if reader.repeated is not None:
+        log.warning("%s has the key %r twice in one object; the last one counts.", path, reader.repeated)
+    return data
+
+
+def _numbered(annotations: list[Any]) -> tuple[list[_Numbered], list[tuple[int, str]]]:
+    """The rows that say which image they belong to, and the others."""
+    rows, bad_rows = [], []
+    for number, entry in enumerate(annotations, 1):
+        if isinstance(entry, dict) and "image_id" in entry:
+            rows.append(_Numbered(number, entry))
+        else:
+            bad_rows.append((number, f"{shortened(entry)} does not say which image it belongs to (image_id)"))
+    return rows, bad_rows
+
+
+def _listed_images(listing: dict[str, Any], path: str) -> _ListedImages:
+    """The images that a COCO file lists.
+
+    Raises:
+        ConfigError: an entry is unusable, or one id means two images.
+    """
+    names: dict[int | str, str] = {}
+    ids: dict[str, int | None] = {}
+    try:
+        listed = [(str(image["file_name"]), plain_id(image["id"])) for image in listing.get("images") or []]
     except (TypeError, KeyError):
         raise ConfigError(f"{path} has an entry under 'images' without id and file_name; correct it.") from None
+    for name, image_id in listed:
+        if names.setdefault(image_id, name) != name:
+            raise ConfigError(
+                f"{path} gives two images, {names[image_id]} and {name}, the same id {image_id}, so that nobody knows "
+                "whose the boxes are; give each image its own id."
+            )
+        fits = isinstance(image_id, int) and abs(image_id) <= _LARGEST_ID
+        ids.setdefault(name, image_id if fits and isinstance(image_id, int) else None)
+    return _ListedImages(names, ids)
+
+
+def _category_names(listing: dict[str, Any]) -> dict[ClassId, str]:
+    """The names of a file's categories; of one alone that has keypoints it does not matter what it is called."""
+    categories = listing.get("categories")
+    given = [kind for kind in categories if isinstance(kind, dict)] if isinstance(categories, list) else []
+    by_id = {class_id(kind.get("id")): str(kind["name"]) for kind in given if "name" in kind}
+    names = {key: name for key, name in by_id.items() if key is not None}
+    if len(given) == 1 and given[0].get("keypoints"):
+        return dict.fromkeys(names, "person")
+    return names
+
+
+def _with_names(
+    rows: list[_Numbered], listed: _ListedImages, source: ImageSource, path: str
+) -> tuple[list[BoxRow], dict[str, NoImage]]:
+    """The rows by their images' names, and the ids that mean no image."""
+    found: list[BoxRow] = []
+    lost: dict[str, NoImage] = {}
+    numbers = None if listed.names else ImageNumbers(source)
+    unlisted = NoImage(f"is the id of no image that {path} lists; add it there or correct the box file")
+    names: dict[int | str, str | NoImage] = dict(listed.names)
+    for number, entry in rows:
+        image_id = entry["image_id"]
+        key = image_id if type(image_id) is int else str(image_id) if numbers else plain_id(image_id)
+        if key not in names:
+            names[key] = numbers.find(image_id) if numbers else unlisted
+        name = names[key]
+        if isinstance(name, NoImage):
+            lost.setdefault(str(image_id), name)
+        else:
+            found.append(BoxRow(name, entry.get("bbox"), entry.get("score"), entry.get("id"), number))
+    return found, lost

@@ -6,11 +6,13 @@ import csv
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sapiens_pl.data.box_files import existing_file
+from sapiens_pl.data.box_classes import keep_people
+from sapiens_pl.data.box_files import empty_error, existing_file
 from sapiens_pl.data.box_rules import BoxRow, BoxRules
 from sapiens_pl.data.boxes import BoxedImages, BoxListing, assign_boxes
-from sapiens_pl.data.image_finder import names_by_number
+from sapiens_pl.data.image_finder import ImageNumbers, NoImage
 from sapiens_pl.data.sources import ImageSource
+from sapiens_pl.data.text_files import open_text
 from sapiens_pl.errors import ConfigError
 
 _CENTERED = (("cx", "cy", "w", "h"), ("cx", "cy", "width", "height"), ("x_center", "y_center", "width", "height"))
@@ -30,6 +32,10 @@ BOX_COLUMNS = {
 IMAGE_COLUMNS = ("image", "image_path", "path", "file_name", "filename", "file", "image_name", "image_id")
 SCORE_COLUMNS = ("score", "bbox_score", "confidence", "conf")
 ID_COLUMNS = ("id", "instance_id", "track_id", "person_id")
+CLASS_COLUMNS = (
+    *("class_name", "category_name", "label_name", "class", "category", "label", "name", "cls"),
+    *("class_id", "label_id", "category_id"),
+)
 
 
 class CsvBoxes:
@@ -37,10 +43,13 @@ class CsvBoxes:
 
     The columns are found by name, whatever their order and case: the image, four of the box, and where there are
     such a score and an id. The separator is a comma, a semicolon or a tab. A row with an image and four empty
-    fields for the box says that nobody is in that image.
+    fields for the box says that nobody is in that image. Where a column has classes (class, label, category, ...;
+    names or numbers), only people count.
 
     Args:
         file: the table.
+        category_id: the person's class, a number or a name; None: told by the classes' names, or COCO's number 1 in a
+            column category_id.
         format: as in `BoxRules`; None to tell it by the names of the columns.
         rules: as in `BoxRules`.
 
@@ -48,11 +57,16 @@ class CsvBoxes:
         ConfigError: no such file, or columns are missing.
     """
 
-    def __init__(self, file: str | None, *, format: str | None = None, **rules: Any) -> None:
-        self.file = existing_file(file)
+    def __init__(
+        self, file: str | None, *, category_id: int | str | None = None, format: str | None = None, **rules: Any
+    ) -> None:
+        self.file, self.category_id = existing_file(file), category_id
         if format is not None:
             BoxRules(format)  # says so if there is none
-        self.columns = _find_columns(self.file, next(self._lines(), (1, []))[1], format)
+        header = next(self._lines(), None)
+        if header is None:
+            raise empty_error(self.file)
+        self.columns = _find_columns(self.file, header[1], format)
         self.rules = BoxRules(self.columns.format, **rules)
 
     def __call__(self, source: ImageSource) -> BoxedImages:
@@ -60,7 +74,7 @@ class CsvBoxes:
         images: dict[str, int | None] = {}
         bad_rows: list[tuple[int, str]] = []
         columns = self.columns
-        names = names_by_number(source) if columns.by_id else {}
+        classes: dict[str, list[str]] = {name: [] for name in columns.classes}
         lines = self._lines()
         next(lines)
         for number, fields in lines:
@@ -71,7 +85,6 @@ class CsvBoxes:
             if not image:
                 bad_rows.append((number, "it names no image"))
                 continue
-            image = names.get(image, image)
             images[image] = None
             box = [fields[column].strip() for column in columns.box]
             if any(box):
@@ -80,10 +93,14 @@ class CsvBoxes:
                     for column in (columns.score, columns.identity)
                 )
                 rows.append(BoxRow(image, box, score, identity, number))
-        return assign_boxes(source, BoxListing(self.file, "line", rows, images, bad_rows), self.rules)
+                for name, column in columns.classes.items():
+                    classes[name].append(fields[column].strip())
+        rows = keep_people(self.file, rows, classes, self.category_id)
+        listing = BoxListing(self.file, "line", rows, images, bad_rows)
+        return assign_boxes(source, _by_name(listing, source) if columns.by_id else listing, self.rules)
 
     def _lines(self) -> Iterator[tuple[int, list[str]]]:
-        with open(self.file, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        with open_text(self.file, newline="") as file:
             first = file.readline()
             file.seek(0)
             reader = csv.reader(file, delimiter=max(",;\t", key=first.count))
@@ -95,8 +112,21 @@ class CsvBoxes:
                 raise ConfigError(f"{self.file}, line {reader.line_num}, is no CSV ({error}); correct it.") from None
 
 
+def _by_name(listing: BoxListing, source: ImageSource) -> BoxListing:
+    """The same of a table that calls its images by numbers."""
+    numbers = ImageNumbers(source)
+    names = {number: numbers.find(number) for number in listing.images}
+    rows = [row._replace(image=name) for row in listing.rows if isinstance(name := names[row.image], str)]
+    images: dict[str, int | None] = {name: None for name in names.values() if isinstance(name, str)}
+    lost = {number: name for number, name in names.items() if isinstance(name, NoImage)}
+    return listing._replace(rows=rows, images=images, lost=lost)
+
+
 class _Columns(NamedTuple):
-    """Where in a row each thing stands; `last` is the last column that every row needs."""
+    """Where in a row each thing stands; `last` is the last column that every row needs.
+
+    `classes` are the columns that may be the class, by their names.
+    """
 
     format: str
     image: int
@@ -104,10 +134,11 @@ class _Columns(NamedTuple):
     score: int | None
     identity: int | None
     by_id: bool
+    classes: dict[str, int]
 
     @property
     def last(self) -> int:
-        return max(self.image, *self.box, self.score or 0, self.identity or 0)
+        return max(self.image, *self.box, self.score or 0, self.identity or 0, *self.classes.values())
 
 
 def _find_columns(path: str, header: Sequence[str], format: str | None) -> _Columns:
@@ -126,7 +157,8 @@ def _find_columns(path: str, header: Sequence[str], format: str | None) -> _Colu
     kind, names = found
     score, identity = _first_of(where, SCORE_COLUMNS), _first_of(where, ID_COLUMNS)
     by_id = image == where.get("image_id")
-    return _Columns(kind, image, tuple(where[name] for name in names), score, identity, by_id)
+    classes = {name: where[name] for name in CLASS_COLUMNS if name in where and where[name] != image}
+    return _Columns(kind, image, tuple(where[name] for name in names), score, identity, by_id, classes)
 
 
 def _first_of(where: dict[str, int], names: Sequence[str]) -> int | None:

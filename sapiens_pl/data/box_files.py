@@ -5,10 +5,37 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from sapiens_pl.data.text_files import open_text, read_text
 from sapiens_pl.errors import ConfigError
+
+
+class RepeatedKeys(dict[str, Any]):
+    """A JSON object that has a key more than once: `pairs` are all its keys and values."""
+
+    pairs: list[tuple[str, Any]]
+
+
+class JsonReader:
+    """Reads JSON, and knows the first key that an object had twice (JSON lets the last one win)."""
+
+    def __init__(self) -> None:
+        self.repeated: str | None = None
+
+    def parse(self, text: str) -> Any:
+        """Raises ValueError or RecursionError if it is no JSON."""
+        return json.loads(text, object_pairs_hook=self._object)
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) == len(pairs):
+            return found
+        keys = [key for key, _ in pairs]
+        self.repeated = self.repeated or next(key for key in keys if keys.count(key) > 1)
+        repeated = RepeatedKeys(found)
+        repeated.pairs = pairs
+        return repeated
 
 
 def existing_file(file: str | None, key: str = "boxes.file") -> str:
@@ -25,12 +52,20 @@ def existing_file(file: str | None, key: str = "boxes.file") -> str:
     return path
 
 
-def load_json(path: str) -> Any:
-    """Raises ConfigError if the file is no JSON."""
-    try:
-        return json.loads(Path(path).read_text("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is no JSON file ({error}); correct it.") from None
+def filled_text(path: str) -> str:
+    """All of a box file; a file without a word says nothing, not that nobody is there.
+
+    Raises:
+        ConfigError: it is empty, or cannot be read.
+    """
+    text = read_text(path)
+    if not text.strip(" \t\r\n\0\ufeff"):
+        raise empty_error(path)
+    return text
+
+
+def empty_error(path: str) -> ConfigError:
+    return ConfigError(f"{path} is empty, as if what wrote it had been stopped; write it anew.")
 
 
 def shortened(entry: Any) -> str:
@@ -41,7 +76,7 @@ def shortened(entry: Any) -> str:
 
 def lines_of(path: str) -> Iterator[tuple[int, str]]:
     """The lines that say something, with their numbers."""
-    with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
+    with open_text(path) as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 yield number, line

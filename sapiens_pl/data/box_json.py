@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
+import logging
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sapiens_pl.data.box_files import existing_file, shortened
+from sapiens_pl.data.box_classes import keep_people
+from sapiens_pl.data.box_files import JsonReader, RepeatedKeys, existing_file, filled_text, shortened
 from sapiens_pl.data.box_rules import BoxRow, BoxRules
 from sapiens_pl.data.boxes import BoxedImages, BoxListing, assign_boxes
 from sapiens_pl.data.sources import ImageSource
 from sapiens_pl.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+_CLASS_KEYS = ("category_name", "class_name", "category", "label", "class", "name", "cls", "class_id", "category_id")
+_CLASS_LISTS = {key: f"{key}es" if key.endswith("s") else f"{key}s" for key in _CLASS_KEYS} | {"category": "categories"}
 
 
 class JsonBoxes:
@@ -20,15 +25,20 @@ class JsonBoxes:
     JSON: `{"a/b.jpg": [[x1, y1, x2, y2], ...], ...}`, or a list of the objects below. JSON Lines:
     one object a line. An object is `{"image": "a/b.jpg", "bboxes": [...]}` with optional lists
     `scores` and `ids`, or the path as its only key. A box may have its score as a fifth number, or
-    be an object `{"bbox": [...], "score": 0.9, "id": 7}`.
+    be an object `{"bbox": [...], "score": 0.9, "id": 7}`. Where boxes have a class (`"class": "dog"`,
+    `"category_id": 18`, a list `labels`), only people count.
 
     Args:
         file: the box file.
+        category_id: the person's class, a number or a name; None: told by the classes' names, or COCO's number 1 for
+            a `category_id`.
         rules: as in `BoxRules`.
     """
 
-    def __init__(self, file: str | None, *, format: str = "xyxy", **rules: Any) -> None:
-        self.file = existing_file(file)
+    def __init__(
+        self, file: str | None, *, category_id: int | str | None = None, format: str = "xyxy", **rules: Any
+    ) -> None:
+        self.file, self.category_id = existing_file(file), category_id
         self.rules = BoxRules(format, **rules)
 
     def __call__(self, source: ImageSource) -> BoxedImages:
@@ -36,6 +46,7 @@ class JsonBoxes:
         rows: list[BoxRow] = []
         images: dict[str, int | None] = {}
         bad_rows: list[tuple[int, str]] = []
+        classes: dict[str, dict[int, Any]] = {}
         for number, entry in entries:
             try:
                 image, boxes = _image_and_boxes(entry)
@@ -43,24 +54,42 @@ class JsonBoxes:
                 bad_rows.append((number, str(error)))
             else:
                 images[image] = None
-                rows += _json_rows(image, boxes, number)
+                for box in boxes if isinstance(boxes, list) else [boxes]:
+                    _note_classes(box, len(rows), classes)
+                    rows.append(_row(image, box, number))
         if bad_rows and not images:
             number, reason = bad_rows[0]
             raise ConfigError(f"{self.file} has no boxes that can be read; {unit} {number}: {reason}; correct it.")
+        if classes:
+            columns = {key: [values.get(row) for row in range(len(rows))] for key, values in classes.items()}
+            rows = keep_people(self.file, rows, columns, self.category_id)
         return assign_boxes(source, BoxListing(self.file, unit, rows, images, bad_rows), self.rules)
+
+
+def _note_classes(box: Any, row: int, classes: dict[str, dict[int, Any]]) -> None:
+    """Keeps what a row says of its class, by the key that it says it under."""
+    if isinstance(box, dict):
+        for key in _CLASS_KEYS:
+            if box.get(key) is not None:
+                classes.setdefault(key, {})[row] = box[key]
 
 
 def _json_entries(path: str) -> tuple[str, list[tuple[int, Any]]]:
     """What the entries are called, and each with its number: an object as in `JsonBoxes`, or what stands there."""
-    text = Path(path).read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    text, reader = filled_text(path), JsonReader()
     try:
-        data = json.loads(text)
+        data = reader.parse(text)
     except (ValueError, RecursionError):
-        return "line", list(_json_lines(text))
+        lines = list(_json_lines(text, reader))
+        _note_repeated(path, reader, "the last one counts")
+        return "line", lines
+    merged = isinstance(data, RepeatedKeys) and "image" not in data
+    _note_repeated(path, reader, "what both say counts" if merged else "the last one counts")
     if isinstance(data, dict) and "image" not in data:
+        pairs: Iterable[tuple[str, Any]] = data.pairs if isinstance(data, RepeatedKeys) else data.items()
         data = [
             {"image": image, **boxes} if isinstance(boxes, dict) and "bbox" not in boxes else {image: boxes}
-            for image, boxes in data.items()
+            for image, boxes in pairs
         ]
     elif isinstance(data, dict):
         data = [data]
@@ -69,11 +98,16 @@ def _json_entries(path: str) -> tuple[str, list[tuple[int, Any]]]:
     return "entry", list(enumerate(data, 1))
 
 
-def _json_lines(text: str) -> Iterator[tuple[int, Any]]:
+def _note_repeated(path: str, reader: JsonReader, outcome: str) -> None:
+    if reader.repeated is not None:
+        log.warning("%s has the key %r twice in one object; %s.", path, reader.repeated, outcome)
+
+
+def _json_lines(text: str, reader: JsonReader) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                yield number, json.loads(line)
+                yield number, reader.parse(line)
             except (ValueError, RecursionError) as error:
                 yield number, error
 
@@ -86,13 +120,7 @@ def _image_and_boxes(entry: Any) -> tuple[str, Any]:
         image = next((entry[key] for key in ("image", "path", "file_name") if key in entry), None)
         boxes = next((entry[key] for key in ("bboxes", "boxes") if key in entry), None)
         if isinstance(image, str) and isinstance(boxes, list):
-            scores, ids = entry.get("scores"), entry.get("ids")
-            return image, [
-                {"bbox": box, "score": _item(scores, index), "id": _item(ids, index)}
-                if not isinstance(box, dict)
-                else box
-                for index, box in enumerate(boxes)
-            ]
+            return image, _with_lists(entry, boxes)
         if isinstance(image, str) and "bbox" in entry:
             return image, [entry]
         if len(entry) == 1 and "image" not in entry:
@@ -103,17 +131,24 @@ def _image_and_boxes(entry: Any) -> tuple[str, Any]:
     )
 
 
+def _with_lists(entry: dict[str, Any], boxes: list[Any]) -> list[Any]:
+    """Each box with what the entry's other lists say of it."""
+    lists = {"score": entry.get("scores"), "id": entry.get("ids")}
+    lists |= {key: entry[name] for key, name in _CLASS_LISTS.items() if name in entry}
+    return [
+        box if isinstance(box, dict) else {"bbox": box, **{key: _item(values, index) for key, values in lists.items()}}
+        for index, box in enumerate(boxes)
+    ]
+
+
 def _item(values: Any, index: int) -> Any:
     return values[index] if isinstance(values, list) and index < len(values) else None
 
 
-def _json_rows(image: str, boxes: Any, number: int) -> list[BoxRow]:
-    rows = []
-    for box in boxes if isinstance(boxes, list) else [boxes]:
-        score, instance_id = None, None
-        if isinstance(box, dict):
-            score, instance_id, box = box.get("score"), box.get("id"), box.get("bbox")
-        if isinstance(box, list) and len(box) == 5:
-            box, score = box[:4], box[4]
-        rows.append(BoxRow(image, box, score, instance_id, number))
-    return rows
+def _row(image: str, box: Any, number: int) -> BoxRow:
+    score, instance_id = None, None
+    if isinstance(box, dict):
+        score, instance_id, box = box.get("score"), box.get("id"), box.get("bbox")
+    if isinstance(box, list) and len(box) == 5:
+        box, score = box[:4], box[4]
+    return BoxRow(image, box, score, instance_id, number)

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import Any
 
-from sapiens_pl.data.box_files import existing_file, lines_of, whole
+from sapiens_pl.data.box_classes import ClassId, ClassRule, class_id
+from sapiens_pl.data.box_files import empty_error, existing_file, lines_of, whole
 from sapiens_pl.data.box_rules import BoxRow, BoxRules
 from sapiens_pl.data.boxes import BoxedImages, BoxListing, assign_boxes
+from sapiens_pl.data.frames import frames_of
+from sapiens_pl.data.image_finder import NoImage
 from sapiens_pl.data.sources import ImageSource
 from sapiens_pl.errors import ConfigError
 
-_MOT_COLUMNS_WITH_CLASS = 9
-_MOT_PEOPLE = (1, 2, 7)
-"""Classes of MOT16 and later: pedestrian, person on a vehicle, person who stands still (Milan et al., 2016)."""
+_COLUMNS_WITH_CLASS = 9
+_PEOPLE_OF_MOT16: dict[ClassId, str] = {
+    **{1: "person", 2: "person", 7: "person"},  # pedestrian, person on a vehicle, person who stands still
+    **{3: "car", 4: "bicycle", 5: "motorbike", 6: "other vehicle", 8: "distractor", 9: "occluder"},
+    **{10: "occluder", 11: "occluder", 12: "reflection", 13: "crowd"},
+}
+"""Classes of MOT16 and later (Milan et al., 2016), in the eighth of nine columns."""
+_VISDRONE: dict[ClassId, str] = dict(
+    enumerate(
+        ["ignored", "pedestrian", "people", "bicycle", "car", "van", "truck", "tricycle", "awning-tricycle", "bus"]
+        + ["motor", "others"]
+    )
+)
+"""Classes in VisDrone's form (Zhu et al., 2020): ten columns, of which the last two are truncation and occlusion."""
+_Line = tuple[int, int, list[str]]
 
 
 class MotBoxes:
@@ -22,8 +36,8 @@ class MotBoxes:
 
     Lines `frame, id, left, top, width, height, confidence, ...`; the first pixel and the first frame are 1, a
     confidence or an id of -1 is none. Of nine columns the eighth is the class, and a seventh of 0 or 1 ground
-    truth's mark of boxes to be ignored or used. Frame n is the image whose file name ends in the number n (n - 1 if
-    one of them ends in 0); if not all names end in numbers, the n-th image.
+    truth's mark of boxes to be ignored or used (so in VisDrone's ten columns). Which image a frame is,
+    `frames.frames_of` says.
 
     Args:
         file: `det.txt`, `gt.txt` or a tracker's output.
@@ -35,50 +49,60 @@ class MotBoxes:
         self.rules = BoxRules(format, first_pixel=1.0, **rules)
 
     def __call__(self, source: ImageSource) -> BoxedImages:
-        names = _frames(source)
-        rows: list[BoxRow] = []
-        images: dict[str, int | None] = {name: frame for frame, name in names.items()}
+        lines: list[_Line] = []
         bad_rows: list[tuple[int, str]] = []
         for number, line in lines_of(self.file):
-            fields = re.split(r"[,\s]+", line.strip().rstrip(","))
+            fields = re.split(r"[,;\s]+", line.strip().rstrip(",;"))
             frame = whole(fields[0])
             if len(fields) < 6 or frame is None:
                 bad_rows.append((number, f"{line.strip()[:80]!r} is not frame, id, left, top, width, height, ..."))
-            elif _counts(fields):
-                rows.append(_mot_row(names.get(frame, f"frame {frame}"), fields, number))
-        if bad_rows and not rows:
+            else:
+                lines.append((number, frame, fields))
+        if bad_rows and not lines:
             raise ConfigError(f"{self.file}, line {bad_rows[0][0]}: {bad_rows[0][1]}; give a MOTChallenge file.")
-        return assign_boxes(source, BoxListing(self.file, "line", rows, images, bad_rows), self.rules)
+        if not lines:
+            raise empty_error(self.file)
+        wanted = {frame for _, frame, _ in lines}
+        names = frames_of(source, wanted, self.file)
+        if not wanted & set(names):
+            raise ConfigError(
+                f"{self.file} has frames {min(wanted)} to {max(wanted)}, data.images has frames {min(names)} to "
+                f"{max(names)} ({names[min(names)]} the first), none in both; give that sequence's images."
+            )
+        missing = NoImage("is the number of no image; add it or correct the box file")
+        lost = {f"frame {frame}": missing for _, frame, _ in lines if frame not in names}
+        rows = [_row(names[frame], fields, number) for number, frame, fields in self._people(lines) if frame in names]
+        images: dict[str, int | None] = {name: frame for frame, name in names.items()}
+        return assign_boxes(source, BoxListing(self.file, "line", rows, images, bad_rows, lost), self.rules)
+
+    def _people(self, lines: list[_Line]) -> list[_Line]:
+        """Without what ground truth says is to be ignored, and without other classes."""
+        names = _VISDRONE if _is_visdrone(lines) else _PEOPLE_OF_MOT16
+        widths = (10,) if names is _VISDRONE else (_COLUMNS_WITH_CLASS,)
+        used = [line for line in lines if len(line[2]) not in widths or whole(line[2][6]) != 0]
+        if not used:
+            raise ConfigError(f"{self.file} marks all {len(lines)} boxes to be ignored (0 in the seventh column).")
+        kinds = [_class(fields[7]) if len(fields) in widths else None for _, _, fields in used]
+        people = ClassRule(self.file, names=names).people(kinds)
+        return [line for line, kind in zip(used, kinds) if kind in people]
 
 
-def _counts(fields: list[str]) -> bool:
-    with_class = len(fields) == _MOT_COLUMNS_WITH_CLASS
-    return not with_class or (whole(fields[6]) != 0 and whole(fields[7]) in _MOT_PEOPLE)
+def _is_visdrone(lines: list[_Line]) -> bool:
+    """Whether the last three of ten columns are class, truncation and occlusion, not a place in the world."""
+    of_ten = [[whole(text) for text in fields[7:]] for _, _, fields in lines if len(fields) == 10]
+    return any(row[0] for row in of_ten) and all(
+        row[0] in _VISDRONE and row[1] in (0, 1) and row[2] in (0, 1, 2) for row in of_ten
+    )
 
 
-def _mot_row(image: str, fields: list[str], number: int) -> BoxRow:
+def _class(text: str) -> int | str | None:
+    """None for a -1, as trackers fill the column."""
+    kind = class_id(text)
+    return None if kind == "-1" else kind
+
+
+def _row(image: str, fields: list[str], number: int) -> BoxRow:
     score: str | None = fields[6] if len(fields) > 6 else None
-    if score is not None and (whole(score) == -1 or (len(fields) == _MOT_COLUMNS_WITH_CLASS and whole(score) == 1)):
+    if score is not None and (whole(score) == -1 or (len(fields) == _COLUMNS_WITH_CLASS and whole(score) == 1)):
         score = None
     return BoxRow(image, fields[2:6], score, None if whole(fields[1]) == -1 else fields[1], number)
-
-
-def _frames(source: ImageSource) -> dict[int, str]:
-    """Image names by frame, counted from 1.
-
-    Raises:
-        ConfigError: two images have the same number.
-    """
-    numbers = [re.search(r"(\d{1,18})$", os.path.splitext(file.name)[0]) for file in source.files]
-    if not all(numbers):
-        return {frame: file.name for frame, file in enumerate(source.files, 1)}
-    counted = [int(found[1]) for found in numbers if found]
-    shift = 1 if 0 in counted else 0
-    frames: dict[int, str] = {}
-    for number, file in zip(counted, source.files):
-        if frames.setdefault(number + shift, file.name) != file.name:
-            raise ConfigError(
-                f"{frames[number + shift]} and {file.name} have the same frame number, and a MOT file is about one "
-                "sequence; give that sequence's folder as data.images."
-            )
-    return frames

@@ -20,6 +20,7 @@ from sapiens_pl.structures import Failure, ImageFile, ImageTask
 BOX_FORMATS = ("xyxy", "xywh", "cxcywh", "cxcywhn")
 FARTHEST_PX = 1e7
 """No image is so large, and float32 geometry is still finite there."""
+INVERTED = "is inverted (its right or lower side comes before the left or upper one)"
 _Box = tuple[float, float, float, float]
 
 
@@ -98,7 +99,10 @@ class BoxRules:
             complaint = _complaint(box, score, row)
             if box is None or complaint:
                 where = f" ({origin} {row.number})" if origin else ""
-                message = f"Box {instance_id} of {file.path}{where} {complaint}; correct it in the box file."
+                hint = self.if_inverted if complaint == INVERTED else ""
+                message = (
+                    f"Box {instance_id} of {file.path}{where} {complaint}; correct it in the box file{hint or '.'}"
+                )
                 if self.strict:
                     raise strict_error(message)
                 failures.append(Failure(file.name, instance_id, BoxError.__name__, message))
@@ -112,6 +116,11 @@ class BoxRules:
             file.name, file.path, bboxes_xyxy, bbox_scores, np.array(ids, np.int64), self.exif == "raw", self.normalised
         )
         return (self._suppressed(task) if None not in scores else task), failures
+
+    @property
+    def if_inverted(self) -> str:
+        """What is likely if boxes are inverted, behind a sentence."""
+        return ": was boxes.format=xywh meant?" if self.format == "xyxy" else ""
 
     def left_out_sentence(self, num_left_out: int, num_rows: int) -> str:
         """What the thresholds have done to a file's rows."""
@@ -179,7 +188,7 @@ def _complaint(box: _Box | None, score: float | None, row: BoxRow) -> str | None
         return f"has a score of {json.dumps(row.score, default=str)[:80]}, which is no finite number"
     left, top, right, bottom = box
     if right < left or bottom < top:
-        return "is inverted (its right or lower side comes before the left or upper one)"
+        return INVERTED
     if right == left or bottom == top:
         return "has no area"
     return None

@@ -7,17 +7,24 @@ A box source is called with an `ImageSource` and returns `BoxedImages`; those th
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Mapping
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
 from sapiens_pl.data.box_rules import BoxRow, BoxRules, strict_error
-from sapiens_pl.data.image_finder import ImageFinder
+from sapiens_pl.data.box_units import check_inverted, check_units, note_high_scores
+from sapiens_pl.data.image_finder import ImageFinder, NoImage
 from sapiens_pl.data.sources import ImageSource
-from sapiens_pl.errors import BoxError, MissingImageError, UnreadableImageError
+from sapiens_pl.errors import BoxError, ConfigError
 from sapiens_pl.structures import Failure, ImageTask
 
 log = logging.getLogger(__name__)
+
+_LOOKED_UP_AT_MOST = 100
+"""So many of the names that no image has are looked for on the disk."""
 
 
 class BoxedImages(NamedTuple):
@@ -46,6 +53,8 @@ class BoxListing(NamedTuple):
 
     `images` has every image that it speaks of, with the number that it calls it by, if it does; `bad_rows` the
     rows of which not even the image can be told, with the reason. `unit` is what the rows' numbers count: line, entry.
+    `lost` has the numbers and names that mean no image, which have no rows here. `lists_others`: its `images` may be
+    those of a whole data set, so that what is not below `data.images` is not missed.
     """
 
     file: str
@@ -53,6 +62,8 @@ class BoxListing(NamedTuple):
     rows: list[BoxRow]
     images: dict[str, int | None]
     bad_rows: list[tuple[int, str]]
+    lost: Mapping[str, NoImage] = {}
+    lists_others: bool = False
 
 
 class WholeImage:
@@ -67,40 +78,44 @@ def assign_boxes(source: ImageSource, listing: BoxListing, rules: BoxRules) -> B
     """Brings rows and images together; every name without an image is accounted for.
 
     Raises:
-        ConfigError: a row cannot be used, and the rules are strict.
+        ConfigError: a row cannot be used, and the rules are strict; the file means none of the images, or its boxes
+            are of another form than `boxes.format` says.
     """
+    check_units(listing.file, listing.rows, rules)
     finder = ImageFinder(source)
     rows_of: dict[int, list[BoxRow]] = {}
     ids: dict[int, int | None] = {}
-    lost: dict[str, None] = {}
+    lost = dict(listing.lost)
     for row in listing.rows:
         index = finder.find(row.image)
         if index is None:
-            lost[row.image] = None
+            lost.setdefault(row.image, finder.why_not(row.image))
         else:
             rows_of.setdefault(index, []).append(row)
     for name, image_id in listing.images.items():
         index = finder.find(name)
-        if index is None:
-            lost[name] = None
-        else:
+        if index is not None:
             ids[index] = image_id
+        elif not listing.lists_others:
+            lost.setdefault(name, finder.why_not(name))
+    if lost and not rows_of and not ids:
+        _check_some_image_is_meant(listing.file, lost, source)
     tasks: list[ImageTask] = []
     failures = _without_image(listing, rules)
-    left_out = 0
+    num_rows = left_out = 0
     origin = f"{listing.file}, {listing.unit}"
     for index, file in enumerate(source.files):
-        task, complaints = rules.apply(file, rows_of.get(index, []), origin)
+        rows = rows_of.get(index, [])
+        task, complaints = rules.apply(file, rows, origin)
         tasks.append(task._replace(image_id=ids.get(index)))
         failures += complaints
-        left_out += len(rows_of.get(index, [])) - task.num_boxes - len(complaints)
+        num_rows += len(rows)
+        left_out += len(rows) - task.num_boxes - len(complaints)
+    check_inverted(listing.file, failures, num_rows, rules)
+    note_high_scores(listing.file, tasks)
     if left_out:
-        log.info("%s: %s.", listing.file, rules.left_out_sentence(left_out, sum(map(len, rows_of.values()))))
-    told = [name for name in lost if source.complete or source.why_left_out(name)]
-    failures += [_missing(name, source, listing.file) for name in told]
-    if len(told) < len(lost):
-        log.warning("%s also names %d images that data.images leaves out.", listing.file, len(lost) - len(told))
-    return BoxedImages(tasks, failures)
+        log.info("%s: %s.", listing.file, rules.left_out_sentence(left_out, num_rows))
+    return BoxedImages(tasks, failures + _without_an_image(listing.file, lost, source))
 
 
 def _without_image(listing: BoxListing, rules: BoxRules) -> list[Failure]:
@@ -114,9 +129,34 @@ def _without_image(listing: BoxListing, rules: BoxRules) -> list[Failure]:
     return failures
 
 
-def _missing(name: str, source: ImageSource, box_file: str) -> Failure:
-    reason = source.why_left_out(name)
-    if reason is not None:
-        return Failure(name, None, UnreadableImageError.__name__, f"{box_file} names {name}, which {reason}.")
-    message = f"{box_file} names {name}, which is not below {source.root}; add it or correct the box file."
-    return Failure(name, None, MissingImageError.__name__, message)
+def _without_an_image(path: str, lost: Mapping[str, NoImage], source: ImageSource) -> list[Failure]:
+    """The names that mean no image; where `data.images` is a choice, only those that lie here."""
+    told = {name: why for name, why in lost.items() if why.here or source.complete}
+    if len(lost) > len(told):
+        log.warning("%s also names %d images that data.images leaves out.", path, len(lost) - len(told))
+    return [Failure(name, None, why.error, f"{path} names {name}, which {why.reason}.") for name, why in told.items()]
+
+
+def _check_some_image_is_meant(path: str, lost: Mapping[str, NoImage], source: ImageSource) -> None:
+    """Raises ConfigError where a box file is about other images, or calls them something else."""
+    if any(why.here for why in lost.values()):
+        return
+    if not source.complete and any(_is_near(name, source) for name in islice(lost, _LOOKED_UP_AT_MOST)):
+        return  # of images that data.images leaves out
+    name, why = next(iter(lost.items()))
+    raise ConfigError(
+        f"{path} means none of the {len(source.files)} images of data.images: it names {name} "
+        f"({len(lost)} such names), which {why.reason}; data.images has {source.files[0].name}."
+    )
+
+
+def _is_near(name: str, source: ImageSource) -> bool:
+    """Whether there is such a file below the root or a folder above it; numbers may well be of others."""
+    if not os.path.splitext(name)[1]:
+        return True
+    folder = source.root
+    while not os.path.exists(os.path.join(folder, name)):
+        if folder == os.path.dirname(folder):
+            return False
+        folder = os.path.dirname(folder)
+    return True

@@ -1,49 +1,197 @@
-"""Which image a name in a box file means."""
+"""Which image a name or a number in a box file means."""
 
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import unquote
 
 from sapiens_pl.data.sources import ImageSource
+from sapiens_pl.errors import MissingImageError, UnreadableImageError
+
+_NAMED_AT_MOST = 3
+"""So many of the images that one name could mean are kept, which is enough to say that it is not clear."""
+
+
+_Key = TypeVar("_Key")
+
+
+class NoImage(NamedTuple):
+    """Why a box file's name means no image.
+
+    `here`: what it means does lie here, but cannot be told from others or is not read. `error` is the failure's class.
+    """
+
+    reason: str
+    here: bool = False
+    error: str = MissingImageError.__name__
 
 
 class ImageFinder:
-    """Finds the image that a box file means: by name, by path, or by the only path that ends alike."""
+    """Finds the image that a box file means, if just one can be meant.
+
+    First by name or path as it stands, then by the only one that ends alike; then so without regard to how it is
+    written (backslashes, drive letters, `file:`, composed letters), last without regard to case and `%20`.
+    """
 
     def __init__(self, source: ImageSource) -> None:
-        self._names = {file.name: index for index, file in enumerate(source.files)}
-        self._paths = {file.path: index for index, file in enumerate(source.files)}
-        self._bases: dict[str, list[int]] = {}
-        for index, file in enumerate(source.files):
-            self._bases.setdefault(os.path.basename(file.name), []).append(index)
-        self._files = source.files
-        self._through_links = source.left_out.through_links
+        self._files, self._root, self._source = source.files, source.root, source
+        self._exact = {file.path: index for index, file in enumerate(source.files)}
+        self._exact |= {file.name: index for index, file in enumerate(source.files)}
+        self._indexes: dict[Callable[[str], str], _Index] = {}
+        self._answers: dict[str, tuple[int, ...]] = {}
 
     def find(self, key: str) -> int | None:
-        name = self._through_links(os.path.normpath(key))
-        found = self._names.get(name)
-        if found is None:
-            found = self._paths.get(os.path.abspath(key))
+        """The image's position in the source, or None if none or more than one can be meant."""
+        found = self._exact.get(key)
         if found is not None:
             return found
-        parts = name.split(os.sep)
-        alike = [
-            index
-            for index in self._bases.get(parts[-1], [])
-            if _same_ending(parts, self._files[index].name.split(os.sep))
-        ]
+        alike = self._alike(key)
         return alike[0] if len(alike) == 1 else None
 
+    def why_not(self, key: str) -> NoImage:
+        """The reason that `find` gave None for this key."""
+        names = [self._files[index].name for index in self._alike(key)]
+        if names:
+            return NoImage(f"could be {either(names)}; write its folder, or its name as it is on the disk", True)
+        for name in (key, one_spelling(key)):
+            reason = self._source.why_left_out(name)
+            if reason is not None:
+                return NoImage(reason, True, UnreadableImageError.__name__)
+        return NoImage(f"is not below {self._root}; add it or correct the box file")
 
-def _same_ending(one: list[str], other: list[str]) -> bool:
-    shorter = min(len(one), len(other))
-    return one[-shorter:] == other[-shorter:]
+    def _alike(self, key: str) -> tuple[int, ...]:
+        if key not in self._answers:
+            self._answers[key] = self._look_for(key)
+        return self._answers[key]
+
+    def _look_for(self, key: str) -> tuple[int, ...]:
+        name = os.path.normpath(key)
+        linked = self._source.left_out.through_links(name)
+        for whole in (name, linked, os.path.abspath(key)):
+            if whole in self._exact:
+                return (self._exact[whole],)
+        key = linked if linked != name else key
+        for spell in (one_spelling, _any_spelling):
+            if spell not in self._indexes:
+                self._indexes[spell] = _Index([file.name for file in self._files], self._root, spell)
+            alike = self._indexes[spell].find(key)
+            if len(alike) > 1:  # one of them may be written just so
+                alike = self._written_so(alike, key) or alike
+            if alike:
+                return tuple(alike)
+        return ()
+
+    def _written_so(self, alike: Sequence[int], key: str) -> list[int]:
+        same = [index for index in alike if _same_ending(self._files[index].name, os.path.normpath(key))]
+        return same if len(same) == 1 else []
 
 
-def names_by_number(source: ImageSource) -> dict[str, str]:
-    """Images by the number that they are named by: 785 for `000000000785.jpg`, or by the name itself."""
-    names: dict[str, str] = {}
-    for file in source.files:
-        stem = os.path.splitext(os.path.basename(file.name))[0]
-        names[str(int(stem)) if stem.isdecimal() else stem] = file.name
-    return names
+class _Index:
+    """Images by their names in one spelling, and by all that such a name can end in."""
+
+    def __init__(self, names: Sequence[str], root: str, spell: Callable[[str], str]) -> None:
+        self._spell, self._root = spell, spell(root).rstrip("/")
+        self._names: dict[str, list[int]] = {}
+        self._endings: dict[str, list[int]] = {}
+        for index, name in enumerate(map(spell, names)):
+            _add(self._names, name, index)
+            slash = name.find("/")
+            while slash >= 0:
+                _add(self._endings, name[slash + 1 :], index)
+                slash = name.find("/", slash + 1)
+
+    def find(self, key: str) -> list[int]:
+        """The images that a key can mean: those that fit where they lie, or else those whose whole name it ends in."""
+        name = self._spell(key)
+        while name.startswith("../"):
+            name = name[3:]
+        for whole in (name, name.removeprefix(f"{self._root}/")):
+            if whole in self._names:
+                return self._names[whole]
+        fit = list(self._endings.get(name, []))
+        moved: list[int] = []
+        slash = name.find("/")
+        while slash >= 0:
+            inside = self._names.get(name[slash + 1 :], [])
+            moved += inside
+            if f"/{self._root}".endswith(f"/{name[:slash].lstrip('/')}"):
+                fit += inside
+            slash = name.find("/", slash + 1)
+        return sorted(set(fit or moved))[:_NAMED_AT_MOST]
+
+
+def _add(index: dict[_Key, list[int]], key: _Key, value: int) -> None:
+    found = index.setdefault(key, [])
+    if len(found) < _NAMED_AT_MOST:
+        found.append(value)
+
+
+def _same_ending(one: str, other: str) -> bool:
+    """Whether one path is the other's end."""
+    one, other = f"/{one.lstrip('/')}", f"/{other.lstrip('/')}"
+    return one.endswith(other) or other.endswith(one)
+
+
+def one_spelling(name: str) -> str:
+    """A name as this system would write it: slashes, no drive, no `file:`, composed letters, nothing of `a/../`."""
+    if name[:5].lower() == "file:":
+        name = unquote(re.sub("^//(localhost)?(?=/)", "", name[5:], flags=re.IGNORECASE))
+    if not name.isascii():
+        if any("\udc80" <= letter <= "\udcff" for letter in name):  # no UTF-8; Windows' letters are the likeliest
+            name = name.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+        name = unicodedata.normalize("NFC", name)
+    name = os.path.normpath(name.replace("\\", "/"))
+    return re.sub("^/?[A-Za-z]:/", "/", name)
+
+
+def _any_spelling(name: str) -> str:
+    return unicodedata.normalize("NFC", unquote(one_spelling(name)).casefold())
+
+
+class ImageNumbers:
+    """Finds the image that a number means: 785 for `000000000785.jpg`; text also by all of the name but its suffix."""
+
+    def __init__(self, source: ImageSource) -> None:
+        self._stems: dict[int | str, list[int]] = {}
+        self._numbers: dict[int | str, list[int]] = {}
+        self._files = source.files
+        for index, file in enumerate(source.files):
+            stem = os.path.splitext(os.path.basename(file.name))[0]
+            _add(self._stems, stem, index)
+            _add(self._numbers, plain_id(stem), index)
+
+    def find(self, image_id: Any) -> str | NoImage:
+        """The image's name; text that no image is named by comes back, as it may be a path."""
+        number = plain_id(image_id)
+        text = image_id.strip() if isinstance(image_id, str) else ""
+        padded = isinstance(number, str) or text.startswith("0")
+        found = (self._stems.get(text) if padded else None) or self._numbers.get(number, [])
+        if len(found) == 1:
+            return self._files[found[0]].name
+        if found:
+            names = either([self._files[index].name for index in found])
+            return NoImage(f"could be {names}; say which with paths, or with a list of images and their ids", True)
+        if isinstance(number, str):
+            return number
+        return NoImage("is the number of no image; add it or correct the box file")
+
+
+def plain_id(value: Any) -> int | str:
+    """An id by its value, however it is written: 785 for `785.0`, `"000785"` and `"785.0"`; else its text."""
+    if type(value) is int:
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    text = str(value).strip()
+    if text.isdecimal():
+        return int(text) if len(text) <= 40 else text  # Python refuses thousands of digits
+    return int(float(text)) if re.fullmatch(r"\d{1,15}\.0*", text) else text
+
+
+def either(names: Sequence[str]) -> str:
+    """Names for a sentence; of many only two."""
+    return " or ".join(names[:2]) + (" (or others)" if len(names) > 2 else "")

@@ -201,7 +201,15 @@ def test_mot_ground_truth_leaves_out_what_is_marked_and_no_people(tmp_path):
     [
         (("f1.jpg", "f2.jpg", "f10.jpg"), {1: "f1.jpg", 10: "f10.jpg"}),
         (("0000.jpg", "0001.jpg", "0002.jpg"), {1: "0000.jpg", 3: "0002.jpg"}),
-        (("a.jpg", "b.jpg", "7.jpg"), {1: "a.jpg", 3: "7.jpg"}),
+        (("a.jpg", "b.jpg", "c.jpg"), {1: "a.jpg", 3: "c.jpg"}),
+        (tuple(f"img ({n}).jpg" for n in (1, 10, 2)), {1: "img (1).jpg", 2: "img (2).jpg", 10: "img (10).jpg"}),
+        (("1_cam.jpg", "10_cam.jpg", "9_cam.jpg"), {1: "1_cam.jpg", 9: "9_cam.jpg", 10: "10_cam.jpg"}),
+        (("cam2_f_0009_v3.jpg", "cam2_f_0010_v3.jpg"), {9: "cam2_f_0009_v3.jpg", 10: "cam2_f_0010_v3.jpg"}),
+        (("#cover.jpg", "000001.jpg", "000002.jpg"), {1: "000001.jpg", 2: "000002.jpg"}),
+        (("7/img.jpg", "8/img.jpg", "10/img.jpg"), {7: "7/img.jpg", 10: "10/img.jpg"}),
+        (("s3_01_x1.jpg", "s3_02_x1.jpg", "s4_03_x1.jpg"), {1: "s3_01_x1.jpg", 3: "s4_03_x1.jpg"}),
+        (("t500_1.jpg", "t533_2.jpg"), {1: "t500_1.jpg", 2: "t533_2.jpg"}),
+        (("only_3_of_9.jpg",), {3: "only_3_of_9.jpg"}),
     ],
 )
 def test_frames_of_a_sequence(tmp_path, names, frame_of):
@@ -219,7 +227,7 @@ def test_two_sequences_are_not_one(tmp_path):
 
 
 def test_tables_that_do_not_say_what_is_what_are_refused(tmp_path):
-    for text in ("", "a.jpg,1,2,3,4\n", "image,x1,y1,x2\n", "x1,y1,x2,y2\n"):
+    for text in ("a.jpg,1,2,3,4\n", "image,x1,y1,x2\n", "x1,y1,x2,y2\n"):
         with pytest.raises(ConfigError, match="names no columns for the image"):
             from_text(CsvBoxes, tmp_path, text, "a.jpg")
     with pytest.raises(ConfigError, match="boxes.format=ltrb"):

@@ -1,0 +1,137 @@
+"""Which rows of a box file are people, where the file has other classes too."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sapiens_pl.data.box_rules import BoxRow
+from sapiens_pl.data.image_finder import plain_id
+from sapiens_pl.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+COCO_PERSON = 1
+_PERSON_WORDS = {
+    *("person", "persons", "people", "pedestrian", "pedestrians", "human", "humans", "human body", "full body"),
+    *("man", "men", "woman", "women", "boy", "boys", "girl", "girls", "child", "children", "adult", "adults"),
+    *("person sitting", "sitting person", "standing person"),
+}
+_NAMED_AT_MOST = 10
+ClassId = int | str
+
+
+class ClassRule:
+    """Which classes of one file are people.
+
+    Args:
+        path: the file, for sentences.
+        wanted: the person's class as `boxes.category_id` has it, a number or a name; None: told by the names.
+        names: the classes' names by number, where the file has them.
+        usual: the person's number where nothing is named, of a numbering that everybody keeps to; None: no such.
+        first: the smallest number of that numbering; a smaller one shows that the file has another.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        wanted: int | str | None = None,
+        names: Mapping[ClassId, str] | None = None,
+        usual: int | None = None,
+        first: int = 0,
+    ) -> None:
+        self.path, self.names, self.usual, self.first = path, names or {}, usual, first
+        self.wanted = None if wanted is None else plain_id(wanted)
+
+    def people(self, kinds: Iterable[ClassId | None]) -> set[ClassId | None]:
+        """The people among these classes, one a row; a row without a class (None) is one.
+
+        Raises:
+            ConfigError: none is, or it cannot be told which.
+        """
+        counts = Counter(kinds)
+        given = {kind for kind in counts if kind is not None}
+        people = self._among(given)
+        if given and not people and None not in counts:
+            raise ConfigError(
+                f"{self.path} has rows of the classes {self._listed(counts)}, and none of them is known for people; "
+                "say which one is with boxes.category_id= (its number or its name)."
+            )
+        left = {kind: count for kind, count in counts.items() if kind is not None and kind not in people}
+        others: Counter[ClassId | None] = Counter(left)
+        if others:
+            log.info("%s: left out %d rows of other classes (%s).", self.path, others.total(), self._listed(others))
+        return people | {None}
+
+    def _among(self, given: set[ClassId]) -> set[ClassId]:
+        if self.wanted is not None:
+            return {kind for kind in given if kind == self.wanted or self._name(kind) == _plain(self.wanted)}
+        if self.names or any(isinstance(kind, str) for kind in given):
+            return {kind for kind in given if is_person_name(self._name(kind))}
+        if self.usual is not None:
+            known = all(int(kind) >= self.first for kind in given)
+            return {kind for kind in given if kind == self.usual and known}
+        return given if len(given) == 1 and given <= {0, 1} else set()  # of a detector of people alone
+
+    def _name(self, kind: ClassId) -> str:
+        return _plain(self.names.get(kind, kind))
+
+    def _listed(self, counts: Counter[ClassId | None]) -> str:
+        given = [(kind, count) for kind, count in counts.most_common(_NAMED_AT_MOST + 1) if kind is not None]
+        texts = [f"{kind}{f' {self.names[kind]!r}' if kind in self.names else ''} ({count})" for kind, count in given]
+        return ", ".join(texts[:_NAMED_AT_MOST]) + (", ..." if len(texts) > _NAMED_AT_MOST else "")
+
+
+def is_person_name(name: Any) -> bool:
+    """Whether a class of this name has people."""
+    return _plain(name) in _PERSON_WORDS
+
+
+def _plain(name: Any) -> str:
+    return " ".join(str(name).casefold().replace("_", " ").replace("-", " ").split())
+
+
+def class_id(value: Any) -> ClassId | None:
+    """A row's class by its value, however it is written; None where it has none."""
+    if type(value) is int:
+        return value
+    if isinstance(value, Mapping):  # an object that describes the class
+        value = value.get("name", value.get("id"))
+    return None if value is None or value == "" else plain_id(value)
+
+
+def keep_people(
+    path: str,
+    rows: Sequence[BoxRow],
+    columns: Mapping[str, Sequence[Any]],
+    wanted: int | str | None,
+) -> list[BoxRow]:
+    """The people of a table whose columns are called as one likes.
+
+    Args:
+        columns: the columns that may be the class, by their names, with a value a row.
+        wanted: as in `ClassRule`.
+    """
+    by_name = {name: [class_id(value) for value in values] for name, values in columns.items()}
+    by_name = {name: kinds for name, kinds in by_name.items() if any(kind is not None for kind in kinds)}
+    if set(by_name) & {"name", "names"} and not _has_classes(by_name):
+        for name in set(by_name) & {"name", "names"}:
+            log.warning("%s: the column %s was not looked at, as no class in it is a person.", path, name)
+            del by_name[name]
+    if not by_name:
+        return list(rows)
+    in_words = {name for name, kinds in by_name.items() if any(isinstance(kind, str) for kind in kinds)}
+    in_numbers = set(by_name) - in_words
+    preferred = in_numbers if isinstance(wanted, int) and in_numbers else in_words or in_numbers
+    chosen = next(name for name in by_name if name in preferred)
+    coco = chosen in ("category_id", "category_ids")
+    rule = ClassRule(f"{path} ({chosen})", wanted, usual=COCO_PERSON if coco else None, first=int(coco))
+    people = rule.people(by_name[chosen])
+    return [row for row, kind in zip(rows, by_name[chosen]) if kind in people]
+
+
+def _has_classes(by_name: Mapping[str, Sequence[ClassId | None]]) -> bool:
+    """Whether a column `name` is the class's: there is a number for it, or it has people, who have other names."""
+    return len(by_name) > 1 or any(map(is_person_name, set(next(iter(by_name.values())))))
