@@ -8,7 +8,7 @@ import pytest
 from conftest import COCO
 from PIL import Image
 
-from sapiens_pl.data.box_files import JsonBoxes
+from sapiens_pl.data.box_json import JsonBoxes
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.errors import ConfigError
 
