@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from sapiens_pl.errors import MissingImageError, OversizedImageError, SapiensError, UnreadableImageError
-from sapiens_pl.images.decoding import decode
 from sapiens_pl.images.header import read_header
 from sapiens_pl.images.orientation import upright
+from sapiens_pl.images.pixels import decode
 
 IMAGE_SUFFIXES = frozenset(
     [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"]
@@ -63,7 +63,7 @@ def read_image(path: str, max_megapixels: float = MAX_MEGAPIXELS) -> LoadedImage
 
 def _read_patiently(path: str, max_megapixels: float) -> bytes:
     """All bytes of a file; what may pass (a network mount's EIO, say) is tried again."""
-    for pause in (*_PAUSES_S, None):
+    for attempt, pause in enumerate((*_PAUSES_S, None), 1):
         try:
             return _read_bytes(path, max_megapixels)
         except (FileNotFoundError, NotADirectoryError):
@@ -71,7 +71,8 @@ def _read_patiently(path: str, max_megapixels: float) -> bytes:
         except (OSError, ValueError) as error:
             if pause is None or getattr(error, "errno", None) not in _PASSING:
                 reason = getattr(error, "strerror", None) or error
-                raise UnreadableImageError(f"cannot be read ({reason}); check it and its permissions.") from None
+                tries = f"; {attempt} tries" if attempt > 1 else ""
+                raise UnreadableImageError(f"cannot be read ({reason}{tries}); check it and its permissions.") from None
             time.sleep(pause)
     raise AssertionError("the last try returns or raises")
 

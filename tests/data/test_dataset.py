@@ -66,12 +66,13 @@ def test_crops_do_not_depend_on_the_batch(folder):
     np.testing.assert_array_equal(crops(1), crops(100))
 
 
-def test_boxes_on_raw_pixels_show_the_same_person(folder):
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_boxes_on_raw_pixels_show_the_same_person(folder, suffix):
     photo = Image.open(COCO / "000000000785.jpg")
     upright = (280, 44, 500, 390)
     exif = Image.Exif()
     exif[0x0112] = 6  # the viewer turns it clockwise, so it is stored turned the other way
-    photo.transpose(Image.Transpose.ROTATE_90).save(folder / "images" / "turned.png", exif=exif)
+    photo.transpose(Image.Transpose.ROTATE_90).save(folder / "images" / f"turned.{suffix}", exif=exif)
     photo.save(folder / "images" / "plain.png")
     raw = (upright[1], photo.width - upright[2], upright[3], photo.width - upright[0])
 
@@ -82,7 +83,7 @@ def test_boxes_on_raw_pixels_show_the_same_person(folder):
         data.setup()
         return next(iter(data.predict_dataloader()))
 
-    plain, turned = crop("plain.png", upright, "upright"), crop("turned.png", raw, "raw")
+    plain, turned = crop("plain.png", upright, "upright"), crop(f"turned.{suffix}", raw, "raw")
     np.testing.assert_array_equal(plain.crops, turned.crops)
     np.testing.assert_array_equal(plain.bboxes_xyxy, turned.bboxes_xyxy)
 

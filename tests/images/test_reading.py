@@ -127,3 +127,11 @@ def test_bombs_are_refused_before_decoding(tmp_path):
     with pytest.raises(OversizedImageError, match="6 megapixels, more than the limit of 5"):
         read_image(str(path), max_megapixels=5)
     assert read_image(str(path)).pixels.shape == (2000, 3000, 3)
+
+
+def test_files_of_no_size_are_not_opened():
+    """Some of the kernel's own files are regular, of 0 bytes, and give bytes without end or none for ever."""
+    if not os.path.exists("/proc/self/environ"):
+        pytest.skip("needs /proc")
+    with pytest.raises(UnreadableImageError, match="is an empty file"):
+        read_image("/proc/self/environ")
