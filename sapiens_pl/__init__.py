@@ -1,6 +1,14 @@
 """Batched Sapiens pose estimation on PyTorch Lightning."""
 
-from typing import TYPE_CHECKING, Any
+from sapiens_pl import interrupts
+
+interrupts.end_at_once()
+
+from typing import TYPE_CHECKING, Any  # noqa: E402
+
+from sapiens_pl import opencv  # noqa: E402
+
+opencv.check_opencv()
 
 if TYPE_CHECKING:
     from sapiens_pl.estimator import PoseEstimator, inference_topdown

@@ -8,7 +8,6 @@ there is, if nobody is at work; it may be repeated at any time.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from sapiens_pl.command import complain
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.detection.writer import summed_passes
 from sapiens_pl.errors import ConfigError, SapiensError
+from sapiens_pl.interrupts import run
 from sapiens_pl.terminal import keep_going_without_a_terminal, printable
 from sapiens_pl.writers.merge import merge
 from sapiens_pl.writers.run_folder import RunFolder
@@ -203,4 +203,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 
 from sapiens_pl.errors import ConfigError, SapiensError, WriteError, write_error
+from sapiens_pl.interrupts import run
 from sapiens_pl.models.checkpoints import load_network, network_metadata, save_network
 from sapiens_pl.models.tensors import checkpoint_sha256
 from sapiens_pl.terminal import keep_going_without_a_terminal, printable
@@ -98,4 +99,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

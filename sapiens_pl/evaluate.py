@@ -17,6 +17,7 @@ from sapiens_pl.command import complain, disk_sentence, sentence_of
 from sapiens_pl.configs import config_folder
 from sapiens_pl.errors import ConfigError, SapiensError
 from sapiens_pl.evaluation import OKS_NMS_THRESHOLD, evaluate, table
+from sapiens_pl.interrupts import run
 from sapiens_pl.terminal import keep_going_without_a_terminal, printable
 from sapiens_pl.writers.merge import all_results
 from sapiens_pl.writers.run_folder import RunFolder
@@ -92,4 +93,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

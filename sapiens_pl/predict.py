@@ -36,7 +36,7 @@ from sapiens_pl.detection.writer import DetectionWriter
 from sapiens_pl.errors import ConfigError, SapiensError, WriteError
 from sapiens_pl.estimator import flip_indices_for
 from sapiens_pl.keypoints import keypoint_spec
-from sapiens_pl.launch import fit_to_launcher, follow
+from sapiens_pl.launch import array_complaint, fit_to_launcher, follow
 from sapiens_pl.loading import LoadingNote
 from sapiens_pl.memory import free_cached, is_out_of_memory, start_afresh
 from sapiens_pl.models.hub import find_weights
@@ -224,13 +224,6 @@ def run_job(cfg: DictConfig) -> int:
         return complain(f"memory ran out ({text}); use a smaller model or batch, or a larger device.", EXIT_FAILED)
 
 
-def _lost_job_sentence(error: Exception) -> str:
-    return (
-        f"a job of the array broke off ({' '.join(str(error).split())[:300]}); the others go on, its logs are in "
-        ".submitit/ in the sweep's folder, and the same command does what is missing."
-    )
-
-
 def main() -> None:
     """Exit codes: 0 complete (failures may be listed), 1 nothing succeeded, too much failed, or the run broke
     off, 2 bad configuration, 130 and 143 interrupted by SIGINT and SIGTERM.
@@ -253,12 +246,13 @@ def main() -> None:
         codes.append(complain(sentence_of(error), EXIT_BAD_CONFIG))
     except KeyboardInterrupt:  # while Hydra puts the configuration together
         codes.append(128 + signal.SIGINT)
-    except OSError as error:  # Hydra cannot make its run folder
-        codes.append(complain(disk_sentence(error), EXIT_BAD_CONFIG))
     except Exception as error:
-        if not type(error).__module__.startswith("submitit."):
+        complaint = array_complaint(error)
+        if complaint is None and isinstance(error, OSError):  # Hydra cannot make its run folder
+            complaint = disk_sentence(error), EXIT_BAD_CONFIG
+        if complaint is None:
             raise
-        codes.append(complain(_lost_job_sentence(error), EXIT_FAILED))
+        codes.append(complain(*complaint))
     sys.exit(max(codes, default=EXIT_COMPLETE))
 
 

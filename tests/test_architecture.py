@@ -10,15 +10,17 @@ import sapiens_pl
 ROOT = Path(sapiens_pl.__file__).parent
 COMMON = {"structures", "geometry", "keypoints", "errors", "images", "memory", "terminal"}
 MAY_KNOW = {
+    "interrupts": set(),
+    "opencv": {"interrupts"},
     **{room: {"errors", "structures"} for room in COMMON},
     "structures": {"errors", "keypoints"},
     "terminal": set(),
     "batch_size": {"memory"},
     "data": COMMON | {"batch_size"},
     "configs": set(),
-    "models": COMMON | {"configs"},
+    "models": COMMON | {"configs", "interrupts"},
     "loading": COMMON | {"models"},
-    "convert": COMMON | {"models"},
+    "convert": COMMON | {"interrupts", "models"},
     "decoding": COMMON | {"weak_maps"},
     "weak_maps": set(),
     "scoring": {"errors", "structures"},

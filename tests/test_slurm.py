@@ -10,6 +10,8 @@ import pytest
 from conftest import COCO, Run, check_same
 from test_shards import free_port
 
+from sapiens_pl.launch import array_complaint
+
 PEOPLE = [f"data.images={COCO}", "boxes=coco", f"boxes.file={COCO / 'test_coco.json'}"]
 
 
@@ -38,6 +40,16 @@ def test_an_array_of_jobs_does_one_run(start, settings, alone, tmp_path):
 
     refused = start(*array, *settings, *where, "data.read_timeout=0", fresh=True).finish()
     assert refused.code == 2 and "Traceback" not in refused.err, refused.err  # though it happened in other processes
+
+
+def test_a_machine_that_knows_no_slurm_says_so(start, mini, tmp_path):
+    no_slurm = f"import os; os.environ['PATH'] = {str(tmp_path)!r}"
+    where = [f"output.dir={tmp_path / 'array'}", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    run = start("experiment=slurm", *mini, "data.num_shards=2", *where, inject=no_slurm).finish()
+    assert run.code == 2 and run.err.count("\n") == 1 and "Traceback" not in run.out + run.err, run.err
+    assert "cannot submit SLURM jobs" in run.err and "without experiment=slurm" in run.err
+    sentence, code = array_complaint(FileNotFoundError(2, "No such file or directory", "sbatch")) or ("", 0)
+    assert code == 2 and "cannot submit SLURM jobs" in sentence and "sbatch" in sentence
 
 
 def srun(arguments, folder, nodes, ranks, **more):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sapiens_pl.configs import published_models
+from sapiens_pl.interrupts import run
 from sapiens_pl.models.hub import cached_weights
 from sapiens_pl.models.zoo import flops_a_crop, num_parameters, sapiens2_shape, sapiens_shape
 from sapiens_pl.terminal import keep_going_without_a_terminal
@@ -31,4 +32,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,0 +1,36 @@
+"""Ctrl-C from a command's first moment: no traceback, and exit code 130. Imports nothing large, to be early."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+
+_COMMANDS = {f"sapiens_pl.{name}" for name in ("predict", "evaluate", "collect", "convert", "models")}
+_EXIT_CODE = 128 + signal.SIGINT
+
+
+def module_to_run() -> str | None:
+    """The module of this package that `python -m` is about to run; None where the package is only imported."""
+    if sys.argv[:1] != ["-m"]:
+        return None
+    named = [second for first, second in pairwise(sys.orig_argv) if first == "-m"]
+    return next((name for name in named if name.partition(".")[0] == "sapiens_pl"), None)
+
+
+def end_at_once() -> None:
+    """While a command imports what it needs, there is nothing that Ctrl-C could harm."""
+    if module_to_run() in _COMMANDS:
+        signal.signal(signal.SIGINT, lambda number, frame: os._exit(_EXIT_CODE))
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Runs a command whose imports are done; Ctrl-C then ends it in order, as an exception that nobody sees."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        code = main()
+    except KeyboardInterrupt:
+        code = _EXIT_CODE
+    sys.exit(code)

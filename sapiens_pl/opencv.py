@@ -1,0 +1,60 @@
+"""An OpenCV that cannot be loaded, in a sentence: on servers its usual build lacks libraries of the system."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+
+from sapiens_pl.interrupts import module_to_run
+
+_BUILDS = "'opencv-python>=4.11,<5'", "'opencv-python-headless>=4.11,<5'"
+
+
+def check_opencv() -> None:
+    """Looks whether OpenCV can be used, before anything else is imported.
+
+    A command ends here with exit code 2.
+
+    Raises:
+        ImportError: it cannot be used, and the package is imported.
+    """
+    complaint = opencv_complaint()
+    if complaint is None:
+        return
+    if module_to_run() is None:
+        raise ImportError(complaint)
+    print(f"error: {complaint}", file=sys.stderr)
+    sys.exit(2)
+
+
+def opencv_complaint() -> str | None:
+    """Why OpenCV cannot be used and what helps, or None."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):  # NumPy prints a page about modules of another NumPy
+            import cv2
+    except ModuleNotFoundError as error:
+        if error.name != "cv2":
+            return f"OpenCV needs {error.name}, which is not installed; pip install {error.name}."
+        return f"OpenCV is not installed; pip install {_BUILDS[0]} (on a server {_BUILDS[1]})."
+    except Exception as error:
+        return _sentence(" ".join(str(error).split())[:300])
+    if not hasattr(cv2, "warpAffine"):
+        return (
+            "OpenCV is there in parts only, as it is when one of its two builds was uninstalled after the other was "
+            f"installed; pip install --force-reinstall --no-deps {_BUILDS[1]}."
+        )
+    sys.stderr.write(said.getvalue())
+    return None
+
+
+def _sentence(reason: str) -> str:
+    if "numpy" in reason.lower() or "_ARRAY_API" in reason:
+        remedy = f"pip install --upgrade --force-reinstall {_BUILDS[0]} (on a server {_BUILDS[1]})"
+        return f"OpenCV and NumPy do not go together ({reason}); {remedy}."
+    return (
+        f"OpenCV cannot be loaded ({reason}); install the system libraries that it needs (Debian, Ubuntu: apt-get "
+        "install libgl1 libglib2.0-0), or the build that needs none: pip uninstall opencv-python; pip install "
+        f"{_BUILDS[1]}."
+    )
