@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from sapiens_pl.detection.detectors import People, PersonDetector
 from sapiens_pl.detection.grouping import in_groups
 from sapiens_pl.detection.torchvision_weights import DEFAULT_MODEL, builder, read_weights
 from sapiens_pl.errors import CheckpointError
+from sapiens_pl.models.wrapping import unwrap
 
 _COCO = get_model_weights(DEFAULT_MODEL).DEFAULT.meta["categories"]
 PERSON_LABEL = _COCO.index("person")
@@ -74,6 +76,7 @@ def load_torchvision(name: str, weights: str | None) -> TorchvisionDetector:
         extra = {} if name == "fcos_small" else {"weights": None, "weights_backbone": None}
         network = builder(name)(num_classes=num_classes, **extra)
         expected = network.state_dict()
+        state = unwrap(Path(weights or name), state, [next(iter(expected))])
         if all(key in state and state[key].shape == tensor.shape for key, tensor in expected.items()):
             network.load_state_dict(state, strict=False)
             return TorchvisionDetector(name, network)

@@ -6,23 +6,20 @@ Nothing in a file is run: safetensors hold tensors only, and of PyTorch's pickle
 from __future__ import annotations
 
 import os
-import pickle
 import socket
 import urllib.error
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.models import get_model_builder, get_model_weights
 
 from sapiens_pl.detection.fcos_small import fcos_small
 from sapiens_pl.errors import CheckpointError, ConfigError
+from sapiens_pl.models.tensors import read_tensors
 
 PUBLISHED = ("fasterrcnn_resnet50_fpn_v2", "retinanet_resnet50_fpn_v2", "ssdlite320_mobilenet_v3_large")
 TORCHVISION_MODELS = (*PUBLISHED, "fcos_small")
@@ -37,10 +34,11 @@ def builder(name: str) -> Callable[..., Any]:
 
 
 def read_weights(name: str, file: str | None) -> dict[str, Tensor]:
-    """The model's state dict.
+    """The tensors of the file, by name.
 
     Args:
-        file: .pth, .pt or .safetensors; None for what torchvision publishes, from torch's cache or by download.
+        file: .pth, .pt or .safetensors, of any age; None for what torchvision publishes, from torch's cache or by
+            download.
 
     Raises:
         ConfigError: there are none, they cannot be fetched, or the file is damaged.
@@ -48,32 +46,10 @@ def read_weights(name: str, file: str | None) -> dict[str, Tensor]:
     path = _published_file(name) if file is None else Path(file).expanduser()
     if not path.is_file():
         raise ConfigError(f"boxes.weights={file} is not a file; give the weights of {name} (.pth or .safetensors).")
-    try:
-        return _load(path)
-    except (pickle.UnpicklingError, RuntimeError, SafetensorError, OSError, EOFError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise CheckpointError(f"{path} is damaged or no file of weights ({reason}); fetch it again.") from None
-
-
-def _load(path: Path) -> dict[str, Tensor]:
-    with open(path, "rb") as file:
-        start = file.read(9)
-    content = load_file(path) if start[8:9] == b"{" else _unpickle(path)
-    for key in ("model", "state_dict"):  # as training scripts wrap it
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not content or not all(isinstance(t, Tensor) for t in content.values()):
-        raise ValueError("it holds no dictionary of tensors")
-    return content
-
-
-def _unpickle(path: Path) -> Any:
-    if not zipfile.is_zipfile(path):
-        raise ValueError("neither a PyTorch archive nor a safetensors file")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:  # its advice is to run the code
-        raise ValueError("it holds more than tensors, and code from files is not run") from None
+    tensors, _ = read_tensors(path, "boxes.weights")
+    if not tensors:
+        raise CheckpointError(f"{path} holds no dictionary of tensors; give the weights of {name}.")
+    return tensors
 
 
 def _published_file(name: str) -> Path:

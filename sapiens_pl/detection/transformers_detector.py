@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from sapiens_pl.detection.detectors import People, PersonDetector
 from sapiens_pl.detection.grouping import in_groups
 from sapiens_pl.detection.torchvision_weights import OTHER_BOXES
+from sapiens_pl.detection.transformers_limits import ClaimError, believing_no_more_than, check_settings
 from sapiens_pl.errors import CheckpointError, ConfigError
 from sapiens_pl.models.tensors import CONFIG_FILE
 
@@ -106,14 +108,11 @@ def load_transformers(name: str) -> TransformersDetector:
         with _quiet(transformers):
             if not local and not _is_cached(name):
                 _check_network(name)
-            network = transformers.AutoModelForObjectDetection.from_pretrained(
-                where, dtype=torch.float32, weights_only=True, **_NO_CODE
-            )
-            processor = transformers.AutoImageProcessor.from_pretrained(where, **_NO_CODE)
+            return TransformersDetector(name, *_load(transformers, where))
     except ConfigError:
         raise
     except Exception as error:  # the library raises whatever its parts raise
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         if "trust_remote_code" in str(error):
             raise CheckpointError(
                 f"boxes.model={name} brings Python code of its own, which is never run here; choose a detector that "
@@ -125,7 +124,27 @@ def load_transformers(name: str) -> TransformersDetector:
             else _fetch_by_hand(name)
         )
         raise CheckpointError(f"boxes.model={name} cannot be loaded ({reason}): {remedy}.") from None
-    return TransformersDetector(name, network, processor)
+
+
+def _load(transformers: Any, where: str) -> tuple[nn.Module, Any]:
+    folder = Path(transformers.utils.cached_file(where, CONFIG_FILE)).parent
+    check_settings(folder)
+    with believing_no_more_than(folder):
+        network, found = transformers.AutoModelForObjectDetection.from_pretrained(
+            where,
+            dtype=torch.float32,
+            weights_only=True,
+            ignore_mismatched_sizes=True,  # told below
+            output_loading_info=True,
+            **_NO_CODE,
+        )
+    # The library fills these with random numbers.
+    wrong = [entry if isinstance(entry, str) else entry[0] for entry in found["mismatched_keys"]]
+    missing = sorted(name for name in {*found["missing_keys"], *wrong} if not name.endswith("num_batches_tracked"))
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ClaimError(f"its weights lack, or have in another shape, {missing[0][:80]}{more}")
+    return network, transformers.AutoImageProcessor.from_pretrained(where, **_NO_CODE)
 
 
 def _is_cached(name: str) -> bool:

@@ -110,7 +110,7 @@ def _read_exported(path: Path, archive: zipfile.ZipFile, file: IO[bytes], config
     for name, entry in json.loads(_read_entry(archive, config))["config"].items():
         meta = entry["tensor_meta"]
         if entry["use_pickle"] or meta["dtype"] not in _EXPORTED_DTYPES:
-            raise BrokenArchiveError("it holds a tensor of a kind that no Sapiens network has")
+            raise BrokenArchiveError("it holds a tensor of a kind that no network here has")
         size, stride = (tuple(number["as_int"] for number in meta[key]) for key in ("sizes", "strides"))
         storage = Storage(entry["path_name"], _EXPORTED_DTYPES[meta["dtype"]])
         tree[name] = StoredTensor(storage, meta["storage_offset"]["as_int"], size, stride)

@@ -211,7 +211,7 @@ def _persistent(identity: Any, storages: dict[str, Storage]) -> Any:
     _, kind, key, *others = identity
     dtype = STORAGE_DTYPES.get(kind.name) if isinstance(kind, _Global) else None
     if dtype is None:
-        raise BrokenArchiveError("it holds a tensor of a kind that no Sapiens network has")
+        raise BrokenArchiveError("it holds a tensor of a kind that no network here has")
     view = others[2] if len(others) > 2 else None
     storages[str(key)] = Storage(str(key), dtype, view[1] if view else 0)
     return storages[str(key)]

@@ -40,21 +40,22 @@ CONFIG_FILE, PROCESSOR_FILE = SETTINGS_FILES = ("config.json", "preprocessor_con
 _KINDS = (".safetensors", ".pt2", ".pth", ".pt", ".bin")
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path, setting: str = "model.checkpoint") -> tuple[dict[str, Tensor], dict[str, str]]:
     """All tensors of one file by name, and a safetensors file's metadata.
+
+    Args:
+        setting: what names the file, for the sentence.
 
     Raises:
         CheckpointError: the file is missing, damaged or of an unknown kind.
     """
     try:
         if not path.is_file():
-            raise CheckpointError(
-                f"model.checkpoint={path} is not a file; give the path of a downloaded Sapiens pose checkpoint."
-            )
+            raise CheckpointError(f"{setting}={path} is not a file; give the path of a downloaded checkpoint.")
         with open(path, "rb") as file:
             start = file.read(512)
     except OSError as error:
-        raise CheckpointError(f"model.checkpoint={path} cannot be read ({error.strerror}).") from None
+        raise CheckpointError(f"{setting}={path} cannot be read ({error.strerror}).") from None
     try:
         if start[8:9] == b"{":
             return _map_safetensors(path)
@@ -62,7 +63,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return read_archive(path), {}
     except (BrokenArchiveError, SafetensorError, ValueError, LookupError, TypeError, OSError) as error:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that one is for a place that no file has
-            raise CheckpointError(f"model.checkpoint={path} cannot be read ({error.strerror}).") from None
+            raise CheckpointError(f"{setting}={path} cannot be read ({error.strerror}).") from None
         said = " ".join(str(error).split())[:150]
         raise CheckpointError(f"{path} is damaged or incomplete: {said}; {_DOWNLOAD_AGAIN}.") from None
     for begin, kind in _PACKED.items():
@@ -92,7 +93,7 @@ def _map_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     file_map, tensors = FileMap(path), {}
     for name, entry in header.items():
         if entry["dtype"] not in _SAFETENSORS_DTYPES:
-            raise BrokenArchiveError(f"{name} is of the kind {entry['dtype']}, which no Sapiens network has")
+            raise BrokenArchiveError(f"{name} is of the kind {entry['dtype']}, which no network here has")
         begin, end = entry["data_offsets"]
         dtype, shape = _SAFETENSORS_DTYPES[entry["dtype"]], entry["shape"]
         if math.prod(shape) == 0:

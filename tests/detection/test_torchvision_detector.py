@@ -90,9 +90,11 @@ def test_weights_come_from_pth_and_safetensors_alike(ssd, tmp_path):
     state = torch.load(ssd, weights_only=True)
     save_file(state, tmp_path / "ssd.safetensors")
     torch.save({"model": state, "epoch": 3}, tmp_path / "wrapped.pth")
+    prefixed = {f"module.{name}": tensor for name, tensor in state.items()}
+    torch.save({"state_dict": prefixed}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     one, *others = (
         load_detector("ssdlite320_mobilenet_v3_large", str(path))
-        for path in (ssd, tmp_path / "ssd.safetensors", tmp_path / "wrapped.pth")
+        for path in (ssd, tmp_path / "ssd.safetensors", tmp_path / "wrapped.pth", tmp_path / "old.pth")
     )
     assert all(other.weights_sha256() == one.weights_sha256() for other in others)
     loaded = one.network.state_dict()
@@ -107,10 +109,10 @@ class _Evil:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (lambda ssd: ssd.read_bytes()[:20000], "is damaged or no file of weights"),
+        (lambda ssd: ssd.read_bytes()[:20000], "is damaged or incomplete"),
         (lambda ssd: b"<html>not found</html>", "neither a PyTorch archive nor a safetensors file"),
-        (lambda ssd: pickle.dumps(_Evil()), "neither a PyTorch archive"),
-        (lambda ssd: _Evil(), "code from files is not run"),
+        (lambda ssd: pickle.dumps(_Evil()), "none that torch.save has written"),
+        (lambda ssd: _Evil(), "no dictionary of tensors"),
         (lambda ssd: {"a": torch.zeros(2)}, "holds no ssdlite320_mobilenet_v3_large"),
         (lambda ssd: [1, 2], "no dictionary of tensors"),
     ],
