@@ -18,6 +18,10 @@ class CheckpointError(ConfigError):
     """A weights file is damaged, of an unknown kind, or of another network."""
 
 
+class WeightsChangedError(SapiensError):
+    """A weights file was written to while a network read its weights from there."""
+
+
 class MissingImageError(SapiensError):
     """An image file that was asked for is not there."""
 

@@ -24,6 +24,7 @@ from sapiens_pl.decoding import decode_heatmaps
 from sapiens_pl.errors import ConfigError, DeviceMemoryError
 from sapiens_pl.geometry import SAPIENS_CROPS, CropSettings
 from sapiens_pl.memory import GIB, free_cached, is_out_of_memory, memory_in_numbers
+from sapiens_pl.models.watch import WeightsWatch
 from sapiens_pl.structures import CropBatch, PosePrediction
 from sapiens_pl.transfer import HostCopy, PendingPrediction
 
@@ -89,6 +90,7 @@ class PoseModule(L.LightningModule):
             raise ConfigError(f"model.compile_mode={compile_mode} must be one of {', '.join(COMPILE_MODES)}.")
         self.network, self.compile_mode = network, compile_mode
         self.crop_settings: CropSettings = getattr(network, "crop_settings", SAPIENS_CROPS)
+        self.watch: WeightsWatch | None = getattr(network, "watch", None)
         self.flip_indices = None if flip_indices is None else list(flip_indices)
         partners = None if flip_indices is None else torch.tensor(self.flip_indices)
         self.register_buffer("_partners", partners, persistent=False)
@@ -110,8 +112,11 @@ class PoseModule(L.LightningModule):
         They go tensor by tensor from the file's memory map, so the host never holds a copy of the whole.
         """
         begin = time.perf_counter()
+        in_the_file = {parameter.data_ptr() for parameter in self.network.parameters()}
         self.network.to(device)
         self.network.to(_WEIGHTS_IN_HALF.get(str(precision), torch.float32))
+        if in_the_file.isdisjoint(parameter.data_ptr() for parameter in self.network.parameters()):
+            self.watch = None  # all are copied: whatever becomes of the file
         self.placing_seconds = time.perf_counter() - begin
 
     def on_predict_start(self) -> None:
@@ -154,10 +159,15 @@ class PoseModule(L.LightningModule):
 
         Raises:
             DeviceMemoryError: not even one crop fits into the device's memory.
+            WeightsChangedError: the file that the weights are a memory map of was written to.
         """
         if len(batch.crops) == 0:  # only images without boxes, or none that could be read
             return PosePrediction(np.empty((0, 0, 2), np.float32), np.empty((0, 0), np.float32))
+        if self.watch is not None:
+            self.watch.look()
         copies, heatmap_wh = self._decode_in_parts(batch.crops)
+        if self.watch is not None:  # before anybody has the results
+            self.watch.look()
         pending = PendingPrediction(copies, batch.centers, batch.scales, heatmap_wh)
         return pending.result() if pending.is_ready else pending
 

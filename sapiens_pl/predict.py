@@ -99,6 +99,8 @@ def _predict_in(
     detects = isinstance(boxes, DetectorBoxes)
     # Of the weights it reads every byte.
     settings = result_settings(cfg, network.crop_settings, boxes) if rank == 0 else {}
+    if rank == 0 and network.watch is not None:
+        network.watch.settle(settings["model.checkpoint"].removeprefix("SHA-256 "))
     if rank == 0:
         prepare_folder(folder, cfg, settings)
     data: ImageDataModule = instantiate(cfg.data, boxes=None, _partial_=True, _convert_="all")(

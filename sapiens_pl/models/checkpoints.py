@@ -18,6 +18,7 @@ from sapiens_pl.models.sapiens2 import Sapiens2Pose
 from sapiens_pl.models.sapiens2_files import CONFIG_KEY, is_sapiens2, load_sapiens2
 from sapiens_pl.models.sapiens_files import load_sapiens
 from sapiens_pl.models.tensors import read_tensors, weights_files
+from sapiens_pl.models.watch import WeightsWatch
 from sapiens_pl.models.wrapping import unwrap
 
 PoseNetwork = SapiensPose | Sapiens2Pose
@@ -85,6 +86,7 @@ def _build(
 ) -> tuple[PoseNetwork, dict[str, Tensor]]:
     """The network on the meta device, and its weights, which fit it."""
     files = weights_files(path)
+    watch = WeightsWatch(path, [file for file in files if file.is_file()])
     tensors: dict[str, Tensor] = {}
     metadata: dict[str, str] = {}
     for file in files:
@@ -103,6 +105,7 @@ def _build(
         raise CheckpointError(
             f"{path} is damaged: its tensors claim more values than the file has bytes for; download it again."
         )
+    network.watch = watch
     return network, weights
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sapiens_pl.geometry import SAPIENS_CROPS, CropSettings
+from sapiens_pl.models.watch import WeightsWatch
 
 PATCH_SIZE = 16
 PATCH_PADDING = 2
@@ -177,6 +178,8 @@ class SapiensPose(nn.Module):
     """
 
     crop_settings: CropSettings = SAPIENS_CROPS
+    watch: WeightsWatch | None = None
+    """Over the file that the weights may be a memory map of."""
 
     def __init__(self, shape: SapiensShape) -> None:
         super().__init__()

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from sapiens_pl.errors import CheckpointError
 from sapiens_pl.geometry import SAPIENS2_CROPS, CropSettings
 from sapiens_pl.models.sapiens import HEATMAP_STRIDE, PATCH_SIZE
+from sapiens_pl.models.watch import WeightsWatch
 
 INPUT_HW = (1024, 768)
 """Of every published pose checkpoint; the weights themselves fit any size."""
@@ -53,6 +54,8 @@ class Sapiens2Pose(nn.Module):
     """
 
     crop_settings: CropSettings = SAPIENS2_CROPS
+    watch: WeightsWatch | None = None
+    """Over the file that the weights may be a memory map of."""
 
     def __init__(self, config: Any, input_hw: tuple[int, int] = INPUT_HW) -> None:
         super().__init__()
