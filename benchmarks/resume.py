@@ -45,7 +45,7 @@ def main() -> None:
         assert len(folder.done()) == args.images
         listing = time.perf_counter() - start
         start = time.perf_counter()
-        done, failed = finished_names(folder, tasks, record=True)
+        done, failed = finished_names(folder, tasks)
         whole = time.perf_counter() - start
         assert len(done) == args.images and not failed
         start = time.perf_counter()

@@ -22,19 +22,39 @@ from sapiens_pl.writers.run_folder import RunFolder
 
 _OF_ALL = ("settings", "config", "versions", "left_out")
 """What every process says alike."""
+COMPLETE, MERGING = "complete", "merging"
+"""`MERGING`: all images have their outcome, and the files that hold the whole run are not there yet."""
 _WORST_FIRST = ("failed", "interrupted")
 
 
 def collect(folder: RunFolder) -> dict[str, Any]:
-    """Settles the failure list, and sums the reports of all processes into `run.json`, which it returns."""
+    """Settles the failure list, and sums the reports of all processes into `run.json`, which it returns.
+
+    A run that only now has all of its images is not complete before `finish`.
+    """
     folder.failures.settle()
     with folder.turn():  # else an older sum could replace a newer one
         reports = folder.read_reports()
         if not reports:
             return folder.read_run()
-        run = summed(reports, folder.read_run())
-        if run["status"] == "complete" and nothing_came_out(run, folder):
+        try:
+            earlier = folder.read_run()
+        except ConfigError:  # what it said is in the reports too
+            earlier = {}
+        run = summed(reports, earlier)
+        if run["status"] == COMPLETE and nothing_came_out(run, folder):
             run["status"] = "failed"
+        elif run["status"] == COMPLETE and earlier.get("status") != COMPLETE:
+            run["status"] = MERGING
+        folder.write_run(run)
+    return run
+
+
+def finish(folder: RunFolder, run: dict[str, Any]) -> dict[str, Any]:
+    """Writes the files that hold the whole run; only then is it complete."""
+    merge_results(folder, run)
+    run = run | {"status": COMPLETE}
+    with folder.turn():
         folder.write_run(run)
     return run
 
@@ -173,7 +193,10 @@ def tell(path: Path, with_files: bool = True) -> int:
             at_work = _somebody_is_at_work(folder)
             if with_files and not at_work:
                 DetectionRecord(folder).settle()
-                merge_results(folder, run)
+                if run.get("status") == MERGING:
+                    run = finish(folder, run)
+                else:
+                    merge_results(folder, run)
         finally:
             folder.close()
             folder.lock.release()

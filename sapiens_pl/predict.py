@@ -107,7 +107,7 @@ def _predict_in(
         boxes=boxes,
         input_hw=network.shape.input_hw,
         crop_settings=network.crop_settings,
-        finished=lambda tasks: finished_names(folder, tasks, rank == 0 or detects, cfg.output.retry_failed),
+        finished=lambda tasks: finished_names(folder, tasks, cfg.output.retry_failed),
         stopped=stop,
     )
     module = PoseModule(

@@ -13,7 +13,7 @@ import torchvision
 
 from sapiens_pl import demo
 from sapiens_pl.annotations import read_annotations
-from sapiens_pl.collect import collect, merge_results, nothing_came_out, summary_table
+from sapiens_pl.collect import COMPLETE, MERGING, collect, finish, nothing_came_out, summary_table
 from sapiens_pl.command import complain
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.detection.record import DetectionRecord
@@ -77,10 +77,10 @@ def close_run(
     whole = collect(writer.folder)
     if launched or whole["processes_ended"] == whole["processes_expected"]:
         DetectionRecord(writer.folder).settle()
-        if whole["status"] == "complete":
-            merge_results(writer.folder, whole)
+        if whole["status"] in (MERGING, COMPLETE):
+            whole = finish(writer.folder, whole)
         print_summary(whole, writer.folder, stop)
-        if whole["status"] == "complete" and whole["config"].get("annotations"):
+        if whole["status"] == COMPLETE and whole["config"].get("annotations"):
             exit_code = exit_code or _tell_accuracy(writer.folder, whole["config"]["annotations"])
         if "incomplete" in whole:
             print(f"{whole['incomplete']} Run all of them again: what is done is not done twice.")

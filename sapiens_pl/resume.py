@@ -13,6 +13,7 @@ from sapiens_pl.geometry import SAPIENS_CROPS, CropSettings
 from sapiens_pl.models.tensors import checkpoint_sha256
 from sapiens_pl.structures import ImageTask
 from sapiens_pl.writers.run_folder import RunFolder
+from sapiens_pl.writers.wholeness import set_damaged_aside
 
 _START_OVER = "choose another output.dir, or set output.overwrite=true to start over"
 _DIGEST_BYTES = 8
@@ -38,23 +39,24 @@ def prepare_folder(folder: RunFolder, cfg: DictConfig, settings: dict[str, Any])
     """Starts over or continues, as the configuration says; refuses to mix two kinds of result.
 
     Raises:
-        ConfigError: the folder's results were made with other settings, or may not be continued.
+        ConfigError: the folder's results were made with other settings or nobody knows which, may not be continued,
+            or cannot be removed.
     """
+    _check_files(folder)
     if cfg.output.overwrite and folder.num_shards > 1:
         raise ConfigError(
             f"output.overwrite=true would remove what other shards have written to {folder.path}; choose another "
             "output.dir, or remove that one by hand."
         )
     _check_number_of_shards(folder)
-    earlier: dict[str, Any] = folder.read_run().get("settings") or settings
     detects = any(map(_is_of_detector, settings))
-    if cfg.output.overwrite and folder.read_run():  # only what a run of ours has made is removed
-        folder.clear()
-        if detects and any(earlier.get(key) != settings[key] for key in filter(_is_of_detector, settings)):
-            folder.set_detections_aside()
-            earlier = settings
+    if cfg.output.overwrite:
+        _start_over(folder, settings, detects)
     folder.remove_leftovers()
     folder.open()
+    if folder.lock.only_one:
+        set_damaged_aside(folder)
+    earlier = _earlier_settings(folder) or settings
     if not folder.has_results() and not (detects and folder.has_detections()):
         return
     if not cfg.output.resume:
@@ -86,37 +88,78 @@ def _check_number_of_shards(folder: RunFolder) -> None:
         )
 
 
+def _check_files(folder: RunFolder) -> None:
+    """What the run is going to write must not have anything else in its place."""
+    for file in (folder.run_file, folder.inputs_file, folder.failures.file):
+        if file.is_dir():
+            raise ConfigError(f"{file} is a folder; move it away, and run the same command again.")
+
+
+def _start_over(folder: RunFolder, settings: dict[str, Any], detects: bool) -> None:
+    """Removes all results; detections stay if they were made with the same settings."""
+    if not folder.run_file.exists() and not folder.inputs_file.exists():  # only what a run of ours has made is removed
+        if folder.has_done():
+            raise ConfigError(
+                f"{folder.path} holds results, but neither run.json nor inputs.txt says that a run has made them, so "
+                "output.overwrite=true does not remove them; remove them by hand, or choose another output.dir."
+            )
+        return
+    try:
+        earlier = folder.read_run().get("settings") or {}
+    except ConfigError:
+        earlier = {}
+    folder.clear()
+    if detects and any(earlier.get(key) != settings[key] for key in filter(_is_of_detector, settings)):
+        folder.set_detections_aside()
+
+
+def _earlier_settings(folder: RunFolder) -> dict[str, Any]:
+    """Those that the folder's results were made with; nothing where there are no results."""
+    earlier = folder.read_run().get("settings")
+    if isinstance(earlier, dict) and earlier:
+        return earlier
+    if folder.has_done():
+        raise ConfigError(
+            f"{folder.path} holds results, but no run.json that says with which settings they were made; put it back, "
+            f"{_START_OVER}."
+        )
+    return {}
+
+
 def _is_of_detector(key: str) -> bool:
     return key.startswith("boxes.")
 
 
-def finished_names(
-    folder: RunFolder, tasks: list[ImageTask], record: bool, retry_failed: bool = False
-) -> tuple[set[str], set[str]]:
+def finished_names(folder: RunFolder, tasks: list[ImageTask], retry_failed: bool = False) -> tuple[set[str], set[str]]:
     """Names of the images that need not be done again: those with a result, and other ones that failed.
+
+    The boxes are noted in the folder before anything comes of them, for the next run to compare.
 
     Args:
         tasks: all images of the run, with their boxes.
-        record: note these boxes in the folder, for the next run to compare.
         retry_failed: images that failed are not finished.
 
     Raises:
-        ConfigError: an image's result was made with other boxes.
+        ConfigError: an image's result was made with other boxes, or nobody knows with which.
     """
     done, earlier = folder.done(), folder.read_inputs()
     digests = {task.name: boxes_digest(task) for task in tasks}
-    changed = [name for name, digest in digests.items() if name in done and earlier.get(name, digest) != digest]
+    unknown = [name for name in digests if name in done and name not in earlier]
+    if unknown:
+        raise ConfigError(
+            f"{folder.path} holds results ({len(unknown)} images, {unknown[0]} the first) that its inputs.txt does not "
+            f"name, so it is not known with which boxes they were made; put that file back, {_START_OVER}."
+        )
+    changed = [name for name, digest in digests.items() if name in done and earlier[name] != digest]
     if changed:
         raise ConfigError(
             f"{folder.path} holds results made with other boxes ({len(changed)} images, {changed[0]} the first); "
             f"{_START_OVER}."
         )
-    if record:
+    if any(earlier.get(name) != digest for name, digest in digests.items()):
+        folder.open()
         with folder.turn():  # shards and ranks that know their own boxes only add to one list
-            earlier = folder.read_inputs()
-            merged = {**earlier, **digests}
-            if merged != earlier:
-                folder.write_inputs(merged.items())
+            folder.write_inputs((folder.read_inputs() | digests).items())
     return done, set() if retry_failed else folder.failures.images() - done
 
 

@@ -7,7 +7,6 @@ and leaves `sweep.csv`, `sweep.png` and a table with the batch size to use.
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import sys
 from collections.abc import Iterable
@@ -25,8 +24,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sapiens_pl.batch_size import smallest_good_enough
 from sapiens_pl.collect import tell
+from sapiens_pl.errors import ConfigError
 from sapiens_pl.terminal import printable
+from sapiens_pl.writers.csv import FORMULA_SIGNS
 from sapiens_pl.writers.json import COORDINATE_DECIMALS
+from sapiens_pl.writers.listing import read_object, visible
 from sapiens_pl.writers.merge import all_results
 from sapiens_pl.writers.run_folder import RunFolder
 
@@ -86,7 +88,7 @@ class SweepReport(Callback):
 
 def job_folders(folder: Path) -> list[Path]:
     """The folders of a sweep's jobs, in their order."""
-    jobs = [path.parent.parent for path in folder.glob("*/.hydra/overrides.yaml")]
+    jobs = visible(path.parent.parent for path in folder.glob("*/.hydra/overrides.yaml"))
     return sorted(jobs, key=lambda job: (len(job.name), job.name))
 
 
@@ -120,8 +122,10 @@ def exit_code(job: Path) -> int:
 
 def read_run(output: Path) -> dict[str, Any]:
     """A run's `run.json`; nothing where the run never began."""
-    file = output / "run.json"
-    return json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    try:
+        return read_object(output / "run.json")
+    except ConfigError:
+        return {"status": "its run.json is damaged"}
 
 
 def read_sweep(folder: Path) -> list[SweepRow]:
@@ -144,17 +148,20 @@ def _row(job: Path, overrides: list[str], first: dict[str, Path]) -> SweepRow:
     run = read_run(output)
     batch_size = run.get("batch_size")
     if batch_size is None:  # it broke off, or never began
-        batch_size = _whole(run.get("config", {}).get("data", {}).get("batch_size", _batch_size(overrides)))
+        batch_size = _whole(_section(_section(run, "config"), "data").get("batch_size", _batch_size(overrides)))
     status = run.get("status", "did not begin")
     if "largest_working_batch" in run:
         status = f"out of memory, halved to {run['largest_working_batch']}"
-    elif "memory" in run.get("error", "").lower():
+    elif "memory" in str(run.get("error", "")).lower():
         status = "out of memory"
-    memory = run.get("peak_memory", {})
+    memory = _section(run, "peak_memory")
     memory_of = "device" if "device_gib" in memory else "host"
     apart: tuple[float | None, int | None, int | None] = (None, None, None)
     if status == "complete":
-        apart = compare(first.setdefault(others, output), output)
+        try:
+            apart = compare(first.setdefault(others, output), output)
+        except ConfigError as error:
+            log.warning("%s is not compared: %s", job.name, error)
     return SweepRow(
         job.name,
         others,
@@ -165,6 +172,11 @@ def _row(job: Path, overrides: list[str], first: dict[str, Path]) -> SweepRow:
         memory_of,
         *apart,
     )
+
+
+def _section(values: dict[str, Any], key: str) -> dict[str, Any]:
+    section = values.get(key)
+    return section if isinstance(section, dict) else {}
 
 
 def _batch_size(overrides: Iterable[str]) -> str:
@@ -208,7 +220,14 @@ def write_csv(rows: list[SweepRow], path: Path) -> None:
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(SweepRow._fields)
-        writer.writerows(["" if value is None else value for value in row] for row in rows)
+        writer.writerows([_cell(value) for value in row] for row in rows)
+
+
+def _cell(value: Any) -> Any:
+    """Overrides may begin with + or =, which a spreadsheet would calculate; numbers stay numbers."""
+    if isinstance(value, str) and value.startswith(FORMULA_SIGNS):
+        return f"'{value}"
+    return "" if value is None else value
 
 
 def table(rows: list[SweepRow]) -> str:

@@ -11,11 +11,13 @@ from sapiens_pl.keypoints import KeypointSpec
 from sapiens_pl.structures import PoseResult
 from sapiens_pl.writers.json import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded
 
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Spreadsheets calculate a cell that begins so (OWASP, "CSV Injection"); with `./` before it, it is the same path."""
 COLUMNS = ("image", "instance_id", "bbox_score", "keypoint", "x", "y", "score")
 
 
 def write_csv(results: Iterable[PoseResult], spec: KeypointSpec, file: BinaryIO) -> None:
-    """Coordinates are image px; the keypoints go by their names."""
+    """Coordinates are image px; the keypoints go by their names, the images by paths that no program calculates."""
     # Names that are no Unicode come out as the bytes they are.
     text = io.TextIOWrapper(file, "utf-8", errors="surrogateescape", newline="")
     writer = csv.writer(text)
@@ -23,9 +25,10 @@ def write_csv(results: Iterable[PoseResult], spec: KeypointSpec, file: BinaryIO)
     for result in results:
         keypoints = rounded(result.keypoints, COORDINATE_DECIMALS).tolist()
         scores = rounded(result.keypoint_scores, SCORE_DECIMALS).tolist()
+        image = f"./{result.name}" if result.name.startswith(FORMULA_SIGNS) else result.name
         people = zip(result.instance_ids.tolist(), result.bbox_scores.tolist(), keypoints, scores)
         writer.writerows(
-            (result.name, instance_id, bbox_score, name, x, y, score)
+            (image, instance_id, bbox_score, name, x, y, score)
             for instance_id, bbox_score, points, point_scores in people
             for name, (x, y), score in zip(spec.names, points, point_scores)
         )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from sapiens_pl.errors import UnreadableFolderError, write_error
+from sapiens_pl.errors import ConfigError, UnreadableFolderError, write_error
 from sapiens_pl.structures import Failure
 from sapiens_pl.writers.json import to_json
 from sapiens_pl.writers.run_lock import Turn
+
+log = logging.getLogger(__name__)
 
 
 class FailureList:
@@ -30,7 +33,7 @@ class FailureList:
         self._turn, self._write, self._done = turn, write, done
 
     def append(self, failure: Failure) -> None:
-        """One line; processes take turns, so that their lines do not mix.
+        """One line; processes take turns, so that their lines do not mix. What a killed one has begun is ended.
 
         Raises:
             WriteError: no space, no permission, a vanished disk.
@@ -38,8 +41,11 @@ class FailureList:
         line = (to_json(failure._asdict()) + "\n").encode()
         try:
             with self._turn():
-                handle = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+                handle = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
                 try:
+                    size = os.fstat(handle).st_size
+                    if size and os.pread(handle, 1, size - 1) != b"\n":
+                        line = b"\n" + line
                     while line:  # a full disk may take a part
                         line = line[os.write(handle, line) :]
                 finally:
@@ -57,13 +63,26 @@ class FailureList:
     def tidy(self, retry_failed: bool) -> None:
         """Brings the list in line with the results; with `retry_failed` it forgets the failed images.
 
-        A torn last line goes, and so do the lines of boxes whose image has no result, and of folders: there will be
-        others when the image's turn comes again, or the folder cannot be listed again.
+        Lines that are not whole go, and that is said; so do the lines of boxes whose image has no result, and of
+        folders: there will be others when the image's turn comes again, or the folder cannot be listed again.
+
+        Raises:
+            ConfigError: something else has its name.
         """
         if not self.file.is_file():
+            if os.path.lexists(self.file):
+                raise ConfigError(f"{self.file} is no file; move it away, and run the same command again.")
             return
         with self._turn():
-            rows = [row for row in self._rows() if row.get("error") != UnreadableFolderError.__name__]
+            rows = self._rows()
+            lines = self.file.read_bytes().split(b"\n")
+            if len(rows) < sum(map(bool, lines)):
+                log.warning(
+                    "%s had lines that were not whole (%d of %d can be read); the images that they told of, and that "
+                    "have no result, are done again.",
+                    *(self.file, len(rows), sum(map(bool, lines))),
+                )
+            rows = [row for row in rows if row.get("error") != UnreadableFolderError.__name__]
             done = self._done() if any(row.get("instance_id") is not None for row in rows) else frozenset()
             self._replace(
                 row for row in rows if (not retry_failed if row.get("instance_id") is None else row["image"] in done)
@@ -92,6 +111,11 @@ class FailureList:
         for line in self.file.read_text("utf-8", errors="replace").split("\n"):
             try:
                 rows.append(json.loads(line))
-            except ValueError:  # the last line of a killed run
+            except (ValueError, RecursionError):  # the last line of a killed run
                 continue
-        return [row for row in rows if isinstance(row, dict) and "image" in row]
+        return [row for row in rows if isinstance(row, dict) and _is_failure(row)]
+
+
+def _is_failure(row: dict) -> bool:
+    number = row.get("instance_id")
+    return isinstance(row.get("image"), str) and (number is None or type(number) is int)

@@ -6,7 +6,8 @@ Nothing here needs the run's processes, and all of it may be repeated at any tim
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator
+import logging
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain, groupby
 
 from sapiens_pl.errors import ConfigError
@@ -19,7 +20,10 @@ from sapiens_pl.writers.parquet import images_of, read_part
 from sapiens_pl.writers.parts import PartWriter
 from sapiens_pl.writers.run_folder import RunFolder
 
+log = logging.getLogger(__name__)
+
 MERGED_FORMATS = ("coco", "csv", "parquet")
+_NO_RESULT = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
 
 
 def merge(folder: RunFolder, formats: Collection[str]) -> None:
@@ -46,13 +50,14 @@ def _fill_parts(folder: RunFolder, replace_json: bool) -> None:
     """Takes into parts what a killed process had waiting, or an earlier run has written as JSON only."""
     in_parts = {image.name for part in folder.parts() for image in images_of(part)}
     writer: PartWriter | None = None
-    for name in sorted(folder.with_json()):
-        if name not in in_parts:
-            result = _read_json(folder, name)
-            writer = writer or PartWriter(folder, _spec_of(result), replace_json)
-            writer.add(result)
-        elif replace_json:
-            folder.remove_json(name)
+    with_json = sorted(folder.with_json())
+    for result in _read_all(folder, [name for name in with_json if name not in in_parts]):
+        writer = writer or PartWriter(folder, _spec_of(result), replace_json)
+        writer.add(result)
+    if replace_json:
+        for name in with_json:
+            if name in in_parts:
+                folder.remove_json(name)
     if writer is not None:
         writer.close()
 
@@ -72,7 +77,7 @@ def all_results(folder: RunFolder) -> tuple[Iterator[PoseResult], KeypointSpec]:
     """Every image's result once, sorted by name, from its JSON file or else from its part."""
     with_json = set(folder.with_json())
     parts = [part for part in folder.parts() if any(image.name not in with_json for image in images_of(part))]
-    from_json = (_read_json(folder, name) for name in sorted(with_json))
+    from_json = _read_all(folder, sorted(with_json))
     from_parts = [(result for result in read_part(part) if result.name not in with_json) for part in parts]
     by_name = groupby(heapq.merge(from_json, *from_parts, key=_name), key=_name)
     results = (next(same) for _, same in by_name)
@@ -82,15 +87,31 @@ def all_results(folder: RunFolder) -> tuple[Iterator[PoseResult], KeypointSpec]:
     return chain([first], results), _spec_of(first)
 
 
-def _read_json(folder: RunFolder, name: str) -> PoseResult:
-    path = folder.prediction_path(name)
-    try:
-        return read_result(path.read_bytes())._replace(name=name)
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise ConfigError(
-            f"{path} cannot be read ({type(error).__name__}: {error}); remove it, and the same command does its image "
-            "again."
-        ) from None
+def _read_all(folder: RunFolder, names: Iterable[str]) -> Iterator[PoseResult]:
+    """Reads results from their JSON files; files that are no results, of no image of the run, are left out.
+
+    Raises:
+        ConfigError: the result of one of the run's images is damaged.
+    """
+    planned: Collection[str] | None = None
+    for name in names:
+        path, reason = folder.prediction_path(name), "it tells of another image"
+        try:
+            result = read_result(path.read_bytes())
+            if result.name == name:
+                yield result
+                continue
+        except _NO_RESULT as error:
+            result, reason = None, f"{type(error).__name__}: {error}"
+        planned = folder.read_inputs() if planned is None else planned
+        if name not in planned:
+            log.warning("%s is no result of this run (%s); it is left out.", path, reason)
+        elif result is not None:
+            yield result._replace(name=name)
+        else:
+            raise ConfigError(
+                f"{path} cannot be read ({reason}); remove it, and the same command does its image again."
+            )
 
 
 def _name(result: PoseResult) -> str:

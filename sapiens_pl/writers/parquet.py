@@ -47,7 +47,7 @@ def write_part(results: Sequence[PoseResult], spec: KeypointSpec, file: BinaryIO
     Columns: image, image_id, image_width, image_height, instance_id, bbox (4, xyxy), bbox_score, score (of the
     instance), keypoints_x, keypoints_y, keypoint_scores (K each; coordinates in image px). The file's metadata
     has `dataset_name`, `keypoint_names` (a JSON list) and `images` (a JSON list of all images: name, width,
-    height, id).
+    height, id). An id that no int64 holds stands only there; its column is null.
     """
     pa = pyarrow()
     results = sorted(results, key=lambda result: result.name)
@@ -59,7 +59,7 @@ def write_part(results: Sequence[PoseResult], spec: KeypointSpec, file: BinaryIO
             "images": json.dumps(images),
         }
     )
-    pa.parquet.write_table(table, file, compression="zstd")
+    pa.parquet.write_table(table, file, compression="zstd", write_page_checksum=True)
 
 
 def _table(pa: Any, results: Sequence[PoseResult], images: Sequence[ListedImage], num_keypoints: int) -> Any:
@@ -81,7 +81,7 @@ def _table(pa: Any, results: Sequence[PoseResult], images: Sequence[ListedImage]
     return pa.table(
         {
             "image": pa.array([names[index] for index in of_image], pa.string()),
-            "image_id": by_image(3, pa.int64()),
+            "image_id": pa.array([_as_int64(images[index].image_id) for index in of_image], pa.int64()),
             "image_width": by_image(1, pa.int32()),
             "image_height": by_image(2, pa.int32()),
             "instance_id": pa.array(joined([result.instance_ids for result in results])),
@@ -93,6 +93,10 @@ def _table(pa: Any, results: Sequence[PoseResult], images: Sequence[ListedImage]
             "keypoint_scores": lists(scores.astype(np.float32)),
         }
     )
+
+
+def _as_int64(number: int | None) -> int | None:
+    return number if isinstance(number, int) and -(1 << 63) <= number < 1 << 63 else None
 
 
 def _as_text(name: str) -> str:
@@ -122,7 +126,7 @@ def read_part(part: Path) -> Iterator[PoseResult]:
     """
     pa = pyarrow()
     try:
-        with pa.parquet.ParquetFile(part) as file:
+        with pa.parquet.ParquetFile(part, page_checksum_verification=True) as file:
             count = len(json.loads(file.metadata.metadata[b"keypoint_names"]))
             people = (row for batch in file.iter_batches(_PEOPLE_AT_ONCE) for row in _rows(batch, count))
             groups = groupby(people, key=lambda row: row[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import time
 from threading import Lock
@@ -10,6 +11,7 @@ from sapiens_pl.keypoints import KeypointSpec
 from sapiens_pl.structures import PoseResult
 from sapiens_pl.writers.parquet import MAX_IMAGES, MAX_KEYPOINTS, pyarrow, write_part
 from sapiens_pl.writers.run_folder import RunFolder
+from sapiens_pl.writers.wholeness import digest_of
 
 
 class PartWriter:
@@ -34,7 +36,7 @@ class PartWriter:
         self._lock = Lock()
         # No two processes and no two runs give a part the same name.
         stem = f"poses-{folder.shard}-{folder.rank}-{time.time_ns():x}"
-        self._names = (f"{stem}-{number:04}.parquet" for number in itertools.count())
+        self._stems = (f"{stem}-{number:04}" for number in itertools.count())
 
     def add(self, result: PoseResult) -> None:
         """Takes over one image, whose JSON file is written.
@@ -62,8 +64,11 @@ class PartWriter:
         return results
 
     def _write(self, results: list[PoseResult]) -> None:
-        with self._folder.writing(self._folder.parquet / next(self._names)) as file:
-            write_part(results, self._spec, file)
+        part = io.BytesIO()
+        write_part(results, self._spec, part)
+        content = part.getvalue()
+        name = f"{next(self._stems)}-{digest_of(content)}.parquet"  # so that a changed byte is noticed
+        self._folder.write(self._folder.parquet / name, content)
         if self._replace_json:
             for result in results:
                 self._folder.remove_json(result.name)

@@ -7,6 +7,7 @@ openpose/<name of the image>.png
 coco_keypoints.json, coco_images.json  the whole run's, once it has ended
 keypoints.csv                          the same
 evaluation.json                        how well the poses fit a COCO annotation file
+damaged/                               results that were found empty, cut short or changed, and done again
 person_detections.json, person_images.json  with boxes=detector: the boxes, and what their image ids mean
 detections/                            the same, while the run goes on (`detection.record`)
 failures.jsonl                         a line for each image or box that gave nothing
@@ -14,9 +15,9 @@ inputs.txt                             every image of the run, with a digest of 
 run.json                               settings, versions, counts, speed
 .processes/                            what each process of the run reports at its end
 
-A result is written under another name in a hidden folder beside these and then renamed, so what has
-its name is whole, and the listing of `predictions/` tells what is done: no file is opened for that, but for
-the footers of Parquet files.
+A result is written under another name in a hidden folder beside these, brought to the disk and then renamed, so
+what has its name is whole, and the listing of `predictions/` tells what is done: no file is opened for that, but
+for the footers of Parquet files. What has become of files since is looked at when a run starts (`wholeness`).
 """
 
 from __future__ import annotations
@@ -32,14 +33,21 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sapiens_pl.errors import ConfigError, ResultNameError, WriteError, write_error
+from sapiens_pl.writers.clearing import empty_folder, remove_file
 from sapiens_pl.writers.failure_list import FailureList
+from sapiens_pl.writers.listing import json_names, read_digests, read_object, visible
 from sapiens_pl.writers.parquet import images_of
 from sapiens_pl.writers.run_lock import RunLock, Turn
 
 _UNFINISHED = ".unfinished-"
+_NO_SYNC = frozenset([errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+"""From file systems that cannot bring a single file to the disk."""
 _NAME_ERRORS = frozenset(
     [errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ, errno.ENOTEMPTY]
 )
+
+
+_NUMBERS_OF_REPORT = ("shard", "num_shards", "rank", "world_size")
 
 
 class RunFolder:
@@ -64,7 +72,8 @@ class RunFolder:
         self.detections = self.path / "detections"
         self.detections_file = self.path / "person_detections.json"
         self.detected_images_file = self.path / "person_images.json"
-        self.processes = self.path / ".processes"
+        self.processes, self.damaged = self.path / ".processes", self.path / "damaged"
+        self.looked = self.processes / "looked"
         self.num_shards = num_shards
         self.shard, self.rank = shard, rank
         self.lock, self.turn = RunLock(self.path / ".lock", shard, num_shards), Turn(self.processes / "turn")
@@ -127,12 +136,7 @@ class RunFolder:
 
     def with_json(self) -> Iterator[str]:
         """Names of images that have a JSON file."""
-        root = os.path.join(self.predictions, "")
-        for parent, _, files in os.walk(root):
-            below = os.path.join(parent, "")[len(root) :]
-            for file in files:
-                if file.endswith(".json"):
-                    yield below + file[: -len(".json")]
+        return json_names(self.predictions, self.read_inputs)
 
     def remove_json(self, name: str) -> None:
         """For an image that a part holds."""
@@ -141,27 +145,15 @@ class RunFolder:
 
     def parts(self) -> list[Path]:
         """The Parquet files, in a fixed order."""
-        return sorted(self.parquet.glob("*.parquet"))
+        return visible(self.parquet.glob("poses-*.parquet"))
 
     def read_run(self) -> dict[str, Any]:
-        """What `run.json` holds, or nothing where there is none or it is no longer whole."""
-        try:
-            data = json.loads(self.run_file.read_text("utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return data if isinstance(data, dict) else {}
+        """What `run.json` holds, or nothing where there is none; raises ConfigError if it is damaged."""
+        return read_object(self.run_file)
 
     def read_inputs(self) -> dict[str, str]:
-        """The digest of the boxes that each image was last planned with, by name."""
-        digests = {}
-        try:
-            with open(self.inputs_file, encoding="utf-8") as file:
-                for line in file:
-                    digest, _, name = line.partition(" ")
-                    digests[json.loads(name)] = digest
-        except (OSError, ValueError):
-            return {}
-        return digests
+        """The digest of the boxes that each image was last planned with, by name; ConfigError if that is damaged."""
+        return read_digests(self.inputs_file)
 
     # What becomes of it
 
@@ -177,12 +169,16 @@ class RunFolder:
                 report.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Removes all results of earlier runs, and nothing else; boxes are none."""
-        for folder in (self.predictions, self.parquet, self.overlays, self.openpose, self.processes):
-            shutil.rmtree(folder, ignore_errors=True)
+        """Removes all results of earlier runs, and nothing else; boxes are none.
+
+        Raises:
+            ConfigError: something cannot be removed. What says how the rest was made is then still there.
+        """
+        for folder in (self.predictions, self.parquet, self.overlays, self.openpose, self.damaged, self.processes):
+            empty_folder(folder)
         merged = (self.coco_file, self.coco_images_file, self.csv_file, self.evaluation_file)
-        for file in (self.failures.file, self.run_file, self.inputs_file, *merged):
-            file.unlink(missing_ok=True)
+        for file in (*merged, self.failures.file, self.inputs_file, self.run_file):
+            remove_file(file)
         self.predictions.mkdir(exist_ok=True)
 
     def has_detections(self) -> bool:
@@ -203,41 +199,47 @@ class RunFolder:
         """What this process has to say at its end."""
         data = {"shard": self.shard, "num_shards": self.num_shards, "rank": self.rank} | data
         self.write(self._report, (json.dumps(data, default=str) + "\n").encode())
+        self.write(self.looked, b"")  # what has been written is whole
 
     def read_reports(self) -> list[dict[str, Any]]:
-        """What the processes of this run, of all its shards, have said at their ends so far."""
+        """What the processes of this run, of all its shards, have said at their ends so far; damaged ones are none."""
         reports = []
-        for path in self.processes.glob("*of*.json"):
-            with suppress(OSError, ValueError):
-                reports.append(json.loads(path.read_text("utf-8")))
+        for path in visible(self.processes.glob("*of*.json")):
+            with suppress(ConfigError):
+                report = read_object(path)
+                if all(type(report.get(key)) is int for key in _NUMBERS_OF_REPORT) and "status" in report:
+                    reports.append(report)
         return sorted(reports, key=lambda report: (report["shard"], report["rank"]))
 
     def write_progress(self, crops: int, images: int) -> None:
         """How far this process has come."""
         with suppress(WriteError):  # it only feeds a bar
-            self.write(self._progress, json.dumps([crops, images]).encode())
+            self.write(self._progress, json.dumps([crops, images]).encode(), durable=False)
 
     def progress_of_others(self) -> tuple[int, int]:
         """Crops and images that the other processes of this shard have done."""
         crops = images = 0
         for path in self.processes.glob(f"{self._own_reports}*.progress"):
-            with suppress(OSError, ValueError):
+            with suppress(OSError, ValueError, TypeError):
                 if path != self._progress:
-                    done = json.loads(path.read_text("utf-8"))
-                    crops, images = crops + done[0], images + done[1]
+                    more_crops, more_images = json.loads(path.read_text("utf-8"))
+                    crops, images = crops + more_crops, images + more_images
         return crops, images
 
     def write_inputs(self, digests: Iterable[tuple[str, str]]) -> None:
         self.write(self.inputs_file, "".join(f"{digest} {json.dumps(name)}\n" for name, digest in digests).encode())
 
-    def write(self, path: Path, data: bytes) -> None:
+    def write(self, path: Path, data: bytes, durable: bool = True) -> None:
         """`writing`, for what is in memory already."""
-        with self.writing(path) as file:
+        with self.writing(path, durable) as file:
             file.write(data)
 
     @contextmanager
-    def writing(self, path: Path) -> Iterator[BinaryIO]:
+    def writing(self, path: Path, durable: bool = True) -> Iterator[BinaryIO]:
         """A file that appears under its name only when the block has ended well.
+
+        Args:
+            durable: and only when the disk has it, so that a power cut leaves no half of it under its name.
 
         Raises:
             ResultNameError: the file system takes no file of that name.
@@ -247,6 +249,8 @@ class RunFolder:
         try:
             with open(temporary, "wb") as file:
                 yield file
+                if durable:
+                    _bring_to_disk(file)
         except OSError as error:
             _remove(temporary)
             raise write_error(path, error) from None
@@ -265,6 +269,15 @@ class RunFolder:
                 message = f"The result cannot be named {path} ({error.strerror}); rename the image."
                 raise ResultNameError(message) from None
             raise write_error(path, error) from None
+
+
+def _bring_to_disk(file: BinaryIO) -> None:
+    file.flush()
+    try:
+        getattr(os, "fdatasync", os.fsync)(file.fileno())  # not everywhere is the former
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
 
 
 def _remove(path: Path) -> None:

@@ -1,0 +1,52 @@
+"""Removing a run's results, or saying what cannot be removed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sapiens_pl.errors import ConfigError
+
+
+def empty_folder(folder: Path) -> None:
+    """Removes all that a folder holds, and the folder unless it is a link to one: that stays, links inside go.
+
+    Raises:
+        ConfigError: something cannot be removed.
+    """
+    if not folder.is_dir():
+        return
+    try:
+        for parent, folders, files in os.walk(folder, topdown=False, onerror=_fail):
+            for name in files:
+                os.unlink(os.path.join(parent, name))
+            for name in folders:
+                path = os.path.join(parent, name)
+                os.unlink(path) if os.path.islink(path) else os.rmdir(path)
+        if not folder.is_symlink():
+            folder.rmdir()
+    except OSError as error:
+        raise _cannot(error) from None
+
+
+def remove_file(file: Path) -> None:
+    """Removes a file, if it is there.
+
+    Raises:
+        ConfigError: it cannot be removed.
+    """
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise _cannot(error) from None
+
+
+def _fail(error: OSError) -> None:
+    raise error
+
+
+def _cannot(error: OSError) -> ConfigError:
+    return ConfigError(
+        f"output.overwrite=true cannot remove {error.filename} ({error.strerror}); remove it by hand, or choose "
+        "another output.dir."
+    )
