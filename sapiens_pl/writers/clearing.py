@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from sapiens_pl.errors import ConfigError
 
 
 def empty_folder(folder: Path) -> None:
-    """Removes all that a folder holds, and the folder unless it is a link to one: that stays, links inside go.
+    """Removes all that a folder holds, and the folder unless it is a link or a mount point; links inside only go.
 
     Raises:
         ConfigError: something cannot be removed.
@@ -23,10 +24,10 @@ def empty_folder(folder: Path) -> None:
             for name in folders:
                 path = os.path.join(parent, name)
                 os.unlink(path) if os.path.islink(path) else os.rmdir(path)
-        if not folder.is_symlink():
-            folder.rmdir()
     except OSError as error:
         raise _cannot(error) from None
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def remove_file(file: Path) -> None:

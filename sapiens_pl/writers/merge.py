@@ -104,7 +104,7 @@ def _read_all(folder: RunFolder, names: Iterable[str]) -> Iterator[PoseResult]:
         except _NO_RESULT as error:
             result, reason = None, f"{type(error).__name__}: {error}"
         planned = folder.read_inputs() if planned is None else planned
-        if name not in planned:
+        if planned and name not in planned:
             log.warning("%s is no result of this run (%s); it is left out.", path, reason)
         elif result is not None:
             yield result._replace(name=name)
