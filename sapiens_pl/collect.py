@@ -17,6 +17,7 @@ from sapiens_pl.detection.writer import summed_passes
 from sapiens_pl.errors import ConfigError, SapiensError
 from sapiens_pl.interrupts import run
 from sapiens_pl.terminal import keep_going_without_a_terminal, printable
+from sapiens_pl.writers.listing import section
 from sapiens_pl.writers.merge import merge
 from sapiens_pl.writers.run_folder import RunFolder
 
@@ -61,14 +62,14 @@ def finish(folder: RunFolder, run: dict[str, Any]) -> dict[str, Any]:
 
 def merge_results(folder: RunFolder, run: dict[str, Any]) -> None:
     """Writes the files that hold the whole run, as its configuration asks for them."""
-    formats = run.get("config", {}).get("output", {}).get("formats", [])
+    formats = section(run, "config", "output").get("formats", [])
     formats = [formats] if isinstance(formats, str) else formats
     merge(folder, formats)
 
 
 def nothing_came_out(run: dict[str, Any], folder: RunFolder) -> bool:
     """True if there were images to do, and not one has a result, of this run or an earlier one."""
-    return run.get("counts", {}).get("images_planned", 0) > 0 and not folder.has_done()
+    return section(run, "counts").get("images_planned", 0) > 0 and not folder.has_done()
 
 
 def summed(reports: list[dict[str, Any]], earlier: dict[str, Any]) -> dict[str, Any]:

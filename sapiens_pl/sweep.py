@@ -28,7 +28,7 @@ from sapiens_pl.errors import ConfigError
 from sapiens_pl.terminal import printable
 from sapiens_pl.writers.csv import FORMULA_SIGNS
 from sapiens_pl.writers.json import COORDINATE_DECIMALS
-from sapiens_pl.writers.listing import read_object, visible
+from sapiens_pl.writers.listing import read_object, section, visible
 from sapiens_pl.writers.merge import all_results
 from sapiens_pl.writers.run_folder import RunFolder
 
@@ -148,13 +148,13 @@ def _row(job: Path, overrides: list[str], first: dict[str, Path]) -> SweepRow:
     run = read_run(output)
     batch_size = run.get("batch_size")
     if batch_size is None:  # it broke off, or never began
-        batch_size = _whole(_section(_section(run, "config"), "data").get("batch_size", _batch_size(overrides)))
+        batch_size = _whole(section(run, "config", "data").get("batch_size", _batch_size(overrides)))
     status = run.get("status", "did not begin")
     if "largest_working_batch" in run:
         status = f"out of memory, halved to {run['largest_working_batch']}"
     elif "memory" in str(run.get("error", "")).lower():
         status = "out of memory"
-    memory = _section(run, "peak_memory")
+    memory = section(run, "peak_memory")
     memory_of = "device" if "device_gib" in memory else "host"
     apart: tuple[float | None, int | None, int | None] = (None, None, None)
     if status == "complete":
@@ -172,11 +172,6 @@ def _row(job: Path, overrides: list[str], first: dict[str, Path]) -> SweepRow:
         memory_of,
         *apart,
     )
-
-
-def _section(values: dict[str, Any], key: str) -> dict[str, Any]:
-    section = values.get(key)
-    return section if isinstance(section, dict) else {}
 
 
 def _batch_size(overrides: Iterable[str]) -> str:

@@ -66,6 +66,14 @@ def read_object(path: Path) -> dict[str, Any]:
     return content
 
 
+def section(content: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """An object inside an object; an empty one where there is none."""
+    for key in keys:
+        inner = content.get(key)
+        content = inner if isinstance(inner, dict) else {}
+    return content
+
+
 def read_digests(path: Path) -> dict[str, str]:
     """The digest of the boxes that each image was last planned with, by name; empty where there is no file.
 

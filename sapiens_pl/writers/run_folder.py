@@ -207,7 +207,8 @@ class RunFolder:
         for path in visible(self.processes.glob("*of*.json")):
             with suppress(ConfigError):
                 report = read_object(path)
-                if all(type(report.get(key)) is int for key in _NUMBERS_OF_REPORT) and "status" in report:
+                numbers = all(type(report.get(key)) is int for key in _NUMBERS_OF_REPORT)
+                if numbers and "status" in report and isinstance(report.get("counts", {}), dict):
                     reports.append(report)
         return sorted(reports, key=lambda report: (report["shard"], report["rank"]))
 
