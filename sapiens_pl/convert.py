@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -14,9 +15,9 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
-from sapiens_pl.errors import ConfigError, SapiensError, WriteError, write_error
+from sapiens_pl.errors import CheckpointError, ConfigError, SapiensError, WriteError, write_error
 from sapiens_pl.interrupts import run
-from sapiens_pl.models.checkpoints import load_network, network_metadata, save_network
+from sapiens_pl.models.checkpoints import expanded, load_network, network_metadata, save_network
 from sapiens_pl.models.tensors import checkpoint_sha256
 from sapiens_pl.terminal import keep_going_without_a_terminal, printable
 
@@ -45,22 +46,23 @@ def convert(
         ConfigError: the target exists or has another ending.
         WriteError: the target cannot be written.
     """
-    path = Path(target).expanduser()
+    path = expanded(target, "The new file's name")
     if path.suffix != ".safetensors":
         raise ConfigError(f"{path} must end in .safetensors; choose such a name.")
     if os.path.lexists(path):
-        raise ConfigError(f"{path} exists already; remove it or choose another name.")
+        raise ConfigError(_exists(path))
     network = load_network(source, num_heads, input_hw, dtype=dtype)
-    metadata = network_metadata(network) | {"source_sha256": checkpoint_sha256(source)}
+    metadata = network_metadata(network) | {"source_sha256": _digest(source)}
     unfinished = path.with_name(f".{os.getpid()}.safetensors")
     try:
         save_network(network, unfinished, **metadata)
-        os.chmod(unfinished, 0o666 & ~_umask())  # safetensors leaves it to its owner alone
+        with suppress(PermissionError):  # file systems without owners
+            os.chmod(unfinished, 0o666 & ~_umask())  # safetensors leaves it to its owner alone
         with open(unfinished, "rb+") as file:
             os.fsync(file.fileno())
-        os.link(unfinished, path)  # unlike a rename it never replaces what has come in the meantime
+        _name(unfinished, path)
     except FileExistsError:
-        raise ConfigError(f"{path} exists already; remove it or choose another name.") from None
+        raise ConfigError(_exists(path)) from None
     except OSError as error:
         raise write_error(path, error) from None
     except SafetensorError as error:
@@ -69,6 +71,41 @@ def convert(
         with suppress(OSError):
             unfinished.unlink()
     return metadata
+
+
+def _name(unfinished: Path, path: Path) -> None:
+    """Gives the finished file its name, and never takes it from another.
+
+    Raises:
+        FileExistsError: there is one.
+    """
+    try:
+        os.link(unfinished, path)  # unlike a rename it never replaces what has come in the meantime
+        return
+    except FileExistsError:
+        raise
+    except OSError:  # exFAT, FAT, many network and user-space file systems have no hard links
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))  # ours from here on
+    try:
+        if path.stat().st_size:
+            raise FileExistsError(path)
+        os.replace(unfinished, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        path.unlink()
+        raise
+
+
+def _exists(path: Path) -> str:
+    return f"{path} exists already; remove it or choose another name."
+
+
+def _digest(source: str | Path) -> str:
+    try:
+        return checkpoint_sha256(source)
+    except OSError as error:
+        raise CheckpointError(f"{source} cannot be read ({error.strerror}); look at the disk.") from None
 
 
 def _umask() -> int:
@@ -93,6 +130,8 @@ def main() -> None:
     except SapiensError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     size = Path(options.target).expanduser().stat().st_size / 2**20
     facts = ", ".join(f"{key} {metadata[key]}" for key in ("keypoint_set", "num_keypoints", "input_hw", "num_heads"))
     print(printable(f"{options.target}: {size:.1f} MiB; {facts}."))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
+import subprocess
 import sys
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 from conftest import COCO, GOLDEN, TINY, TINY_HEADS
 from safetensors import safe_open
 
+from sapiens_pl import PoseEstimator
 from sapiens_pl.convert import convert, main
 from sapiens_pl.errors import CheckpointError, ConfigError, WriteError
 from sapiens_pl.models.checkpoints import load_network, save_network
@@ -91,3 +94,81 @@ def test_nothing_is_overwritten_and_bad_input_is_said_in_a_sentence(tmp_path, mo
         main()
     told = capsys.readouterr().err
     assert end.value.code == 2 and told.count("\n") == 1 and "is not a file" in told
+
+
+SHIM = """
+#include <errno.h>
+int link(const char *a, const char *b) { errno = EPERM; return -1; }
+int linkat(int d, const char *a, int e, const char *b, int f) { errno = EPERM; return -1; }
+"""
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None or sys.platform != "linux", reason="a C library that cannot link files")
+def test_file_systems_without_hard_links(tmp_path):
+    (tmp_path / "shim.c").write_text(SHIM)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", tmp_path / "shim.so", tmp_path / "shim.c"], check=True)
+    script = """
+import sys
+from sapiens_pl.convert import convert
+from sapiens_pl.errors import ConfigError
+for target in sys.argv[2:]:
+    try:
+        convert(sys.argv[1], target, num_heads=4)
+    except ConfigError as error:
+        print(error)
+"""
+    target = tmp_path / "out" / "clean.safetensors"
+    target.parent.mkdir()
+    environment = os.environ | {"LD_PRELOAD": str(tmp_path / "shim.so")}
+    command = [sys.executable, "-c", script, TINY, target, target]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{target} exists already; remove it or choose another name.\n"
+    assert os.listdir(target.parent) == [target.name]
+    assert load_network(target).shape.num_keypoints == 17
+
+
+def test_what_comes_in_the_meantime_is_never_replaced(tmp_path, monkeypatch):
+    """Without hard links, too: the name is taken before it is given."""
+    target = tmp_path / "out.safetensors"
+
+    def no_link(source, path):
+        target.write_text("another's")
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_link)
+    with pytest.raises(ConfigError, match="exists already"):
+        convert(TINY, target, num_heads=TINY_HEADS)
+    assert target.read_text() == "another's" and os.listdir(tmp_path) == [target.name]
+
+
+def test_weights_that_share_their_bytes_are_written_out(tmp_path):
+    """As those that are cut from one flat parameter."""
+    weights = load_network(TINY, num_heads=TINY_HEADS).state_dict()
+    flat, position, parts = torch.cat([weight.flatten() for weight in weights.values()]), 0, {}
+    for name, weight in weights.items():
+        parts[name] = flat[position : position + weight.numel()].view(weight.shape)
+        position += weight.numel()
+    torch.save({"state_dict": parts}, tmp_path / "flat.pth")
+    convert(tmp_path / "flat.pth", tmp_path / "clean.safetensors", num_heads=TINY_HEADS)
+    found = load_network(tmp_path / "clean.safetensors").state_dict()
+    assert all(torch.equal(found[name], weight) for name, weight in weights.items())
+
+
+@pytest.mark.parametrize("source", ["~nobody-of-that-name/w.pth", "a\0b", "", "x" * 5000, None, 5, "/proc/self/mem"])
+def test_odd_paths_are_one_sentence(tmp_path, source):
+    for call in (
+        lambda: convert(source, tmp_path / "out.safetensors"),
+        lambda: PoseEstimator.from_checkpoint(source, device="cpu"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            call()
+        assert "\n" not in str(caught.value) and len(str(caught.value).replace(str(source), "")) < 300
+    if isinstance(source, str) and len(source) < 99 and source.startswith(("~", "a")):
+        with pytest.raises(ConfigError, match="is no path"):
+            convert(TINY, source, num_heads=TINY_HEADS)
+
+
+@pytest.mark.parametrize("options", [{"num_heads": 0}, {"num_heads": -4}, {"input_hw": 5.0}, {"input_hw": [0, 0]}])
+def test_odd_settings_are_one_sentence(tmp_path, options):
+    with pytest.raises(ConfigError, match=f"model.{next(iter(options))}="):
+        convert(TINY, tmp_path / "out.safetensors", **{"num_heads": TINY_HEADS} | options)

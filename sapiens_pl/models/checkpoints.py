@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,13 @@ def load_network(
         ConfigError: `num_heads`, `input_hw` or `crop` is of another kind.
     """
     size = _check_settings(num_heads, input_hw, crop)
-    path = Path(checkpoint).expanduser()
+    path = expanded(checkpoint, "model.checkpoint")
     try:
         network, weights = _build(path, num_heads, size)
-    except (SapiensError, OSError):
+    except SapiensError:
         raise
+    except OSError as error:
+        raise CheckpointError(f"model.checkpoint={path} cannot be read ({error.strerror}); look at the disk.") from None
     except Exception as error:  # a file may claim anything
         said = f"{type(error).__name__}: {' '.join(str(error).split())[:100]}".rstrip(": ")
         raise CheckpointError(
@@ -79,6 +82,20 @@ def load_network(
     if crop is not None:
         network.crop_settings = crop
     return network.eval().requires_grad_(False)
+
+
+def expanded(path: str | Path, name: str) -> Path:
+    """The path with the home folder in place of `~`.
+
+    Raises:
+        CheckpointError: it can be no path.
+    """
+    try:
+        if "\0" not in str(path):
+            return Path(path).expanduser()
+    except (TypeError, RuntimeError):  # ~NAME of nobody's home
+        pass
+    raise CheckpointError(f"{name} {str(path)[:_SHOWN]!r} is no path; give that of a file.")
 
 
 def _build(
@@ -111,7 +128,13 @@ def _build(
 
 def save_network(network: PoseNetwork, path: Path, **metadata: str) -> None:
     """Writes a network as safetensors, with everything in the metadata that its weights do not tell."""
-    weights = {name: weight.detach().cpu().contiguous() for name, weight in network.state_dict().items()}
+    weights: dict[str, Tensor] = {}
+    storages = set()
+    for name, weight in network.state_dict().items():
+        weight = weight.detach().cpu().contiguous()
+        storage = weight.untyped_storage().data_ptr()
+        weights[name] = weight.clone() if storage in storages else weight  # safetensors shares none
+        storages.add(storage)
     save_file(weights, path, metadata=network_metadata(network) | metadata)
 
 
@@ -137,7 +160,7 @@ def _check_settings(num_heads: Any, input_hw: Any, crop: CropSettings | None) ->
         _check_crop(crop)
     if input_hw is None:
         return None
-    if isinstance(input_hw, (int, str)) or [type(side) for side in input_hw] != [int, int]:
+    if not isinstance(input_hw, Sequence) or [type(side) for side in input_hw] != [int, int]:
         raise ConfigError(f"model.input_hw={input_hw} must be two whole numbers, [height,width].")
     height, width = input_hw
     if min(height, width) < PATCH_SIZE or height % PATCH_SIZE or width % PATCH_SIZE:

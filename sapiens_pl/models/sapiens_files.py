@@ -102,7 +102,7 @@ def _channels(weights: dict[str, Tensor], prefix: str, axis: int) -> tuple[int, 
 
 
 def _heads(path: Path, embed_dim: int, num_heads: int | None) -> int:
-    heads = num_heads or PUBLISHED_HEADS.get(embed_dim)
+    heads = PUBLISHED_HEADS.get(embed_dim) if num_heads is None else num_heads
     if heads is None:
         raise CheckpointError(
             f"{path} has an embedding of {embed_dim}, which is no published size, and does not say how "
