@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 import warnings
-from contextlib import suppress
 from typing import Any
 
 import hydra
@@ -22,7 +21,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sapiens_pl import demo
 from sapiens_pl.annotations import read_annotations
-from sapiens_pl.collect import collect
 from sapiens_pl.command import complain, disk_sentence, sentence_of
 from sapiens_pl.configs import config_folder
 from sapiens_pl.data.datamodule import ImageDataModule
@@ -33,7 +31,7 @@ from sapiens_pl.detection.data import DetectionData
 from sapiens_pl.detection.module import DetectionModule
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.detection.writer import DetectionWriter
-from sapiens_pl.errors import ConfigError, SapiensError, WriteError
+from sapiens_pl.errors import ConfigError, SapiensError
 from sapiens_pl.estimator import flip_indices_for
 from sapiens_pl.keypoints import keypoint_spec
 from sapiens_pl.launch import array_complaint, fit_to_launcher, follow
@@ -42,7 +40,8 @@ from sapiens_pl.memory import free_cached, is_out_of_memory, start_afresh
 from sapiens_pl.models.hub import find_weights
 from sapiens_pl.module import PoseModule
 from sapiens_pl.progress import CropProgress
-from sapiens_pl.report import EXIT_BAD_CONFIG, EXIT_COMPLETE, EXIT_FAILED, close_run, versions
+from sapiens_pl.ranks import Ranks, build_trainer
+from sapiens_pl.report import EXIT_BAD_CONFIG, EXIT_COMPLETE, EXIT_FAILED, close_run, note_the_end, versions
 from sapiens_pl.resume import finished_names, prepare_folder, result_settings
 from sapiens_pl.stopping import StopRequest
 from sapiens_pl.sweep import note_exit_code
@@ -67,18 +66,20 @@ def predict(cfg: DictConfig) -> int:
     fit_to_launcher(cfg)
     fill_in_weights(cfg)
     demo_notes = demo.fill_in(cfg)
-    stop = StopRequest()
     rank = getattr(rank_zero_only, "rank", 0) or 0
     folder = RunFolder(cfg.output.dir, rank, cfg.data.shard, cfg.data.num_shards)
+    ranks = Ranks(folder)
+    stop = StopRequest(ranks.processes)
     run: dict[str, Any] = {}
     with stop.listening():
         try:
             if rank == 0:
                 folder.lock.acquire()
-            return _predict_in(folder, rank, cfg, demo_notes, stop, run)
+            with ranks.at_work():
+                return _predict_in(folder, ranks, cfg, demo_notes, stop, run)
         except BaseException as error:
             if run:
-                _note_the_end(folder, run, stop, error)
+                note_the_end(folder, ranks, run, stop, error)
             if isinstance(error, SystemExit) and stop.signal is None and not error.code:
                 raise RuntimeError("Something in the run wanted to end the process.") from error
             raise
@@ -88,9 +89,9 @@ def predict(cfg: DictConfig) -> int:
 
 
 def _predict_in(
-    folder: RunFolder, rank: int, cfg: DictConfig, demo_notes: L.Callback, stop: StopRequest, run: dict[str, Any]
+    folder: RunFolder, ranks: Ranks, cfg: DictConfig, demo_notes: L.Callback, stop: StopRequest, run: dict[str, Any]
 ) -> int:
-    start = time.perf_counter()
+    start, rank = time.perf_counter(), folder.rank
     start_afresh()
     network = instantiate(cfg.model.network)
     loading = LoadingNote(run, cfg.model.checkpoint, time.perf_counter() - start)
@@ -109,7 +110,9 @@ def _predict_in(
         crop_settings=network.crop_settings,
         finished=lambda tasks: finished_names(folder, tasks, cfg.output.retry_failed),
         stopped=stop,
+        agree=ranks.agree,
     )
+    ranks.data = data
     module = PoseModule(
         network,
         flip_indices_for(spec) if cfg.model.flip_test else None,
@@ -120,27 +123,31 @@ def _predict_in(
         folder, spec, output.formats, output.overlay, output.overlay_score_threshold, output.max_failures, stop.ask
     )
     progress = [CropProgress(folder)] if cfg.trainer.get("enable_progress_bar", True) else []
-    trainer: L.Trainer = instantiate(
-        cfg.trainer, callbacks=[writer, *progress, loading, demo_notes, stop], _convert_="all"
-    )
-
+    trainer = build_trainer(cfg, [writer, *progress, loading, demo_notes, stop])
+    ranks.trained_by(trainer)
     run |= {"status": "running", "settings": settings, "config": OmegaConf.to_container(cfg, resolve=True)}
     run["world_size"] = trainer.world_size
     if rank == 0:
         folder.write_run(run | {"versions": versions()})
         folder.lock.share()
     if detects:
-        run["detection"] = _detect_people(folder, cfg, boxes, data, trainer, stop)
+        run["detection"] = _detect_people(folder, ranks, cfg, boxes, data, trainer, stop)
         gc.collect()  # the detector and its trainer know each other
         free_cached(trainer.strategy.root_device)
     loop_start = time.perf_counter()
     trainer.predict(module, datamodule=data, return_predictions=False)
     seconds = time.perf_counter() - loop_start
-    return close_run(trainer, data, writer, stop, run, seconds, time.perf_counter() - start)
+    return close_run(trainer, data, writer, stop, ranks, run, seconds, time.perf_counter() - start)
 
 
 def _detect_people(
-    folder: RunFolder, cfg: DictConfig, boxes: DetectorBoxes, data: ImageDataModule, poses: L.Trainer, stop: StopRequest
+    folder: RunFolder,
+    ranks: Ranks,
+    cfg: DictConfig,
+    boxes: DetectorBoxes,
+    data: ImageDataModule,
+    poses: L.Trainer,
+    stop: StopRequest,
 ) -> dict[str, Any]:
     """The pass before the poses, with a trainer of its own; leaves nothing of itself on the device."""
     folder.open()
@@ -153,21 +160,11 @@ def _detect_people(
     writer = DetectionWriter(boxes, folder.failures, cfg.output.max_failures, stop.ask, bar)
     # float32, whatever the poses have: bfloat16 moved corners of the demo's boxes by up to 2.7 px.
     own = {"precision": "32-true", "enable_progress_bar": False}
-    trainer: L.Trainer = instantiate(cfg.trainer, callbacks=[writer, stop], _convert_="all", **own)
+    trainer = build_trainer(cfg, [writer, stop], **own)
+    ranks.trained_by(trainer)
     trainer.predict(module, datamodule=DetectionData(data, boxes), return_predictions=False)
     follow(poses, trainer)
     return writer.account(module.largest_working_batch)
-
-
-def _note_the_end(folder: RunFolder, run: dict[str, Any], stop: StopRequest, error: BaseException) -> None:
-    """Says in `run.json` how the run broke off, if that can still be written."""
-    status = "failed" if stop.signal is None else "interrupted"
-    with suppress(WriteError, OSError):
-        folder.open()
-        folder.write_report(
-            run | {"status": status, "versions": versions(), "error": f"{type(error).__name__}: {error}"}
-        )
-        collect(folder)
 
 
 def check_switches(cfg: DictConfig) -> None:

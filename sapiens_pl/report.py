@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import platform
+import signal
+import sys
+from contextlib import suppress
 from typing import Any
 
 import cv2
@@ -17,9 +20,11 @@ from sapiens_pl.collect import COMPLETE, MERGING, collect, finish, nothing_came_
 from sapiens_pl.command import complain
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.detection.record import DetectionRecord
-from sapiens_pl.errors import ConfigError, SapiensError
+from sapiens_pl.errors import ConfigError, SapiensError, WriteError
 from sapiens_pl.evaluate import evaluate_run
+from sapiens_pl.fallen import cause, how_it_ended, speak_for_fallen
 from sapiens_pl.memory import device_name, device_peak_gib, host_peak_gib
+from sapiens_pl.ranks import Ranks
 from sapiens_pl.stopping import StopRequest
 from sapiens_pl.terminal import printable
 from sapiens_pl.writers.callback import PoseWriter
@@ -33,6 +38,7 @@ def close_run(
     data: ImageDataModule,
     writer: PoseWriter,
     stop: StopRequest,
+    ranks: Ranks,
     run: dict[str, Any],
     seconds: float,
     total_seconds: float,
@@ -42,14 +48,14 @@ def close_run(
     counts, device = writer.counts, trainer.strategy.root_device
     planned = data.num_images + data.num_without_boxes + sum(failure.instance_id is None for failure in data.failures)
     missing = planned - counts.images_done - counts.images_failed
-    # Lightning's own child processes, if it has started any: a run has ended when all of them have.
-    launched = getattr(trainer.strategy.launcher, "procs", [])
-    others = [process.wait() for process in launched]
+    others = ranks.wait()  # a run has ended when all of them have
     status, exit_code = "complete", EXIT_COMPLETE
-    if missing and stop.exit_code is not None:
+    if stop.exit_code is not None and (missing or any(others)):
         status, exit_code = "interrupted", stop.exit_code
-    elif missing or stop.reason or any(others):
+    elif missing or stop.reason or any(code and how_it_ended(code) == "failed" for code in others):
         status, exit_code = "failed", EXIT_FAILED
+    elif any(others):  # somebody has ended that rank alone
+        status, exit_code = "interrupted", 128 + signal.SIGTERM
     run |= {
         "status": status,
         "versions": versions(),
@@ -74,8 +80,9 @@ def close_run(
     if module_limit is not None:
         run["largest_working_batch"] = module_limit
     writer.folder.write_report(run)
+    speak_for_fallen(writer.folder, ranks, run)
     whole = collect(writer.folder)
-    if launched or whole["processes_ended"] == whole["processes_expected"]:
+    if others or whole["processes_ended"] == whole["processes_expected"]:
         DetectionRecord(writer.folder).settle()
         if whole["status"] in (MERGING, COMPLETE):
             whole = finish(writer.folder, whole)
@@ -89,7 +96,8 @@ def close_run(
     elif trainer.is_global_zero:
         print(f"This process has ended ({status}), {whole['processes_ended']} of {whole['processes_expected']} so far.")
     if any(others):
-        print("Another process of this run broke off; run the same command again to continue.")
+        how = ", ".join(f"rank {rank} by {cause(code)}" for rank, code in enumerate(others, 1) if code)
+        print(f"Another process of this run broke off ({how}); run the same command again to continue.")
     return exit_code
 
 
@@ -101,6 +109,23 @@ def _tell_accuracy(folder: RunFolder, annotations: str) -> int:
         code = EXIT_BAD_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
         return complain(f"the run is complete, but its accuracy is not known: {error}", code)
     return EXIT_COMPLETE
+
+
+def note_the_end(folder: RunFolder, ranks: Ranks, run: dict[str, Any], stop: StopRequest, error: BaseException) -> None:
+    """Says in `run.json` how the run broke off, if that can still be written."""
+    status = "failed" if stop.signal is None else "interrupted"
+    run |= {"status": status, "versions": versions(), "error": f"{type(error).__name__}: {error}"}
+    with suppress(WriteError, OSError):
+        folder.open()
+        folder.write_report(run)
+    if ranks.processes() and stop.signal is None and ranks.agreed:
+        print(f"{run['error']}. The other processes of this run do their shares first.", file=sys.stderr)
+    others = ranks.end_or_wait()
+    with suppress(WriteError, OSError):
+        speak_for_fallen(folder, ranks, run)
+        whole = collect(folder)
+        if others and "counts" in whole:
+            print_summary(whole, folder, stop)
 
 
 def print_summary(run: dict[str, Any], folder: RunFolder, stop: StopRequest) -> None:

@@ -9,13 +9,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
 import lightning as L
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_FROM_FIRST_RANK = signal.SIGUSR1
+"""How the first rank passes a signal on to those that it has started: told twice of one Ctrl-C, they must not take that
+for a second one."""
 _ONE_EVENT_SECONDS = 0.5
 """A launcher and the terminal may both pass on one and the same Ctrl-C."""
 
@@ -26,17 +29,20 @@ class StopRequest(L.Callback):
     Calling it gives True once a stop was asked for; the loader then hands out no further batch. Before
     the first batch there is nothing to finish, and a signal ends the process by `SystemExit`.
 
+    Args:
+        others: gives the ranks that this process has started; a signal is passed on to them.
+
     Attributes:
         signal: the first signal that came, or None.
         reason: the sentence of whoever asked, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, others: Callable[[], list[subprocess.Popen]] = lambda: []) -> None:
+        self._others = others
         self.signal: signal.Signals | None = None
         self.reason: str | None = None
         self._in_loop = False
         self._several_processes = False
-        self._launched: list[subprocess.Popen] = []
         self._time = 0.0
 
     def __call__(self) -> bool:
@@ -57,7 +63,7 @@ class StopRequest(L.Callback):
         if threading.current_thread() is not threading.main_thread():  # Python hands signals to no other
             yield
             return
-        before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        before = {number: signal.signal(number, self._handle) for number in (*SIGNALS, _FROM_FIRST_RANK)}
         try:
             yield
         finally:
@@ -66,34 +72,29 @@ class StopRequest(L.Callback):
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._in_loop, self._several_processes = True, trainer.world_size > 1
-        # The other ranks, where Lightning has started them; of a Ctrl-C the terminal tells them itself.
-        self._launched = getattr(trainer.strategy.launcher, "procs", [])
-        _let_ranks_live()
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:  # Lightning has put its own in between
                 signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        name = signal.Signals(number).name
+        passed_on = number == _FROM_FIRST_RANK
         if self.signal is None:
-            self.signal, self._time = signal.Signals(number), time.monotonic()
+            self.signal = signal.SIGTERM if passed_on else signal.Signals(number)
+            self._time = time.monotonic()
+            for process in self._others():
+                process.send_signal(_FROM_FIRST_RANK)
             if not self._in_loop:
                 sys.exit(self.exit_code)
-            if number == signal.SIGTERM:
-                for process in self._launched:
-                    process.terminate()
-            _say(f"{name}: finishing the batch in flight and its files; a second signal stops at once.")
+            if not passed_on:
+                _say(f"{self.signal.name}: finishing the batch in flight and its files; a second signal stops at once.")
+        elif passed_on:
+            return
         elif not self._several_processes or time.monotonic() - self._time > _ONE_EVENT_SECONDS:
             for child in multiprocessing.active_children():
                 child.kill()
+            for process in self._others():
+                process.kill()
             os._exit(128 + number)
-
-
-def _let_ranks_live() -> None:
-    """Ends Lightning's watch, which kills all ranks when one has died: each can finish its own share."""
-    for thread in threading.enumerate():
-        if thread.name == "child-process-observer" and hasattr(thread, "_finished"):
-            thread._finished = True
 
 
 def _say(sentence: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning as L
 
@@ -18,7 +18,9 @@ from sapiens_pl.data.sources import ImageSource, list_images
 from sapiens_pl.errors import ConfigError
 from sapiens_pl.geometry import SAPIENS_CROPS, CropSettings
 from sapiens_pl.images import MAX_MEGAPIXELS
-from sapiens_pl.structures import CropSpan, Failure, ImageTask
+from sapiens_pl.structures import CropSpan, Failure, ImageFile, ImageTask
+
+_Named = TypeVar("_Named", ImageTask, ImageFile)
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ class ImageDataModule(L.LightningDataModule):
             the ones done, and the ones that failed.
         crop_settings: how the network wants its crops.
         stopped: asked before each batch; True ends the run after the batch in flight.
+        agree: called in `setup` with the names of the images left to do, gives those that all ranks take for left.
 
     Raises:
         ConfigError: a value that cannot work, or no images.
@@ -68,10 +71,11 @@ class ImageDataModule(L.LightningDataModule):
         finished: Callable[[list[ImageTask]], tuple[Collection[str], Collection[str]]] = lambda tasks: ((), ()),
         crop_settings: CropSettings = SAPIENS_CROPS,
         stopped: Callable[[], bool] = lambda: False,
+        agree: Callable[[list[str]], list[str]] = lambda names: names,
     ) -> None:
         super().__init__()
         self.images, self.boxes, self.input_hw, self.crop_settings = images, boxes, input_hw, crop_settings
-        self.finished, self.stopped = finished, stopped
+        self.finished, self.stopped, self.agree = finished, stopped, agree
         self.batch_size = batch_size if batch_size == AUTO else _whole_number("data.batch_size", batch_size, 1)
         self.max_memory_gib = None if max_memory_gib is None else _positive("data.max_memory_gib", max_memory_gib)
         self.num_workers = None if num_workers is None else _whole_number("data.num_workers", num_workers, 0)
@@ -87,6 +91,8 @@ class ImageDataModule(L.LightningDataModule):
         self.failures: list[Failure] = []
         self.share: list[tuple[int, int]] = []
         """The index of each of this rank's images, and how many crops it gives."""
+        self.shares: list[list[str]] = []
+        """The names of every rank's images."""
         self.planned_batch_size: int | None = None
         self.num_done_before = self.num_failed_before = 0
         self.num_dealt = 0
@@ -125,14 +131,16 @@ class ImageDataModule(L.LightningDataModule):
             self.share = [(index, task.num_boxes) for index, task in enumerate(self.tasks)]
             return
         tasks, failures = self._own_share(boxed)
-        self.tasks = [task for task in tasks if task.name not in done and task.name not in failed]
+        left = [task.name for task in tasks if task.name not in done and task.name not in failed]
+        self.tasks = in_order(tasks, self.agree(left))
         self.failures = [row for row in failures if row.image not in done and row.image not in failed]
         self.num_done_before = sum(task.name in done for task in tasks)
         self.num_failed_before = len(tasks) - len(self.tasks) - self.num_done_before
         rank, world_size = self._rank_and_world_size()
         counts = [task.num_boxes for task in self.tasks]
-        mine = shard_images(counts, world_size)[rank]
-        self.share = [(index, counts[index]) for index in mine]
+        shares = shard_images(counts, world_size)
+        self.shares = [[self.tasks[index].name for index in share] for share in shares]
+        self.share = [(index, counts[index]) for index in shares[rank]]
         if rank:  # said once
             self.failures, self.num_done_before, self.num_failed_before = [], 0, 0
 
@@ -166,6 +174,7 @@ class ImageDataModule(L.LightningDataModule):
             pin_memory=self._on_cuda(),
             read_timeout=self.read_timeout,
             stopped=self.stopped,
+            sharers=self.trainer.num_devices if self.trainer else 1,
         )
 
     def _plan(self) -> list[list[CropSpan]]:
@@ -191,6 +200,21 @@ class ImageDataModule(L.LightningDataModule):
 
     def _on_cuda(self) -> bool:
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
+
+def in_order(found: list[_Named], names: list[str]) -> list[_Named]:
+    """Those that are named, in the order of the names.
+
+    Raises:
+        ConfigError: one of them is not there.
+    """
+    if [each.name for each in found] == names:
+        return found
+    by_name = {each.name: each for each in found}
+    try:
+        return [by_name[name] for name in names]
+    except KeyError as error:
+        raise ConfigError(f"{error.args[0]} has gone while the run was starting; run the same command again.") from None
 
 
 def _whole_number(key: str, value: Any, least: int) -> int:

@@ -52,6 +52,12 @@ class CropDataset(Dataset):
     def __len__(self) -> int:
         return len(self.batches)
 
+    @property
+    def batch_bytes(self) -> int:
+        """What the crops of a full batch take; 0 where that is not known before."""
+        full = self.batches[0] if self.batches else []
+        return sum(span.stop - span.start for span in full) * self.input_hw[0] * self.input_hw[1] * 3
+
     def __getitem__(self, index: int) -> list[ImageCrops]:
         worker = get_worker_info()
         if self.watch is None or worker is None:
@@ -140,9 +146,6 @@ def ragged_collate(images: list[ImageCrops], input_hw: tuple[int, int]) -> CropB
     """
     crops = [crop for image in images for crop in image.crops]
     stacked = torch.empty((len(crops), *input_hw, 3), dtype=torch.uint8)
-    if get_worker_info() is not None:
-        # Here, where a lack of shared memory raises; in the queue's own thread it would lose the batch.
-        stacked.share_memory_()
     for row, crop in enumerate(crops):
         stacked[row] = torch.from_numpy(crop)
     return CropBatch(

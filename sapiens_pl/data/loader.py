@@ -1,128 +1,63 @@
 """Batches from worker processes, whatever becomes of those.
 
-A worker can be killed, run out of memory, crash inside a decoder, or wait for ever on a dead disk.
-Each worker notes in shared memory what it is reading. When one is lost, all are started anew behind
-the last batch that arrived, and the images that the lost one held are first tried alone in a process
-of their own: an image that kills or blocks that one too is recorded as failed, the others go on.
+A worker can be killed, run out of memory, crash inside a decoder, or wait for ever on a dead disk. Each worker notes
+what it reads (`worker_watch`). When one is lost, all are started anew behind the last batch that arrived, and the
+images that the lost one has read are first tried alone, each in a process of its own (`alone`): an image that kills or
+blocks that one too is recorded as failed, the others go on. Where the system has too little shared memory, or
+allows too few processes or open files, the loader goes on with less (`transport`).
 """
 
 from __future__ import annotations
 
 import logging
-import math
-import multiprocessing
-import os
 import signal
+import sys
 import threading
 import time
-from collections import Counter
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import torch
 from torch.utils.data import DataLoader
 
-from sapiens_pl.data.dataset import CropDataset, prepare_worker, ragged_collate
-from sapiens_pl.errors import ReaderDiedError, ReadersLostError, ReadTimeoutError, SapiensError
-from sapiens_pl.structures import CropBatch, CropSpan, Failure
+from sapiens_pl.data.blame import Blame
+from sapiens_pl.data.dataset import CropDataset, ragged_collate
+from sapiens_pl.data.transport import (
+    Means,
+    Transport,
+    fitting,
+    lacks_processes,
+    lacks_shared_memory,
+    shared_memory_bytes,
+    unpacked,
+)
+from sapiens_pl.data.worker_watch import POLL_SECONDS, START_METHOD, LostWorker, WorkerWatch
+from sapiens_pl.errors import ReadersLostError
+from sapiens_pl.structures import CropBatch
 
 log = logging.getLogger(__name__)
 
 READ_TIMEOUT_SECONDS = 60.0
-_POLL_SECONDS = 1
-_LOSSES_PER_IMAGE = 3
-"""An image that was being read so often when a worker died is to blame, even if it passes when alone."""
 _LOSSES_BEFORE_FEWER_WORKERS = 2
 _LOSSES_BEFORE_GIVING_UP = 8
 """In a row, without a batch arriving in between and without an image to blame."""
 
 
-class WorkerWatch:
-    """What each worker process is reading, and since when; in shared memory, so that it outlives them.
-
-    Args:
-        num_workers: rows, one for each worker.
-        read_timeout: seconds after which a worker that is still reading the same image is killed.
-    """
-
-    def __init__(self, num_workers: int, read_timeout: float) -> None:
-        # process id, batch, position in the batch (-1: nothing), monotonic seconds since when
-        self._rows = torch.zeros(num_workers, 4, dtype=torch.float64).share_memory_()
-        self._rows[:, 2] = -1
-        self._read_timeout = read_timeout
-        self.waiting_since: float | None = None
-        """When the main process began to wait for the next batch."""
-        self.timed_out = False
-
-    def prepare(self, worker_id: int) -> None:
-        """Runs first in every worker."""
-        prepare_worker(worker_id)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's affair
-        self._rows[worker_id, 0] = os.getpid()
-
-    def reading(self, worker_id: int, batch: int, position: int) -> None:
-        row = self._rows[worker_id]
-        row[1], row[3] = batch, time.monotonic()
-        row[2] = position
-
-    def resting(self, worker_id: int) -> None:
-        self._rows[worker_id, 2] = -1
-
-    def lost(self) -> list[tuple[int, int]]:
-        """(batch, position) of everything that workers no longer alive were reading."""
-        alive = {child.pid for child in multiprocessing.active_children()}
-        return [(int(row[1]), int(row[2])) for row in self._busy() if int(row[0]) not in alive]
-
-    def kill(self) -> None:
-        """Ends all workers at once."""
-        self._kill(list(self._rows))
-
-    def kill_overdue(self) -> None:
-        """Ends workers that read one image for too long, or all if none reads and yet no batch comes."""
-        now, busy = time.monotonic(), self._busy()
-        overdue = [row for row in busy if now - float(row[3]) > self._read_timeout]
-        if not busy and self.waiting_since is not None and now - self.waiting_since > self._read_timeout:
-            overdue = list(self._rows)
-        if overdue:
-            self.timed_out = True
-            self._kill(overdue)
-
-    def _busy(self) -> list[torch.Tensor]:
-        return [row for row in self._rows if row[0] > 0 and row[2] >= 0]
-
-    def _kill(self, rows: list[torch.Tensor]) -> None:
-        pids = {int(row[0]) for row in rows}
-        for child in multiprocessing.active_children():
-            if child.pid in pids:
-                child.kill()
-
-    @contextmanager
-    def on_guard(self) -> Iterator[None]:
-        """Kills what is overdue, from a thread: a worker that hangs can block the main process too."""
-        end = threading.Event()
-
-        def guard() -> None:
-            while not end.wait(_POLL_SECONDS):
-                self.kill_overdue()
-
-        thread = threading.Thread(target=guard, name="worker watch", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            end.set()
-            thread.join()
-            self.kill()
-
-
 class _WorkersLost(Exception):
-    """Workers died or hang; `spans` is what they were reading."""
+    """Workers died or hang."""
 
-    def __init__(self, spans: list[tuple[int, int]], reason: str) -> None:
+    def __init__(self, reason: str, workers: list[LostWorker]) -> None:
         super().__init__(reason)
-        self.spans = spans
+        self.workers = workers
+
+
+class _TooLittle(Exception):
+    """The system has not what so many workers and batches need."""
+
+    def __init__(self, error: BaseException | str, of_shared_memory: bool) -> None:
+        super().__init__(_one_line(error) if isinstance(error, BaseException) else error)
+        self.of_shared_memory = of_shared_memory
 
 
 class CropLoader:
@@ -137,6 +72,7 @@ class CropLoader:
         read_timeout: seconds after which reading one image counts as stuck.
         stopped: asked before each batch; True ends the iteration.
         collate: makes a batch of what the dataset gives; None for `ragged_collate`.
+        sharers: so many loaders share the machine's shared memory.
 
     Raises:
         ReadersLostError: while iterating, when workers die again and again and no image is to blame.
@@ -151,18 +87,24 @@ class CropLoader:
         read_timeout: float = READ_TIMEOUT_SECONDS,
         stopped: Callable[[], bool] = lambda: False,
         collate: Callable[[list[Any]], Any] | None = None,
+        sharers: int = 1,
     ) -> None:
         self.collate = collate or partial(ragged_collate, input_hw=dataset.input_hw)
         self.dataset = dataset
-        self.num_workers, self.prefetch_factor, self.pin_memory = num_workers, prefetch_factor, pin_memory
+        self.num_workers, self.pin_memory = num_workers, pin_memory
+        self.means = Means(num_workers, prefetch_factor)
+        """What it works with by now."""
         self.read_timeout, self.stopped = read_timeout, stopped
-        self._losses: Counter[int] = Counter()
+        self._sharers = sharers
+        self._said = False
+        self._blame = Blame(dataset, read_timeout, stopped)
         self._unexplained = 0
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __iter__(self) -> Iterator[CropBatch]:
+        self._fit_into_shared_memory()
         arrived = 0
         while arrived < len(self) and not self.stopped():
             try:
@@ -173,17 +115,19 @@ class CropLoader:
                 return
             except _WorkersLost as loss:
                 self._explain(loss)
+            except _TooLittle as lack:
+                self._make_do(lack)
 
     def _batches_from(self, start: int) -> Iterator[CropBatch]:
-        if self.num_workers == 0:
+        if self.means.num_workers == 0:
             for batch in self._start(start, None):
                 yield batch
                 if self.stopped():
                     return
             return
-        watch = WorkerWatch(self.num_workers, self.read_timeout)
-        batches = self._start(start, watch)
-        with watch.on_guard():
+        watch = WorkerWatch(self.means.num_workers, self.read_timeout)
+        try:
+            batches = self._start_workers(start, watch)
             watch.waiting_since = time.monotonic()
             while not self.stopped():
                 try:
@@ -194,21 +138,37 @@ class CropLoader:
                     self._examine(error, watch)
                     continue
                 watch.waiting_since = None
-                yield batch
+                yield unpacked(batch)
                 watch.waiting_since = time.monotonic()
+        finally:
+            watch.end()
 
-    def _start(self, start: int, watch: WorkerWatch | None) -> Iterator[CropBatch]:
+    def _start_workers(self, start: int, watch: WorkerWatch) -> Iterator[Any]:
+        try:
+            watch.begin()
+            return self._start(start, watch)
+        except (OSError, RuntimeError) as error:
+            if isinstance(error, OSError) or lacks_shared_memory(error) or lacks_processes(error):
+                _forget(error)
+                reason = f"Loader processes could not be started ({_one_line(error)})"
+                raise _TooLittle(reason, of_shared_memory=False) from None
+            raise
+        finally:
+            watch.started()
+
+    def _start(self, start: int, watch: WorkerWatch | None) -> Iterator[Any]:
         self.dataset.watch = watch
         loader: DataLoader = DataLoader(
             self.dataset,
             batch_size=None,  # an item is a whole batch already
             sampler=range(start, len(self)),
-            num_workers=self.num_workers,
-            collate_fn=self.collate,
+            num_workers=self.means.num_workers,
+            collate_fn=Transport(self.collate, self.means.shared),
             worker_init_fn=watch.prepare if watch else None,
             pin_memory=self.pin_memory,
-            timeout=_POLL_SECONDS if watch else 0,
-            prefetch_factor=self.prefetch_factor if watch else None,
+            timeout=POLL_SECONDS if watch else 0,
+            prefetch_factor=self.means.prefetch_factor if watch else None,
+            multiprocessing_context=START_METHOD if watch else None,
         )
         handler = signal.getsignal(signal.SIGCHLD)
         batches = iter(loader)
@@ -222,35 +182,29 @@ class CropLoader:
         text = " ".join(str(error).split())
         if "DataLoader timed out" in text:  # our own polling
             return
-        reason = text or type(error).__name__
+        lost = watch.lost()
         if watch.timed_out:
-            reason = f"A read took longer than {self.read_timeout:g} s"
-        elif "DataLoader worker" in text and "exited unexpectedly" in text:
-            reason = "A loader process died"
-        elif not isinstance(error, (OSError, EOFError, MemoryError)) and "shared memory" not in text:
-            raise error
-        raise _WorkersLost(watch.lost(), reason) from error
+            raise _WorkersLost(f"A read took longer than {self.read_timeout:g} s", lost) from error
+        if "DataLoader worker" in text and "exited unexpectedly" in text:
+            if self.means.shared and any(worker.exit_code == -signal.SIGBUS for worker in lost):
+                raise _TooLittle("A loader process found no room in shared memory (SIGBUS)", True) from error
+            raise _WorkersLost("A loader process died", lost) from error
+        if lacks_shared_memory(error) or lacks_processes(error):
+            raise _TooLittle(error, lacks_shared_memory(error)) from error
+        if isinstance(error, (OSError, EOFError, MemoryError)):
+            raise _WorkersLost(text or type(error).__name__, lost) from error
+        raise error
+
+    # Who is to blame
 
     def _explain(self, loss: _WorkersLost) -> None:
         """Finds the images to blame and condemns them; else tries with fewer workers, and at last gives up."""
-        explained = False
-        for batch, position in loss.spans:
-            span = self.dataset.batches[batch][position]
-            task = self.dataset.tasks[span.image_index]
-            log.warning("%s while reading %s; it is tried alone.", loss, task.path or task.name)
-            self._losses[span.image_index] += 1
-            error = self._try_alone(span)
-            if error is None and self._losses[span.image_index] >= _LOSSES_PER_IMAGE:
-                error = ReaderDiedError(
-                    f"{task.path or task.name} was being read each of the {_LOSSES_PER_IMAGE} times that a loader "
-                    f"process was lost ({loss}); look at it."
-                )
-            if error is not None:
-                failure = Failure(task.name, None, type(error).__name__, str(error))
-                self.dataset.condemned[span.image_index] = failure
-                explained = True
-        if not explained:
+        # No generator: each worker is looked at.
+        explained = [self._blame.condemn_one_of(worker, str(loss)) for worker in loss.workers]
+        if not any(explained) and not self.stopped():
             self._carry_on_with_less(loss)
+
+    # What it goes on with
 
     def _carry_on_with_less(self, loss: _WorkersLost) -> None:
         self._unexplained += 1
@@ -260,40 +214,47 @@ class CropLoader:
                 f"{loss}, {self._unexplained} times in a row and with no image to blame; {remedy}, "
                 "and run the same command again."
             )
-        if self._unexplained % _LOSSES_BEFORE_FEWER_WORKERS == 0 and self.num_workers > 1:
-            self.num_workers //= 2
-            log.warning("%s again; going on with data.num_workers=%d.", loss, self.num_workers)
+        if self._unexplained % _LOSSES_BEFORE_FEWER_WORKERS == 0 and self.means.num_workers > 1:
+            self.means = self.means.with_fewer_processes()
+            log.warning("%s again; going on with %s.", loss, self.means.in_words())
 
-    def _try_alone(self, span: CropSpan) -> SapiensError | None:
-        """Reads and cuts one span in a process of its own; tells how that ended, None for well."""
-        task = self.dataset.tasks[span.image_index]
-        where = task.path or task.name
-        process = torch.multiprocessing.get_context().Process(
-            target=_read_alone, args=(self.dataset, span, self.read_timeout), daemon=True
-        )
-        process.start()
-        end = time.monotonic() + self.read_timeout
-        while process.is_alive() and time.monotonic() < end and not self.stopped():
-            process.join(0.1)
-        if process.is_alive():
-            process.kill()
-            process.join(_POLL_SECONDS)
-            if self.stopped():  # nothing is known of the image; the next run will see
-                return None
-            return ReadTimeoutError(
-                f"{where} could not be read within {self.read_timeout:g} s (data.read_timeout), even alone; check "
-                "the disk or the network mount that it lies on."
+    def _fit_into_shared_memory(self) -> None:
+        room, batch = shared_memory_bytes(), self.dataset.batch_bytes
+        if room is None or self.means.num_workers == 0:
+            return
+        fitted = fitting(self.means, batch, room // self._sharers)
+        if fitted != self.means:
+            reason = f"Shared memory (/dev/shm) has {room / 1e6:.1f} MB free, and a batch takes {batch / 1e6:.1f} MB"
+            self._go_on_with(fitted, reason)
+
+    def _make_do(self, lack: _TooLittle) -> None:
+        if lack.of_shared_memory and self.means.shared:
+            self._go_on_with(self.means.with_less_shared_memory(self.num_workers), str(lack))
+        else:
+            self._go_on_with(self.means.with_fewer_processes(), str(lack))
+
+    def _go_on_with(self, means: Means, reason: str) -> None:
+        self.means = means
+        if not self._said:
+            log.warning(
+                "%s: going on with %s. More shared memory (docker run --shm-size=8g), processes or open files (ulimit) "
+                "would let the run read faster.",
+                *(reason, means.in_words()),
             )
-        if process.exitcode == 0:
-            return None
-        how = f"exit code {process.exitcode}"
-        if process.exitcode is not None and process.exitcode < 0:
-            how = signal.Signals(-process.exitcode).name
-        return ReaderDiedError(f"{where} killed the process that read it, even alone ({how}); replace it.")
+        self._said = True
 
 
-def _read_alone(dataset: CropDataset, span: CropSpan, read_timeout: float) -> None:
-    prepare_worker(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.alarm(math.ceil(2 * read_timeout))  # should the main process be killed meanwhile
-    dataset.cut(span)
+def _forget(error: BaseException) -> None:
+    """Lets torch's half-made iterator go, in silence: it complains that it cannot end what it has not begun."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
+    try:
+        traceback.clear_frames(error.__traceback__)
+    finally:
+        sys.unraisablehook = hook
+
+
+def _one_line(error: BaseException) -> str:
+    """Without the traceback that torch puts into an error of a worker's."""
+    text = str(error).strip()
+    last = text.splitlines()[-1] if "Traceback" in text else text
+    return " ".join(last.split())[:300] or type(error).__name__

@@ -8,9 +8,8 @@ import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import get_worker_info
 
-from sapiens_pl.data.datamodule import ImageDataModule
+from sapiens_pl.data.datamodule import ImageDataModule, in_order
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.data.loader import CropLoader
 from sapiens_pl.data.packing import shard_images
@@ -63,12 +62,7 @@ def _failed(span: CropSpan, failure: Failure) -> WholeImage:
 
 def ragged_images(images: list[WholeImage]) -> ImageBatch:
     """Puts images of any sizes into one batch, each as it is."""
-    tensors = []
-    for image in images:
-        if image.pixels is not None:
-            tensor = torch.from_numpy(image.pixels)
-            # Here, where a lack of shared memory raises; in the queue's own thread it would lose the batch.
-            tensors.append(tensor.share_memory_() if get_worker_info() is not None else tensor)
+    tensors = [torch.from_numpy(image.pixels) for image in images if image.pixels is not None]
     indices = [image.part.span.image_index for image in images if image.pixels is not None]
     return ImageBatch(tensors, np.array(indices, np.int64), [image.part for image in images])
 
@@ -76,8 +70,7 @@ def ragged_images(images: list[WholeImage]) -> ImageBatch:
 class DetectionData(L.LightningDataModule):
     """The images of this process's share in which nobody has looked for people yet.
 
-    `setup` deals the images and fills in `boxes.share`; all ranks do it between the same two barriers, before any
-    has begun, and so agree.
+    `setup` deals the images and fills in `boxes.share`; all ranks agree on what is left to deal.
 
     Args:
         poses: the pose pass's data: the same images, shards, workers and limits.
@@ -98,9 +91,10 @@ class DetectionData(L.LightningDataModule):
         boxes.record.read()
         on_record = [file for file in files if file.name in boxes.record.known]
         done, failed = poses.finished([boxes.task(file)[0] for file in on_record])
-        left = [file for file in files if file.name not in done and file.name not in failed]
+        left = in_order(files, poses.agree([f.name for f in files if f.name not in done and f.name not in failed]))
         assert self.trainer is not None
         rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        poses.shares = [[file.name for file in _dealt(left, world_size, each)] for each in range(world_size)]
         boxes.share = _dealt(left, world_size, rank)
         if rank == 0:  # said once
             boxes.num_done_before = sum(file.name in done for file in files)
@@ -127,6 +121,7 @@ class DetectionData(L.LightningDataModule):
             read_timeout=poses.read_timeout,
             stopped=poses.stopped,
             collate=ragged_images,
+            sharers=self.trainer.num_devices,
         )
 
 

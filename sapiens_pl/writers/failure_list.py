@@ -57,6 +57,14 @@ class FailureList:
         """Names of the images that are on record as failed, as a whole."""
         return {row["image"] for row in self._rows() if row.get("instance_id") is None}
 
+    def boxes(self) -> dict[str, set[int]]:
+        """The boxes that are on record as failed, by image."""
+        boxes: dict[str, set[int]] = {}
+        for row in self._rows():
+            if row.get("instance_id") is not None:
+                boxes.setdefault(row["image"], set()).add(row["instance_id"])
+        return boxes
+
     def has_any(self) -> bool:
         return bool(self._rows())
 

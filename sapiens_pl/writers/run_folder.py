@@ -26,6 +26,7 @@ import errno
 import itertools
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -36,6 +37,7 @@ from sapiens_pl.errors import ConfigError, ResultNameError, WriteError, write_er
 from sapiens_pl.writers.clearing import empty_folder, remove_file
 from sapiens_pl.writers.failure_list import FailureList
 from sapiens_pl.writers.listing import json_names, read_digests, read_object, visible
+from sapiens_pl.writers.members import Members
 from sapiens_pl.writers.parquet import images_of
 from sapiens_pl.writers.run_lock import RunLock, Turn
 
@@ -81,10 +83,12 @@ class RunFolder:
         self.failures = FailureList(self.path / "failures.jsonl", self.turn, self.write, self.done)
         own = str(shard) if num_shards > 1 else ""
         self._own_unfinished = f"{_UNFINISHED}{own}-" if own else _UNFINISHED
-        self._unfinished = self.path / f"{self._own_unfinished}{rank}"
+        # No two processes have the same: what one removes at its end is nobody else's.
+        self._unfinished = self.path / f"{self._own_unfinished}{rank}-{os.getpid()}-{secrets.token_hex(4)}"
         self._own_reports = f"{shard}of{num_shards}-"
-        self._report = self.processes / f"{self._own_reports}{rank}.json"
-        self._progress = self._report.with_suffix(".progress")
+        self._progress = self.processes / f"{self._own_reports}{rank}.progress"
+        self.plan_file = self.processes / f"{self._own_reports}.plan"
+        self.members = Members(self.processes / f"members-{shard}of{num_shards}")
         self._numbers = itertools.count()
         self._opened = False
         try:
@@ -195,10 +199,11 @@ class RunFolder:
     def write_run(self, data: dict[str, Any]) -> None:
         self.write(self.run_file, (json.dumps(data, indent=2, default=str) + "\n").encode())
 
-    def write_report(self, data: dict[str, Any]) -> None:
-        """What this process has to say at its end."""
-        data = {"shard": self.shard, "num_shards": self.num_shards, "rank": self.rank} | data
-        self.write(self._report, (json.dumps(data, default=str) + "\n").encode())
+    def write_report(self, data: dict[str, Any], rank: int | None = None) -> None:
+        """What this process has to say at its end, or what is to be said of a rank that could not."""
+        whose = self.rank if rank is None else rank
+        data = {"shard": self.shard, "num_shards": self.num_shards, "rank": whose} | data
+        self.write(self.processes / f"{self._own_reports}{whose}.json", (json.dumps(data, default=str) + "\n").encode())
         self.write(self.looked, b"")  # what has been written is whole
 
     def read_reports(self) -> list[dict[str, Any]]:

@@ -1,0 +1,74 @@
+"""Reads one span in a process of its own, to see what becomes of that."""
+
+from __future__ import annotations
+
+import math
+import mmap
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from sapiens_pl.data.dataset import CropDataset, prepare_worker
+from sapiens_pl.data.worker_watch import START_METHOD, die_with
+from sapiens_pl.errors import ReaderDiedError, ReadTimeoutError, SapiensError
+from sapiens_pl.structures import CropSpan
+
+_POLL_SECONDS = 0.1
+
+
+def try_alone(
+    dataset: CropDataset, span: CropSpan, times: int, read_timeout: float, stopped: Callable[[], bool]
+) -> SapiensError | None:
+    """Reads and cuts a span so many times in one new process; tells how that ended, None for well.
+
+    A picture that damages the process that reads it may do so without a sign, until the next read.
+    """
+    task = dataset.tasks[span.image_index]
+    where = task.path or task.name
+    reads = mmap.mmap(-1, 1)  # shared with a forked process, in no file
+    context: Any = multiprocessing.get_context(START_METHOD)
+    process = context.Process(target=_read, args=(dataset, span, times, read_timeout, reads, os.getpid()), daemon=True)
+    try:
+        process.start()
+    except OSError:  # no room for one process more: nothing is known of the picture
+        return None
+    done, since = 0, time.monotonic()
+    while process.is_alive() and time.monotonic() - since < read_timeout and not stopped():
+        process.join(_POLL_SECONDS)
+        if reads[0] != done:
+            done, since = reads[0], time.monotonic()
+    if process.is_alive():
+        process.kill()
+        process.join(1)
+        if stopped() or done:  # nothing is known of the picture; or it can be read, and the disk is slow
+            return None
+        return ReadTimeoutError(
+            f"{where} could not be read within {read_timeout:g} s (data.read_timeout), even alone; check the disk or "
+            "the network mount that it lies on."
+        )
+    if process.exitcode == 0:
+        return None
+    how = f"exit code {process.exitcode}"
+    if process.exitcode is not None and process.exitcode < 0:
+        how = signal.Signals(-process.exitcode).name
+    return ReaderDiedError(f"{where} killed the process that read it, even alone ({how}); replace it.")
+
+
+def _read(
+    dataset: CropDataset, span: CropSpan, times: int, read_timeout: float, reads: mmap.mmap, main_process: int
+) -> None:
+    die_with(main_process)
+    # As torch does for its workers: the threads of the process that this one was forked from are not here.
+    torch.set_num_threads(1)
+    prepare_worker(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in range(times):
+        signal.alarm(math.ceil(2 * read_timeout))  # should nobody be there to end it
+        dataset.cut(span)
+        reads[0] = number + 1

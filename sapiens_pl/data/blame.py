@@ -1,0 +1,72 @@
+"""Which image is to blame for a lost loader process: only one that kills or blocks a process of its own, too."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections import Counter
+from collections.abc import Callable
+
+from sapiens_pl.data.alone import try_alone
+from sapiens_pl.data.dataset import CropDataset
+from sapiens_pl.data.worker_watch import LostWorker
+from sapiens_pl.errors import ReaderDiedError, SapiensError
+from sapiens_pl.structures import Failure
+
+log = logging.getLogger(__name__)
+
+_LOSSES_PER_IMAGE = 3
+"""An image that was being read so often when a worker died is to blame, even if it passes when alone."""
+_READS_ALONE = 5
+"""A picture may crash its decoder only some reads later."""
+
+
+class Blame:
+    """Condemns images of a dataset, which are then not touched again.
+
+    Args:
+        dataset: gets the condemned ones.
+        read_timeout: seconds after which reading one image counts as stuck.
+        stopped: True ends the trials.
+    """
+
+    def __init__(self, dataset: CropDataset, read_timeout: float, stopped: Callable[[], bool]) -> None:
+        self._dataset, self._read_timeout, self._stopped = dataset, read_timeout, stopped
+        self._losses: Counter[int] = Counter()
+        self._cleared: set[int] = set()
+        """Images that could be read alone."""
+
+    def condemn_one_of(self, worker: LostWorker, reason: str) -> bool:
+        """True if one of the images that the worker has read is to blame."""
+        spans = [self._dataset.batches[batch][position] for batch, position in worker.spans]
+        # A crash may come some reads after the picture that has caused it; time or memory ran out with the last.
+        crashed = worker.exit_code is not None and worker.exit_code not in (0, -signal.SIGKILL, -signal.SIGTERM)
+        if not crashed:
+            spans = spans[-1:] if worker.was_reading else []
+        reading = spans[-1].image_index if spans and worker.was_reading else None
+        if reading is not None:
+            log.warning("%s while reading %s; it is tried alone.", reason, self._where(reading))
+            self._losses[reading] += 1
+        for span in reversed(spans):
+            index = span.image_index
+            if index in self._dataset.condemned or (index in self._cleared and index != reading):
+                continue
+            times = _READS_ALONE if crashed else 1
+            error = try_alone(self._dataset, span, times, self._read_timeout, self._stopped)
+            if error is not None:
+                self._condemn(index, error)
+                return True
+            self._cleared.add(index)
+        if reading is not None and self._losses[reading] >= _LOSSES_PER_IMAGE:
+            message = f"was being read each of the {_LOSSES_PER_IMAGE} times that a loader process was lost ({reason})"
+            self._condemn(reading, ReaderDiedError(f"{self._where(reading)} {message}; look at it."))
+            return True
+        return False
+
+    def _condemn(self, image_index: int, error: SapiensError) -> None:
+        name = self._dataset.tasks[image_index].name
+        self._dataset.condemned[image_index] = Failure(name, None, type(error).__name__, str(error))
+
+    def _where(self, image_index: int) -> str:
+        task = self._dataset.tasks[image_index]
+        return task.path or task.name
