@@ -15,13 +15,12 @@ from benchmarks.networks import build, crops_for, tiny_shape
 from benchmarks.report import Result, Row, default_device, interleaved, times_faster
 from benchmarks.stages import BOXES_XYXY, photograph
 from sapiens_pl import decoding
-from sapiens_pl.data.cropping import cut_crop
 from sapiens_pl.demo import CHECKPOINT
-from sapiens_pl.geometry import SAPIENS2_CROPS, SAPIENS_CROPS, box_center_scale, box_to_crop
+from sapiens_pl.geometry import SAPIENS_CROPS, box_center_scale, box_to_crop
 from sapiens_pl.memory import peak_gib, reset_peak
 from sapiens_pl.models import sapiens
 from sapiens_pl.models.checkpoints import load_network
-from sapiens_pl.models.sapiens import SapiensShape, _HeatmapHead, _InstanceNorm
+from sapiens_pl.models.sapiens import HeatmapHead, SapiensShape, _InstanceNorm
 from sapiens_pl.models.zoo import sapiens_shape
 from sapiens_pl.module import PoseModule, normalise
 
@@ -39,7 +38,6 @@ def run(quick: bool) -> Result:
             row("flip test in one doubled batch, 8 crops", "two passes", flip_test(quick, 8), 3 * rounds, "yes"),
             row("InstanceNorm's statistics in float32 (bfloat16 features)", "in bfloat16", norms(shape), rounds, "yes"),
             row("weak maps blurred by OpenCV", "by a convolution", blurs(shape), rounds, "yes"),
-            row("bicubic crops axis by axis", "by OpenCV's warp", bicubic(shape.input_hw), 10 * rounds, "yes"),
             row(
                 "whole rows normalised, bytes swapped by OpenCV",
                 "channels, by torch",
@@ -66,7 +64,8 @@ def row(choice: str, plain: str, jobs: Jobs, rounds: int, kept: str, memory: flo
 
 def head_rows(shape: SapiensShape, rounds: int) -> list[Row]:
     torch.manual_seed(0)
-    head = _HeatmapHead(shape).eval().requires_grad_(False)
+    sizes = shape.embed_dim, shape.head_dims, shape.head_conv_dims, shape.num_keypoints
+    head = HeatmapHead(*sizes).eval().requires_grad_(False)
     height, width = shape.input_hw[0] // 16, shape.input_hw[1] // 16
     features = torch.randn(4, height * width, shape.embed_dim).transpose(1, 2).unflatten(2, (height, width))
     values = head.values_per_crop(features)
@@ -75,7 +74,7 @@ def head_rows(shape: SapiensShape, rounds: int) -> list[Row]:
         with patch.object(sapiens, "_HEAD_VALUES", crops * values):
             head(features)
 
-    last = _HeatmapHead(shape).eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    last = HeatmapHead(*sizes).eval().requires_grad_(False).to(memory_format=torch.channels_last)
     channels_last: Jobs = (
         lambda: head._heatmaps(features[:1]),
         lambda: last._heatmaps(features[:1].contiguous(memory_format=torch.channels_last)),
@@ -136,16 +135,6 @@ def blurs(shape: SapiensShape) -> Jobs:
             full.max()
 
     return convolved, filtered
-
-
-def bicubic(input_hw: tuple[int, int]) -> Jobs:
-    pixels, input_wh = photograph(), (input_hw[1], input_hw[0])
-    centers, scales = box_center_scale(BOXES_XYXY[1:], input_wh)
-    matrix = box_to_crop(centers[0], scales[0], input_wh)
-    return (
-        lambda: cv2.warpAffine(pixels, matrix, input_wh, flags=cv2.INTER_CUBIC),
-        lambda: cut_crop(pixels, matrix, input_wh, SAPIENS2_CROPS),
-    )
 
 
 def normalising(input_hw: tuple[int, int]) -> Jobs:

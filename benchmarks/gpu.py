@@ -20,13 +20,19 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from benchmarks.networks import build, build_sapiens2, crops_for, tiny_sapiens2_shape, tiny_shape
+from benchmarks.networks import (
+    build,
+    build_sapiens2,
+    crops_for,
+    tiny_sapiens2_shape,
+    tiny_shape,
+    transformers_network,
+)
 from benchmarks.pipeline import Case, measure
 from benchmarks.report import Result, Row, default_device, interleaved, wait_for
 from benchmarks.stages import as_xywh, clear_heatmaps, transformers_processor
 from sapiens_pl.decoding import decode_heatmaps
 from sapiens_pl.demo.draw import random_scenes
-from sapiens_pl.models.sapiens2 import config_of, transformers_sapiens2
 from sapiens_pl.models.zoo import flops_a_crop, sapiens2_shape, sapiens_shape
 from sapiens_pl.module import PoseModule, normalise
 from sapiens_pl.structures import CropBatch
@@ -154,7 +160,9 @@ def pipeline_rows(size: Size, peak: float, quick: bool) -> list[Row]:
 def transformers_speed(size: Size) -> float:
     """Crops a second of transformers' processor, network and post-processing, over images that are in memory."""
     device = default_device()
-    processor, network = transformers_processor(), transformers_network(size.like_shape)
+    torch.manual_seed(0)
+    with device:
+        processor, network = transformers_processor(), transformers_network(size.like_shape).to(torch.bfloat16)
     height, width = size.like_shape.input_hw
     images, boxes = [], []
     for _, scene in random_scenes(max(4, size.num_images // 4), seed=3):
@@ -173,14 +181,6 @@ def transformers_speed(size: Size) -> float:
         crops += sum(map(len, their_boxes)) if began else 0
         began = began or time.perf_counter()
     return crops / (time.perf_counter() - began) if crops else 0.0
-
-
-def transformers_network(shape: Any) -> Any:
-    """transformers' own class, in bfloat16."""
-    torch.manual_seed(0)
-    with default_device():
-        network = transformers_sapiens2().Sapiens2ForPoseEstimation(config_of(shape))
-    return network.to(torch.bfloat16).eval()
 
 
 @torch.inference_mode()

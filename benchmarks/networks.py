@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.report import default_device
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
-from sapiens_pl.models.sapiens2 import Sapiens2Pose, Sapiens2Shape, config_of
+from sapiens_pl.models.sapiens2 import Sapiens2Pose, Sapiens2Shape
 
 
 def tiny_shape(num_keypoints: int = 17) -> SapiensShape:
@@ -37,10 +37,28 @@ def build_sapiens2(shape: Sapiens2Shape, dtype: torch.dtype = torch.float32) -> 
     """A Sapiens2 network made on the device."""
     torch.manual_seed(0)
     with default_device():
-        network = Sapiens2Pose(config_of(shape), shape.input_hw)
-    network = network.to(default_device(), dtype).eval().requires_grad_(False)
-    network.decode_head.predictor.bias.fill_(1)
+        network = Sapiens2Pose(shape).to(dtype).eval().requires_grad_(False)
+    network.decode_head.last_layer.bias.fill_(1)
     return network
+
+
+def transformers_network(shape: Sapiens2Shape) -> Any:
+    """transformers' own network of that shape, to compare with."""
+    from transformers import Sapiens2Config, Sapiens2ForPoseEstimation
+
+    head = {"upsample_out_channels": list(shape.head_dims), "conv_out_channels": list(shape.head_conv_dims)}
+    config = Sapiens2Config(
+        hidden_size=shape.embed_dim,
+        num_hidden_layers=shape.num_layers,
+        num_attention_heads=shape.num_heads,
+        num_key_value_heads_per_layer=list(shape.num_kv_heads),
+        intermediate_size=shape.mlp_dim,
+        num_register_tokens=shape.num_registers,
+        image_size=list(shape.input_hw),
+        num_labels=shape.num_keypoints,
+        head_config=head,
+    )
+    return Sapiens2ForPoseEstimation(config).eval()
 
 
 def crops_for(network: Any, count: int) -> torch.Tensor:

@@ -1,41 +1,48 @@
 """How equal is a Sapiens2 here to transformers' own? `python benchmarks/sapiens2_equality.py [--steps 800]`
 
-A small Sapiens2 (256x192 px, 17 keypoints) learns the demo's calibration figures, for random weights amplify what
-trained ones do not. Then both find the figures of scenes that it has not seen, end to end: images and boxes in,
-keypoints in image px out; transformers with its image processor, its network and its post-processing. float32.
+A small Sapiens2 (256x192 px, 17 keypoints) learns the demo's calibration figures: random weights amplify what trained
+ones do not. Then both find the figures of scenes that it has not seen, end to end: images and boxes in, keypoints in
+image px out; transformers with its image processor, its network and its post-processing. float32. They differ by what
+transformers does otherwise than the original: rotary positions and crops that are not rounded.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
+from pathlib import Path
 
 import lightning as L
 import numpy as np
 import torch
 
+from benchmarks.networks import transformers_network
 from benchmarks.stages import as_xywh, transformers_processor
 from sapiens_pl import PoseEstimator
 from sapiens_pl.demo.accuracy import accuracy_line
 from sapiens_pl.demo.draw import random_scenes
 from sapiens_pl.demo.train import HeatmapTraining, fit, lessons
-from sapiens_pl.models.sapiens2 import Sapiens2Pose, Sapiens2Shape, config_of, transformers_sapiens2
+from sapiens_pl.models.checkpoints import save_network
+from sapiens_pl.models.sapiens2 import Sapiens2Pose, Sapiens2Shape
 
 SHAPE = Sapiens2Shape(128, 4, 4, (4, 2, 2, 4), 256, 4, (64, 64), (64, 64), 17, (256, 192))
 
 
 def trained(steps: int) -> Sapiens2Pose:
     L.seed_everything(0, workers=True)
-    network = Sapiens2Pose(config_of(SHAPE), SHAPE.input_hw)
-    torch.nn.init.normal_(network.decode_head.predictor.weight, std=0.001)
+    network = Sapiens2Pose(SHAPE)
+    torch.nn.init.normal_(network.decode_head.last_layer.weight, std=0.001)
     fit(HeatmapTraining(network, 1e-3, steps), lessons(0), steps)
     return network.eval().requires_grad_(False)
 
 
 def of_transformers(network: Sapiens2Pose, images: list[np.ndarray], boxes: list[np.ndarray]) -> list[np.ndarray]:
     """(N, K, 2) keypoints in image px for each image."""
-    whole = transformers_sapiens2().Sapiens2ForPoseEstimation(network.config).eval()
-    whole.load_state_dict(network.state_dict())
+    with tempfile.TemporaryDirectory() as folder:  # transformers reads the original's names
+        save_network(network, Path(folder) / "model.safetensors")
+        empty = transformers_network(SHAPE)
+        whole = type(empty).from_pretrained(folder, config=empty.config).eval()
     processor, found = transformers_processor(), []
     size = {"height": SHAPE.input_hw[0], "width": SHAPE.input_hw[1]}
     for image, corners in zip(images, boxes):

@@ -23,8 +23,8 @@ class CropSettings(NamedTuple):
 
     Attributes:
         box_padding: how much wider and taller than the box the crop is.
-        enlarging: how pixels are interpolated where the crop is larger than what it shows, `bilinear` or
-            `bicubic`; where it is smaller it is bilinear in any case.
+        enlarging: how pixels are interpolated where the crop is larger than what it shows along both sides,
+            `bilinear` or `bicubic`; else it is bilinear in any case.
         pixel_mean_rgb, pixel_std_rgb: grey levels of 255 (ImageNet's).
     """
 

@@ -16,7 +16,7 @@ from sapiens_pl.demo.draw import random_scenes, write_scenes
 from sapiens_pl.demo.evaluate import figures
 from sapiens_pl.estimator import PoseEstimator
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
-from sapiens_pl.models.sapiens2 import Sapiens2Pose, Sapiens2Shape, config_of
+from sapiens_pl.models.sapiens2 import Sapiens2Pose, Sapiens2Shape, _turned
 from sapiens_pl.module import PoseModule, normalise
 from sapiens_pl.structures import CropBatch
 
@@ -47,7 +47,7 @@ def check_alike(found, expected):
 def test_one_graph_does_for_batches_of_all_sizes_until_memory_runs_out(monkeypatch):
     compile_it = torch.nn.Module.compile  # without its slowest part, the C++ compiler
     monkeypatch.setattr(
-        torch.nn.Module, "compile", lambda *given, mode, **o: compile_it(*given, backend="aot_eager", **o)
+        torch.nn.Module, "compile", lambda *given, options, **o: compile_it(*given, backend="aot_eager", **o)
     )
     plain = PoseModule(network(), MIRRORED)
     module = PoseModule(network(), MIRRORED, compile_mode="default")
@@ -76,20 +76,40 @@ def test_one_graph_does_for_batches_of_all_sizes_until_memory_runs_out(monkeypat
 
 @torch.inference_mode()
 def test_sapiens2_is_one_graph_too(monkeypatch):
-    pytest.importorskip("transformers", minversion="5.10")
     compile_it = torch.nn.Module.compile
     monkeypatch.setattr(
-        torch.nn.Module, "compile", lambda *given, mode, **o: compile_it(*given, backend="aot_eager", **o)
+        torch.nn.Module, "compile", lambda *given, options, **o: compile_it(*given, backend="aot_eager", **o)
     )
     torch.manual_seed(0)
     shape = Sapiens2Shape(32, 2, 2, (2, 2), 64, 2, (16, 16), (16,), 17, (64, 48))
-    module = PoseModule(Sapiens2Pose(config_of(shape), shape.input_hw).eval(), compile_mode="default")
+    module = PoseModule(Sapiens2Pose(shape).eval(), compile_mode="default")
     plain = PoseModule(module.network).predict_step(batch_of(3))
     counters.clear()
     module.compile_for(4)
     check_alike(module.predict_step(batch_of(3)), plain)
     module.predict_step(batch_of(4))
     assert counters["stats"]["unique_graphs"] == 1
+
+
+class Rotation(torch.nn.Module):
+    """What of Sapiens2 is computed in bfloat16, by itself: it compiles in seconds."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = Sapiens2Pose(Sapiens2Shape(64, 0, 2, (), 64, 2, (16,), (), 17, (64, 48)))
+
+    def forward(self, queries):
+        turn = self.network.backbone.rope_embed((4, 3))
+        return _turned(queries, *turn).float()
+
+
+@torch.inference_mode()
+def test_compiled_sapiens2_rounds_as_it_does_uncompiled():
+    """Inductor would keep positions and products in float32."""
+    module, queries = PoseModule(Rotation(), compile_mode="default"), torch.randn(1, 2, 14, 32)
+    plain = module.network(queries)
+    module.compile_for(1)
+    assert torch.equal(module.network(queries), plain)
 
 
 COUNT_GRAPHS = """

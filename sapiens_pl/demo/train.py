@@ -119,7 +119,7 @@ def train(steps: int, seed: int, batch_size: int = 32, learning_rate: float = 1e
     L.seed_everything(seed, workers=True)
     network = SapiensPose(DEMO_SHAPE)
     torch.nn.init.trunc_normal_(network.backbone.pos_embed, std=0.02)
-    torch.nn.init.normal_(network.head.final_layer.weight, std=0.001)
+    torch.nn.init.normal_(network.head.last_layer.weight, std=0.001)
     fit(HeatmapTraining(network, learning_rate, steps), lessons(seed, batch_size), steps)
     return network.eval()
 

@@ -16,7 +16,8 @@ from sapiens_pl.geometry import CropSettings
 from sapiens_pl.keypoints import keypoint_spec
 from sapiens_pl.models.sapiens import PATCH_SIZE, SapiensPose
 from sapiens_pl.models.sapiens2 import Sapiens2Pose
-from sapiens_pl.models.sapiens2_files import CONFIG_KEY, is_sapiens2, load_sapiens2
+from sapiens_pl.models.sapiens2_config import CONFIG_KEY
+from sapiens_pl.models.sapiens2_files import is_sapiens2, load_sapiens2
 from sapiens_pl.models.sapiens_files import load_sapiens
 from sapiens_pl.models.tensors import read_tensors, weights_files
 from sapiens_pl.models.watch import WeightsWatch
@@ -76,7 +77,8 @@ def load_network(
             "checkpoint that this model names, or model=sapiens, which takes any."
         )
     if dtype is not None:
-        for name in list(weights):  # one by one, so that each map goes when its converted copy has come
+        # One by one, so that each map goes when its converted copy has come. Buffers keep the dtype that they need.
+        for name, _ in network.named_parameters():
             weights[name] = weights[name].to(dtype)
     network.load_state_dict(weights, assign=True)
     if crop is not None:
@@ -149,7 +151,7 @@ def network_metadata(network: PoseNetwork) -> dict[str, str]:
         "keypoint_set": keypoint_spec(shape.num_keypoints).dataset_name,
     }
     if isinstance(network, Sapiens2Pose):
-        metadata |= {"model": "sapiens2-pose", CONFIG_KEY: json.dumps(network.config.to_dict())}
+        metadata |= {"model": "sapiens2-pose", CONFIG_KEY: json.dumps({"rms_norm_eps": network.shape.norm_eps})}
     return metadata
 
 
@@ -188,6 +190,8 @@ def _check_names_and_shapes(path: Path, network: nn.Module, weights: dict[str, T
         for name, shape in expected.items()
         if name in weights and tuple(weights[name].shape) != shape
     ]
+    whole = [name for name in expected if name in weights and not weights[name].is_floating_point()]
+    problems += [f"has {name} of whole numbers" for name in whole]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         kind = "Sapiens2" if isinstance(network, Sapiens2Pose) else "Sapiens v1"

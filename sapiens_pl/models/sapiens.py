@@ -128,22 +128,45 @@ def _normed(layer: nn.Module, channels: int) -> list[nn.Module]:
     return [layer, _InstanceNorm(channels), nn.SiLU(inplace=True)]
 
 
-class _HeatmapHead(nn.Module):
-    def __init__(self, shape: SapiensShape) -> None:
+class HeatmapHead(nn.Module):
+    """Deconvolutions and 1x1 convolutions, each normalised, under one that makes the heatmaps; as in Sapiens2.
+
+    Args:
+        embed_dim: channels that come in.
+        head_dims, head_conv_dims: channels of the deconvolutions and of the convolutions.
+        num_keypoints: heatmaps that go out.
+        last: the published name of the last layer.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        head_dims: tuple[int, ...],
+        head_conv_dims: tuple[int, ...],
+        num_keypoints: int,
+        last: str = "final_layer",
+    ) -> None:
         super().__init__()
         deconvs: list[nn.Module] = []
-        channels = shape.embed_dim
-        for out in shape.head_dims:
+        channels = embed_dim
+        for out in head_dims:
             deconvs += _normed(nn.ConvTranspose2d(channels, out, 4, stride=2, padding=1, bias=False), out)
             channels = out
         convs: list[nn.Module] = []
-        for out in shape.head_conv_dims:
+        for out in head_conv_dims:
             convs += _normed(nn.Conv2d(channels, out, 1), out)
             channels = out
         self.deconv_layers = nn.Sequential(*deconvs)
         self.conv_layers = nn.Sequential(*convs)
-        self.final_layer = nn.Conv2d(channels, shape.num_keypoints, 1)
-        self.enlargement = 2 ** len(shape.head_dims)
+        self.add_module(last, nn.Conv2d(channels, num_keypoints, 1))
+        self._last = last
+        self.enlargement = 2 ** len(head_dims)
+        self._most_channels = max((*head_dims[-1:], *head_conv_dims), default=embed_dim)
+
+    @property
+    def last_layer(self) -> nn.Conv2d:
+        """The layer that makes the heatmaps, whatever its published name."""
+        return getattr(self, self._last)
 
     def forward(self, features: Tensor) -> Tensor:
         at_a_time = max(1, _HEAD_VALUES // self.values_per_crop(features))
@@ -151,7 +174,7 @@ class _HeatmapHead(nn.Module):
             return self._heatmaps(features)
         # Some crops after the other: three maps of this size live at once, more than the whole trunk holds.
         batch, _, height, width = features.shape
-        size = self.final_layer.out_channels, height * self.enlargement, width * self.enlargement
+        size = self.last_layer.out_channels, height * self.enlargement, width * self.enlargement
         heatmaps = torch.empty(batch, *size, device=features.device)
         for start in range(0, batch, at_a_time):
             heatmaps[start : start + at_a_time] = self._heatmaps(features[start : start + at_a_time])
@@ -159,13 +182,13 @@ class _HeatmapHead(nn.Module):
 
     def values_per_crop(self, features: Tensor) -> int:
         """Of the largest map between the head's layers."""
-        return features.shape[2] * features.shape[3] * self.enlargement**2 * self.final_layer.in_channels
+        return features.shape[2] * features.shape[3] * self.enlargement**2 * self._most_channels
 
     def _heatmaps(self, features: Tensor) -> Tensor:
         features = self.conv_layers(self.deconv_layers(features))
         # A heatmap rounded to bfloat16 moves weak peaks by pixels, so the last layer stays float32.
         with torch.autocast(features.device.type, enabled=False):
-            layer = self.final_layer
+            layer = self.last_layer
             bias = None if layer.bias is None else layer.bias.float()
             return F.conv2d(features.float(), layer.weight.float(), bias)
 
@@ -185,7 +208,7 @@ class SapiensPose(nn.Module):
         super().__init__()
         self.shape = shape
         self.backbone = _Backbone(shape)
-        self.head = _HeatmapHead(shape)
+        self.head = HeatmapHead(shape.embed_dim, shape.head_dims, shape.head_conv_dims, shape.num_keypoints)
 
     def forward(self, crops: Tensor) -> Tensor:
         """Heatmaps of normalised crops.

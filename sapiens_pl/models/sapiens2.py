@@ -1,26 +1,33 @@
-"""The Sapiens2 pose network: transformers' modules (an optional extra), behind the interface of v1.
+"""The Sapiens2 pose network: a vision transformer with register tokens, rotary positions and grouped keys and values,
+under the heatmap head of v1.
 
-Rawal Khirodkar et al., "Sapiens2" (ICLR 2026, arXiv:2604.21681).
+Architecture after Rawal Khirodkar et al., "Sapiens2" (ICLR 2026, arXiv:2604.21681) and the published checkpoints,
+whose parameter names this module reproduces so that they load directly.
 
-Legend: B crops, K keypoints, C embedding, N tokens, H W crop px, h w heatmap px.
+Legend: B crops, K keypoints, C embedding, N tokens, P patches, D channels a head, H W crop px, h w heatmap px.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sapiens_pl.errors import CheckpointError
 from sapiens_pl.geometry import SAPIENS2_CROPS, CropSettings
-from sapiens_pl.models.sapiens import HEATMAP_STRIDE, PATCH_SIZE
+from sapiens_pl.models.sapiens import HEATMAP_STRIDE, PATCH_SIZE, HeatmapHead
 from sapiens_pl.models.watch import WeightsWatch
 
 INPUT_HW = (1024, 768)
 """Of every published pose checkpoint; the weights themselves fit any size."""
+
+ROPE_BASE = 100.0
+"""The longest rotary period in units of the shortest, of every published checkpoint."""
+ROPE_DTYPE = torch.bfloat16
+"""The published networks were trained with rotary periods, positions, queries and keys in it, whatever the rest had."""
 
 
 class Sapiens2Shape(NamedTuple):
@@ -39,31 +46,177 @@ class Sapiens2Shape(NamedTuple):
     head_conv_dims: tuple[int, ...]
     num_keypoints: int
     input_hw: tuple[int, int]
+    norm_eps: float = 1e-6
 
     @property
     def heatmap_hw(self) -> tuple[int, int]:
         return self.input_hw[0] // HEATMAP_STRIDE, self.input_hw[1] // HEATMAP_STRIDE
+
+    @property
+    def head_dim(self) -> int:
+        return self.embed_dim // self.num_heads
+
+
+def rotary_periods(base: float, head_dim: int) -> Tensor:
+    """(D / 4,) bfloat16: `base` to the powers 0, 1/n, 2/n, ... of n periods.
+
+    The powers are rounded to bfloat16 too, as when the published files were made: where n is no power of two (0.8b,
+    5b), others would come out.
+    """
+    count = head_dim // 4
+    return base ** (torch.arange(count, dtype=ROPE_DTYPE) / count)
+
+
+class _RMSNorm(nn.RMSNorm):
+    """Computed in the weight's dtype: under autocast queries and keys have a narrower one."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return F.rms_norm(tokens.to(self.weight.dtype), self.normalized_shape, self.weight, self.eps)
+
+
+class _Rotation(nn.Module):
+    """Turns queries and keys by their patches' positions; all of it in bfloat16, whatever the network's dtype."""
+
+    periods: Tensor
+
+    def __init__(self, head_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("periods", rotary_periods(ROPE_BASE, head_dim))
+
+    def forward(self, grid_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """(P, D) cosines and sines of every patch: its row's angles, its column's, and both again."""
+        rows, columns = (self._angles(size) for size in grid_hw)
+        shape = *grid_hw, len(self.periods)
+        angles = torch.cat([rows[:, None].expand(shape), columns[None].expand(shape)], dim=2).flatten(0, 1).tile(2)
+        return angles.cos(), angles.sin()
+
+    def _angles(self, size: int) -> Tensor:
+        """(size, D / 4) of the patches along one side, which are at the middles of equal parts of -1 to 1."""
+        middles = torch.arange(0.5, size, dtype=ROPE_DTYPE, device=self.periods.device) / size
+        return 2 * math.pi * (2 * middles - 1)[:, None] / self.periods
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> _Rotation:
+        """Moves the periods; they are never converted."""
+        periods = self.periods
+        super()._apply(fn, recurse)
+        self.periods = self.periods.to(ROPE_DTYPE) if periods.is_meta else periods.to(self.periods.device)
+        return self
+
+
+def _turned(tokens: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """(B, heads, N, D) in bfloat16 and turned; not the class token and the registers, which come first."""
+    tokens = tokens.to(ROPE_DTYPE)
+    first, patches = tokens.split([tokens.shape[2] - len(cosines), len(cosines)], dim=2)
+    left, right = patches.chunk(2, dim=3)
+    return torch.cat([first, patches * cosines + torch.cat([-right, left], dim=3) * sines], dim=2)
+
+
+class _LayerScale(nn.Module):
+    def __init__(self, embed_dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(embed_dim))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens * self.weight
+
+
+class _Attention(nn.Module):
+    def __init__(self, shape: Sapiens2Shape, num_kv_heads: int) -> None:
+        super().__init__()
+        self.heads_a_key, self.head_dim = shape.num_heads // num_kv_heads, shape.head_dim
+        self.wq = nn.Linear(shape.embed_dim, shape.embed_dim)
+        self.wk = nn.Linear(shape.embed_dim, num_kv_heads * shape.head_dim)
+        self.wv = nn.Linear(shape.embed_dim, num_kv_heads * shape.head_dim)
+        self.q_norm = _RMSNorm(shape.head_dim, eps=shape.norm_eps)
+        self.k_norm = _RMSNorm(shape.head_dim, eps=shape.norm_eps)
+        self.proj = nn.Linear(shape.embed_dim, shape.embed_dim)
+        self.gamma = _LayerScale(shape.embed_dim)
+
+    def forward(self, tokens: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+        query, key, value = (self._by_head(layer(tokens)) for layer in (self.wq, self.wk, self.wv))
+        query = _turned(self.q_norm(query), *turn).to(value.dtype)
+        key = _turned(self.k_norm(key), *turn).to(value.dtype)
+        # Repeated here, for some of SDPA's fast kernels want as many keys as queries.
+        key, value = (states.repeat_interleave(self.heads_a_key, dim=1) for states in (key, value))
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return self.gamma(self.proj(mixed.transpose(1, 2).flatten(2)))
+
+    def _by_head(self, states: Tensor) -> Tensor:
+        """(B, N, heads * D) -> (B, heads, N, D)"""
+        return states.unflatten(2, (-1, self.head_dim)).transpose(1, 2)
+
+
+class _FeedForward(nn.Module):
+    def __init__(self, embed_dim: int, mlp_dim: int) -> None:
+        super().__init__()
+        self.w12 = nn.Linear(embed_dim, 2 * mlp_dim)
+        self.w3 = nn.Linear(mlp_dim, embed_dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        gate, values = self.w12(tokens).chunk(2, dim=2)
+        return self.w3(F.silu(gate) * values)
+
+
+class _Block(nn.Module):
+    def __init__(self, shape: Sapiens2Shape, num_kv_heads: int) -> None:
+        super().__init__()
+        self.ln1 = _RMSNorm(shape.embed_dim, eps=shape.norm_eps)
+        self.attn = _Attention(shape, num_kv_heads)
+        self.ln2 = _RMSNorm(shape.embed_dim, eps=shape.norm_eps)
+        self.ffn = _FeedForward(shape.embed_dim, shape.mlp_dim)
+
+    def forward(self, tokens: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+        tokens = tokens + self.attn(self.ln1(tokens), turn)
+        return tokens + self.ffn(self.ln2(tokens))
+
+
+class _PatchEmbed(nn.Module):
+    def __init__(self, embed_dim: int) -> None:
+        super().__init__()
+        self.projection = nn.Conv2d(3, embed_dim, PATCH_SIZE, stride=PATCH_SIZE)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        return self.projection(crops)
+
+
+class _Backbone(nn.Module):
+    def __init__(self, shape: Sapiens2Shape) -> None:
+        super().__init__()
+        self.patch_embed = _PatchEmbed(shape.embed_dim)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, shape.embed_dim))
+        self.storage_tokens = nn.Parameter(torch.zeros(1, shape.num_registers, shape.embed_dim))
+        self.rope_embed = _Rotation(shape.head_dim)
+        self.blocks = nn.ModuleList([_Block(shape, num_kv_heads) for num_kv_heads in shape.num_kv_heads])
+        self.ln1 = _RMSNorm(shape.embed_dim, eps=shape.norm_eps)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        patches = self.patch_embed(crops)
+        grid_hw = patches.shape[2], patches.shape[3]
+        first = torch.cat([self.cls_token, self.storage_tokens], dim=1).expand(len(crops), -1, -1)
+        tokens, turn = torch.cat([first, patches.flatten(2).transpose(1, 2)], dim=1), self.rope_embed(grid_hw)
+        for block in self.blocks:
+            tokens = block(tokens, turn)
+        return self.ln1(tokens)[:, first.shape[1] :].transpose(1, 2).unflatten(2, grid_hw)
 
 
 class Sapiens2Pose(nn.Module):
     """The network of one Sapiens2 pose checkpoint.
 
     Args:
-        config: transformers' `Sapiens2Config`; its weights are made where torch's default device is.
-        input_hw: height and width of the crops, px.
+        shape: sizes of all layers; `models.sapiens2_files` reads them from a file's weights.
     """
 
     crop_settings: CropSettings = SAPIENS2_CROPS
     watch: WeightsWatch | None = None
     """Over the file that the weights may be a memory map of."""
 
-    def __init__(self, config: Any, input_hw: tuple[int, int] = INPUT_HW) -> None:
+    def __init__(self, shape: Sapiens2Shape) -> None:
         super().__init__()
-        self.shape = shape_of(config, input_hw)
-        self.config = config
-        whole = transformers_sapiens2().Sapiens2ForPoseEstimation(config)
-        self.model, self.decode_head = whole.model, whole.decode_head  # so that names are transformers'
-        self._renew_rope(torch.device("cpu"))
+        self.shape = shape
+        self.backbone = _Backbone(shape)
+        self.decode_head = HeatmapHead(
+            shape.embed_dim, shape.head_dims, shape.head_conv_dims, shape.num_keypoints, last="conv_pose"
+        )
 
     def forward(self, crops: Tensor) -> Tensor:
         """Heatmaps of normalised crops.
@@ -74,74 +227,4 @@ class Sapiens2Pose(nn.Module):
         Returns:
             (B, K, h, w) float32, whatever the precision of the layers before the last.
         """
-        tokens = self.model(crops).last_hidden_state[:, 1 + self.shape.num_registers :]
-        features = tokens.transpose(1, 2).unflatten(2, (crops.shape[2] // PATCH_SIZE, crops.shape[3] // PATCH_SIZE))
-        head = self.decode_head
-        for layer in (*head.upsample_layers, *head.conv_layers):
-            features = layer(features)
-        # A heatmap rounded to bfloat16 moves weak peaks by pixels, so the last layer stays float32.
-        with torch.autocast(features.device.type, enabled=False):
-            last = head.predictor
-            return F.conv2d(features.float(), last.weight.float(), last.bias.float())
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Sapiens2Pose:
-        """Moves and converts the weights; the rotary frequencies only move: transformers has them in float32."""
-        super()._apply(fn, recurse)
-        self._renew_rope(self.decode_head.predictor.weight.device)
-        return self
-
-    def _renew_rope(self, device: torch.device) -> None:
-        """No file holds the rotary frequencies; they follow from the configuration."""
-        with device:
-            rope = type(self.model.rope_embeddings)(self.config)
-        self.model.rope_embeddings = rope.train(self.training)  # in training it would move the patches at random
-
-
-def shape_of(config: Any, input_hw: tuple[int, int]) -> Sapiens2Shape:
-    """The sizes of all layers that transformers' configuration asks for."""
-    head = config.head_config
-    return Sapiens2Shape(
-        embed_dim=config.hidden_size,
-        num_layers=config.num_hidden_layers,
-        num_heads=config.num_attention_heads,
-        num_kv_heads=tuple(config.num_key_value_heads_per_layer),
-        mlp_dim=config.intermediate_size,
-        num_registers=config.num_register_tokens,
-        head_dims=tuple(head.upsample_out_channels),
-        head_conv_dims=tuple(head.conv_out_channels or ()),
-        num_keypoints=config.num_labels,
-        input_hw=input_hw,
-    )
-
-
-def config_of(shape: Sapiens2Shape, **others: Any) -> Any:
-    """transformers' configuration of a network of that shape; `others` are its other settings."""
-    return transformers_sapiens2().Sapiens2Config(
-        hidden_size=shape.embed_dim,
-        num_hidden_layers=shape.num_layers,
-        num_attention_heads=shape.num_heads,
-        num_key_value_heads_per_layer=list(shape.num_kv_heads),
-        intermediate_size=shape.mlp_dim,
-        num_register_tokens=shape.num_registers,
-        image_size=list(shape.input_hw),
-        num_labels=shape.num_keypoints,
-        head_config={"upsample_out_channels": list(shape.head_dims), "conv_out_channels": list(shape.head_conv_dims)},
-        **others,
-    )
-
-
-def transformers_sapiens2() -> Any:
-    """The part of transformers that knows Sapiens2.
-
-    Raises:
-        CheckpointError: it is not installed, or too old.
-    """
-    try:
-        from transformers import Sapiens2Config, Sapiens2ForPoseEstimation  # noqa: F401
-    except ImportError as error:
-        raise CheckpointError(
-            f"Sapiens2 needs a transformers that has it ({error}); pip install 'sapiens_pl[sapiens2]'."
-        ) from None
-    import transformers
-
-    return transformers
+        return self.decode_head(self.backbone(crops))

@@ -1,4 +1,4 @@
-"""Sapiens2 checkpoints into transformers' network: parameter names, and a configuration from the weights' shapes.
+"""Sapiens2 checkpoints into our own network: parameter names, and its shape from the weights.
 
 The hub's folders hold the original's weights under the original's names (`backbone.blocks.N.attn.wq.weight`), in
 `model.safetensors` as in the bare `*_pose.safetensors`; a folder may as well hold transformers' own names
@@ -7,40 +7,51 @@ The hub's folders hold the original's weights under the original's names (`backb
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from sapiens_pl.errors import CheckpointError
-from sapiens_pl.models.sapiens2 import INPUT_HW, Sapiens2Pose, Sapiens2Shape, config_of, transformers_sapiens2
-from sapiens_pl.models.tensors import CONFIG_FILE, PROCESSOR_FILE
-
-CONFIG_KEY = "sapiens2_config"
-"""Where our own converted files keep the configuration."""
+from sapiens_pl.models.sapiens2 import ROPE_DTYPE, Sapiens2Pose, Sapiens2Shape, rotary_periods
+from sapiens_pl.models.sapiens2_config import (
+    Sapiens2Config,
+    check_config,
+    norm_eps,
+    read_config,
+    read_input_hw,
+    rope_base,
+)
 
 _LAST_LAYERS = ("decode_head.conv_pose.weight", "decode_head.predictor.weight")
-_FOR_TRAINING = ("mask_token", "rope_embed.periods")
-_ROPE_PERIODS = "rope_embed.periods"
+_FOR_TRAINING = "mask_token"
+_PERIODS = "backbone.rope_embed.periods"
+_MOST_LAYERS = 1000
+"""The published networks have up to 56; more would take minutes to build, whatever their weights are."""
 
+_LAYER = re.compile(r"(?:backbone\.blocks|backbone\.model\.layer|model\.model\.layer)\.(\d{1,6})\.(.+)\.(\w+)")
+_HEAD_LAYER = re.compile(r"decode_head\.(upsample|conv)_layers\.(\d{1,6})\.convolution\.(weight|bias)")
 _LAYER_PARTS = {
-    "ln1": "norm1",
-    "ln2": "norm2",
-    "attn.wq": "attention.q_proj",
-    "attn.wk": "attention.k_proj",
-    "attn.wv": "attention.v_proj",
-    "attn.proj": "attention.o_proj",
-    "attn.q_norm": "attention.q_norm",
-    "attn.k_norm": "attention.k_norm",
-    "ffn.w3": "mlp.down_proj",
+    "norm1": "ln1",
+    "norm2": "ln2",
+    "attention.q_proj": "attn.wq",
+    "attention.k_proj": "attn.wk",
+    "attention.v_proj": "attn.wv",
+    "attention.o_proj": "attn.proj",
+    "attention.q_norm": "attn.q_norm",
+    "attention.k_norm": "attn.k_norm",
+    "layer_scale1": "attn.gamma",
+    "mlp.down_proj": "ffn.w3",
 }
 _OTHERS = {
-    "backbone.cls_token": "model.embeddings.cls_token",
-    "backbone.storage_tokens": "model.embeddings.register_tokens",
-    "backbone.ln1.weight": "model.norm.weight",
+    "model.embeddings.cls_token": "backbone.cls_token",
+    "model.embeddings.register_tokens": "backbone.storage_tokens",
+    "model.embeddings.patch_embeddings.weight": "backbone.patch_embed.projection.weight",
+    "model.embeddings.patch_embeddings.bias": "backbone.patch_embed.projection.bias",
+    "model.norm.weight": "backbone.ln1.weight",
+    "decode_head.predictor.weight": "decode_head.conv_pose.weight",
+    "decode_head.predictor.bias": "decode_head.conv_pose.bias",
 }
 
 
@@ -55,107 +66,104 @@ def load_sapiens2(
     """An empty network on the meta device, and its weights under its own names.
 
     Raises:
-        CheckpointError: no transformers, a broken configuration, or weights of another network.
+        CheckpointError: a broken configuration, or weights of another network.
     """
-    try:
-        weights = _rename(tensors)
-        shape = _shape_of(weights, input_hw or _input_hw(checkpoint, metadata))
-        config = _config(checkpoint, metadata) or config_of(shape, **_biases(weights), **_rope(tensors))
-        with torch.device("meta"):
-            return Sapiens2Pose(config, shape.input_hw), weights
-    except CheckpointError:
-        raise
-    except Exception as error:  # transformers raises what it pleases at a configuration that makes no sense
+    _check_halves(checkpoint, tensors)
+    weights = _original_names(checkpoint, tensors)
+    config = read_config(checkpoint, metadata)
+    shape = _shape_of(checkpoint, weights, norm_eps(config), input_hw or read_input_hw(checkpoint, metadata))
+    check_config(config, shape)
+    weights[_PERIODS] = _periods(checkpoint, weights, config, shape.head_dim)
+    with torch.device("meta"):
+        return Sapiens2Pose(shape), weights
+
+
+def _check_halves(checkpoint: Path, tensors: dict[str, Tensor]) -> None:
+    """What is going to be joined, so copied, must be in the file: many tensors may be views of a few bytes."""
+    halves = [tensor for name, tensor in tensors.items() if ".mlp.gate_proj." in name or ".mlp.up_proj." in name]
+    storages = [tensor.untyped_storage() for tensor in halves]
+    held = {storage.data_ptr(): storage.nbytes() for storage in storages}
+    if sum(tensor.nbytes for tensor in halves) > sum(held.values()):
         raise CheckpointError(
-            f"{checkpoint} is no Sapiens2 pose network that can be built here ({_one_line(error)}); give one of the "
-            "published pose checkpoints."
-        ) from None
+            f"{checkpoint} is damaged: its tensors claim more values than the file has bytes for; download it again."
+        )
 
 
-def _rename(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The original's names become transformers'; one of transformers' own stays. Views, no copies."""
+def _original_names(checkpoint: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """transformers' names become the original's; what belongs to neither keeps its own. Views, but for the MLP's first
+    layers: transformers has the gate and what it lets through in two, the original stacked in one.
+    """
     weights: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if name.endswith(_FOR_TRAINING):
+        if name.endswith(_FOR_TRAINING) or ".mlp.up_proj." in name:
             continue
-        layer = re.fullmatch(r"backbone\.(?:blocks|model\.layer)\.(\d+)\.(.+)\.(weight|bias)", name)
-        head = re.fullmatch(r"decode_head\.(deconv|conv)_layers\.(\d+)\.(weight|bias)", name)
-        if layer and layer[2] == "ffn.w12":  # the gate and what it lets through, stacked
-            gate, up = tensor.chunk(2)
-            weights[f"model.model.layer.{layer[1]}.mlp.gate_proj.{layer[3]}"] = gate
-            weights[f"model.model.layer.{layer[1]}.mlp.up_proj.{layer[3]}"] = up
-        elif layer and layer[2] == "attn.gamma":
-            weights[f"model.model.layer.{layer[1]}.layer_scale1.lambda1"] = tensor
-        elif layer:
-            weights[f"model.model.layer.{layer[1]}.{_LAYER_PARTS.get(layer[2], layer[2])}.{layer[3]}"] = tensor
-        elif head:  # the original counts the norms and activations between the convolutions
-            kind = "upsample" if head[1] == "deconv" else "conv"
-            weights[f"decode_head.{kind}_layers.{int(head[2]) // 3}.convolution.{head[3]}"] = tensor
-        else:
-            name = _OTHERS.get(name, name).replace("decode_head.conv_pose.", "decode_head.predictor.")
-            weights[name.replace("backbone.patch_embed.projection.", "model.embeddings.patch_embeddings.")] = tensor
+        if ".mlp.gate_proj." in name:
+            up = tensors.get(name.replace("gate_proj", "up_proj"))
+            if up is None or up.shape != tensor.shape:
+                raise CheckpointError(f"{checkpoint} lacks the up_proj that belongs to {name}; download it again.")
+            name, tensor = name.replace("mlp.gate_proj", "ffn.w12"), torch.cat([tensor, up])
+        name = _original_name(name)
+        if name in weights:
+            raise CheckpointError(f"{checkpoint} has {name} twice, under two names; give a published checkpoint.")
+        weights[name] = tensor
     return weights
 
 
-def _shape_of(weights: dict[str, Tensor], input_hw: tuple[int, int]) -> Sapiens2Shape:
-    def size(name: str, axis: int = 0) -> int:
-        return weights[name].shape[axis]
-
-    def channels(kind: str, axis: int) -> tuple[int, ...]:
-        names = [f"decode_head.{kind}_layers.{index}.convolution.weight" for index in range(len(weights))]
-        return tuple(size(name, axis) for name in names if name in weights)
-
-    layer = "model.model.layer.{}.attention.k_proj.weight"
-    num_layers = sum(layer.format(index) in weights for index in range(len(weights)))
-    dims_a_head = size("model.model.layer.0.attention.q_norm.weight")
-    return Sapiens2Shape(
-        embed_dim=size("model.embeddings.cls_token", 2),
-        num_layers=num_layers,
-        num_heads=size("model.embeddings.cls_token", 2) // dims_a_head,
-        num_kv_heads=tuple(size(layer.format(index)) // dims_a_head for index in range(num_layers)),
-        mlp_dim=size("model.model.layer.0.mlp.down_proj.weight", 1),
-        num_registers=size("model.embeddings.register_tokens", 1),
-        head_dims=channels("upsample", 1),
-        head_conv_dims=channels("conv", 0),
-        num_keypoints=size("decode_head.predictor.weight"),
-        input_hw=input_hw,
-    )
+def _original_name(name: str) -> str:
+    if layer := _LAYER.fullmatch(name):
+        number, part, kind = layer.groups()
+        kind = "weight" if kind == "lambda1" else kind
+        return f"backbone.blocks.{number}.{_LAYER_PARTS.get(part, part)}.{kind}"
+    if head := _HEAD_LAYER.fullmatch(name):  # the original counts the norms and activations between them
+        kind = "deconv" if head[1] == "upsample" else "conv"
+        return f"decode_head.{kind}_layers.{3 * int(head[2])}.{head[3]}"
+    return _OTHERS.get(name, name)
 
 
-def _biases(weights: dict[str, Tensor]) -> dict[str, bool]:
-    parts = ("query", "attention.q"), ("key", "attention.k"), ("value", "attention.v"), ("proj", "attention.o")
-    layer = "model.model.layer.0"
-    return {f"{part}_bias": f"{layer}.{name}_proj.bias" in weights for part, name in (*parts, ("mlp", "mlp.up"))}
+def _shape_of(checkpoint: Path, weights: dict[str, Tensor], eps: float, input_hw: tuple[int, int]) -> Sapiens2Shape:
+    layers = {found[1] for name in weights if (found := re.match(r"backbone\.blocks\.(\d+)\.", name))}
+    try:
+        embed_dim, head_dim = (
+            weights["backbone.cls_token"].shape[2],
+            len(weights["backbone.blocks.0.attn.q_norm.weight"]),
+        )
+        keys = [len(weights[f"backbone.blocks.{index}.attn.wk.weight"]) for index in range(len(layers))]
+        shape = Sapiens2Shape(
+            embed_dim=embed_dim,
+            num_layers=len(layers),
+            num_heads=embed_dim // head_dim,
+            num_kv_heads=tuple(size // head_dim for size in keys),
+            mlp_dim=weights["backbone.blocks.0.ffn.w3.weight"].shape[1],
+            num_registers=weights["backbone.storage_tokens"].shape[1],
+            head_dims=_channels(weights, "deconv", axis=1),
+            head_conv_dims=_channels(weights, "conv", axis=0),
+            num_keypoints=len(weights["decode_head.conv_pose.weight"]),
+            input_hw=input_hw,
+            norm_eps=eps,
+        )
+        sizes = embed_dim, shape.mlp_dim, shape.num_keypoints, *shape.head_dims, *shape.head_conv_dims
+        fits = head_dim % 4 == embed_dim % head_dim == 0 < min(sizes) and len(layers) <= _MOST_LAYERS
+        fits = fits and all(size and embed_dim % size == size % head_dim == 0 for size in keys)
+    except (KeyError, IndexError, TypeError, ZeroDivisionError):
+        fits = False
+    if not fits:
+        raise CheckpointError(
+            f"{checkpoint} is no Sapiens2 pose network that can be built here (its layers are named or shaped "
+            "otherwise); give one of the published pose checkpoints."
+        )
+    return shape
 
 
-def _rope(tensors: dict[str, Tensor]) -> dict[str, float]:
-    """The rotary base, where the file still has its periods: base ** (0, 1/n, 2/n, ...) for n of them."""
-    for name, periods in tensors.items():
-        if name.endswith(_ROPE_PERIODS) and len(periods) > 1:
-            return {"rope_theta": round(float(periods[1].double() ** len(periods)), 2)}
-    return {}
+def _channels(weights: dict[str, Tensor], kind: str, axis: int) -> tuple[int, ...]:
+    names = (f"decode_head.{kind}_layers.{3 * index}.weight" for index in range(len(weights)))
+    return tuple(weights[name].shape[axis] for name in names if name in weights)
 
 
-def _config(checkpoint: Path, metadata: dict[str, str]) -> Any:
-    """The configuration that stands beside or in the weights, None if there is none."""
-    if CONFIG_KEY in metadata:
-        return transformers_sapiens2().Sapiens2Config.from_dict(json.loads(metadata[CONFIG_KEY]))
-    if (checkpoint / CONFIG_FILE).is_file():
-        return transformers_sapiens2().Sapiens2Config.from_pretrained(str(checkpoint))
-    return None
-
-
-def _input_hw(checkpoint: Path, metadata: dict[str, str]) -> tuple[int, int]:
-    """As our own files say, else as the folder's image processor has it, else the published one."""
-    if "input_hw" in metadata:
-        height, width = metadata["input_hw"].split(",")
-        return int(height), int(width)
-    processor = checkpoint / PROCESSOR_FILE
-    if processor.is_file():
-        size = json.loads(processor.read_text("utf-8")).get("size") or {}
-        return int(size.get("height", INPUT_HW[0])), int(size.get("width", INPUT_HW[1]))
-    return INPUT_HW
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".rstrip(": ")
+def _periods(checkpoint: Path, weights: dict[str, Tensor], config: Sapiens2Config, head_dim: int) -> Tensor:
+    """The rotary periods that the file has, else those of the configuration's base."""
+    if _PERIODS not in weights:
+        return rotary_periods(rope_base(config, head_dim), head_dim)
+    periods = weights[_PERIODS].to(ROPE_DTYPE)
+    if periods.shape != (head_dim // 4,) or not (periods > 0).all() or not periods.isfinite().all():
+        raise CheckpointError(f"{checkpoint} has rotary periods that make no sense; download it again.")
+    return periods.clone()
