@@ -20,8 +20,8 @@ from sapiens_pl.demo.draw import random_scenes, write_scenes
 
 
 def crops_per_second(folder: Path, output: Path, processes: int) -> float:
-    command = [sys.executable, "-m", "sapiens_pl.predict", f"data.images={folder / 'images'}", "boxes=json"]
-    command += [f"boxes.file={folder / 'people.json'}", "trainer.accelerator=cpu", "data.num_workers=0"]
+    command = [sys.executable, "-m", "sapiens_pl.predict", "model=demo", f"data.images={folder / 'images'}"]
+    command += ["boxes=json", f"boxes.file={folder / 'people.json'}", "trainer.accelerator=cpu", "data.num_workers=0"]
     command += [f"data.num_shards={processes}", f"hydra.run.dir={output}", "trainer.enable_progress_bar=false"]
     running = [
         subprocess.Popen(

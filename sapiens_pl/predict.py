@@ -64,7 +64,6 @@ def predict(cfg: DictConfig) -> int:
     if cfg.annotations is not None:
         read_annotations(cfg.annotations)
     fit_to_launcher(cfg)
-    fill_in_weights(cfg)
     demo_notes = demo.fill_in(cfg)
     rank = getattr(rank_zero_only, "rank", 0) or 0
     folder = RunFolder(cfg.output.dir, rank, cfg.data.shard, cfg.data.num_shards)
@@ -91,13 +90,15 @@ def predict(cfg: DictConfig) -> int:
 def _predict_in(
     folder: RunFolder, ranks: Ranks, cfg: DictConfig, demo_notes: L.Callback, stop: StopRequest, run: dict[str, Any]
 ) -> int:
-    start, rank = time.perf_counter(), folder.rank
+    rank = folder.rank
     start_afresh()
+    boxes = instantiate(cfg.boxes, _convert_="all")  # before the weights are fetched: its file may not be there
+    detects = isinstance(boxes, DetectorBoxes)
+    fill_in_weights(cfg)
+    start = time.perf_counter()
     network = instantiate(cfg.model.network)
     loading = LoadingNote(run, cfg.model.checkpoint, time.perf_counter() - start)
     spec = keypoint_spec(network.shape.num_keypoints)
-    boxes = instantiate(cfg.boxes, _convert_="all")
-    detects = isinstance(boxes, DetectorBoxes)
     # Of the weights it reads every byte.
     settings = result_settings(cfg, network.crop_settings, boxes) if rank == 0 else {}
     if rank == 0 and network.watch is not None:

@@ -114,6 +114,10 @@ _WARM = multiprocessing.get_context("forkserver")
 _WARM.set_forkserver_preload(["sapiens_pl.predict"])
 
 
+def _names_a_model(argument: str) -> bool:
+    return argument.startswith(("model=", "model.checkpoint="))
+
+
 def _command(arguments: list[str], inject: str, working: Path, output: Path) -> None:
     multiprocessing.set_start_method("fork", force=True)  # the system's own, which being forked has changed
     os.setsid()
@@ -129,6 +133,7 @@ def _command(arguments: list[str], inject: str, working: Path, output: Path) -> 
 def start(tmp_path: Path):
     """Starts the command in an empty working directory; `inject` is code to run before it.
 
+    Images without a model get the demo's network (`model=sapiens` is what the command itself has by default).
     It runs in a fork of a process that has imported the package already; with `fresh`, truly as
     `python -m sapiens_pl.predict` (or as a script, if there is code to inject).
     """
@@ -136,6 +141,8 @@ def start(tmp_path: Path):
 
     def start(*overrides: object, folder: str | Path = "run", inject: str = "", fresh: bool = False) -> Started:
         arguments = [f"hydra.run.dir={tmp_path / folder}", *map(str, overrides)]
+        if any(text.startswith("data.images=") for text in arguments) and not any(map(_names_a_model, arguments)):
+            arguments.append("model=demo")
         arguments.sort(key=lambda argument: argument.startswith("-"))  # -m must not stand between overrides
         working, output = tmp_path / "elsewhere", tmp_path / f"output_{len(started)}"
         working.mkdir(exist_ok=True)

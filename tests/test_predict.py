@@ -9,7 +9,10 @@ import cv2
 import numpy as np
 import pytest
 from conftest import COCO, GOLDEN, TINY, TINY_HEADS, keypoints_of
+from hydra import compose, initialize_config_dir
 
+from sapiens_pl import demo
+from sapiens_pl.configs import config_folder
 from sapiens_pl.demo.draw import random_scenes, write_scenes
 
 SMALL_CPU = ["trainer.accelerator=cpu", "boxes=json"]
@@ -197,6 +200,31 @@ def test_a_bad_setting_is_one_sentence_and_exit_code_2(predict, overrides, words
     assert words in run.err and "Traceback" not in run.err
     assert run.err.strip().count("\n") == 0 and run.err.startswith("error: ")
     assert not run.results and not run.failures
+
+
+def test_the_demo_network_is_for_photographs_only_when_it_is_asked_for(predict):
+    photographs = [f"data.images={COCO}", "boxes=whole_image", "data.num_workers=0"]
+    refused = predict("model=sapiens", *photographs)  # no model: as the command has it by itself
+    assert refused.code == 2 and not refused.results and refused.err.count("\n") == 1, refused.err
+    for choice in ("model=sapiens_1b_308", "sapiens_pl.models", "model.checkpoint=FILE", "model=demo", str(COCO)):
+        assert choice in refused.err
+    asked = predict("model=demo", *photographs, folder="asked")
+    assert asked.code == 0 and len(asked.results) == 4, asked.err
+    assert "knows only drawn calibration figures" in asked.out
+    by_file = predict(f"model.checkpoint={demo.CHECKPOINT}", *photographs, folder="by_file")
+    assert by_file.code == 0 and by_file.results == asked.results
+
+
+@pytest.mark.parametrize("images", [demo.IMAGES, f"{demo.IMAGES}/../images/", demo.IMAGES / "one.jpg"])
+def test_the_demos_images_have_the_demo_network_wherever_they_are_named(images):
+    with initialize_config_dir(config_folder(), version_base="1.3"):
+        cfg = compose("predict", [f"data.images={images}"])
+        demo.fill_in(cfg)
+        assert cfg.model.checkpoint == str(demo.CHECKPOINT) and cfg.output.overlay is False
+        assert cfg.boxes.demo_file == (None if str(images).endswith("one.jpg") else str(demo.PEOPLE))
+        named = compose("predict", [f"data.images={images}", "model=sapiens_1b_308"])
+        demo.fill_in(named)
+        assert named.model.checkpoint is None
 
 
 def test_the_demos_images_with_other_boxes(predict):

@@ -41,7 +41,7 @@ def figures(tmp_path_factory):
     rows = json.loads((root / "people.json").read_text())
     (root / "people.json").write_text(json.dumps([*rows, {"image": "gone.jpg", "bboxes": [[0, 0, 9, 9]]}]))
     settings = [f"data.images={root / 'images'}", "boxes=json", f"boxes.file={root / 'people.json'}"]
-    return [*settings, "data.batch_size=3", "output.formats=[json,coco,parquet,csv]"]
+    return [*settings, "model=demo", "data.batch_size=3", "output.formats=[json,coco,parquet,csv]"]
 
 
 @pytest.fixture

@@ -13,11 +13,14 @@ import numpy as np
 from omegaconf import DictConfig
 
 from sapiens_pl.demo.accuracy import accuracy_line, recall_line
+from sapiens_pl.errors import ConfigError
 from sapiens_pl.writers.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
 _ASSETS = Path(__file__).parent / "assets"
+BUNDLED = "bundled"
+"""What `model.checkpoint` says for `CHECKPOINT` (conf/model/demo.yaml)."""
 CHECKPOINT = _ASSETS / "demo_network.safetensors"
 DETECTOR_MODEL = "fcos_small"
 DETECTOR = _ASSETS / "demo_detector.safetensors"
@@ -34,32 +37,59 @@ def fill_in(cfg: DictConfig) -> DemoNotes:
 
     Returns:
         What a person should know of the choice, to be said when the run starts.
+
+    Raises:
+        ConfigError: no model was chosen for somebody's own images.
     """
-    notes = []
-    own_images = cfg.data.images is None
-    if own_images:
-        cfg.data.images = str(IMAGES)
-        if "demo_file" in cfg.boxes:
-            cfg.boxes.demo_file = str(PEOPLE)
-        elif "weights" in cfg.boxes and cfg.boxes.model is None and cfg.boxes.weights is None:
-            cfg.boxes.model, cfg.boxes.weights = DETECTOR_MODEL, str(DETECTOR)
-    if cfg.output.overlay is None:
-        cfg.output.overlay = own_images
-    if cfg.model.checkpoint is None:
+    no_images = cfg.data.images is None
+    figures = no_images or _are_figures(cfg.data.images)
+    chosen = cfg.model.checkpoint is not None or cfg.model.hub.repository is not None
+    demo_network = not chosen or cfg.model.checkpoint == BUNDLED
+    if not chosen and not figures:
+        raise ConfigError(
+            f"no model is chosen for data.images={cfg.data.images}, and the bundled demo network knows only drawn "
+            "calibration figures; choose model=sapiens_1b_308 or another of those that python -m sapiens_pl.models "
+            "lists, model.checkpoint=FILE, or model=demo for that network nevertheless."
+        )
+    if demo_network:
         cfg.model.checkpoint = str(CHECKPOINT)
-        if own_images and cfg.annotations is None and find_spec("pycocotools"):
-            cfg.annotations = str(ANNOTATIONS)
-        if not own_images:
-            notes.append(
-                "The bundled demo network knows only drawn calibration figures; for photographs set "
-                "model=NAME (python -m sapiens_pl.models lists them) or model.checkpoint=FILE."
-            )
-        if cfg.model.flip_test:
-            notes.append(
-                "The calibration figures' left and right differ by colour, which a mirror does not swap, so "
-                "model.flip_test=true makes the demo worse; it is meant for photographs."
-            )
-    return DemoNotes(notes)
+    if no_images:
+        cfg.data.images = str(IMAGES)
+    if figures and (no_images or Path(cfg.data.images).expanduser().resolve() == IMAGES.resolve()):
+        _fill_in_boxes(cfg)
+    if cfg.output.overlay is None:
+        cfg.output.overlay = no_images
+    if no_images and demo_network and cfg.annotations is None and find_spec("pycocotools"):
+        cfg.annotations = str(ANNOTATIONS)
+    return DemoNotes(_notes(cfg, figures) if demo_network else [])
+
+
+def _are_figures(images: Any) -> bool:
+    """Whether `data.images` names the demo's own folder, or something in it."""
+    path = Path(str(images)).expanduser().resolve()
+    return IMAGES.resolve() in (path, *path.parents)
+
+
+def _fill_in_boxes(cfg: DictConfig) -> None:
+    if "demo_file" in cfg.boxes:
+        cfg.boxes.demo_file = str(PEOPLE)
+    elif "weights" in cfg.boxes and cfg.boxes.model is None and cfg.boxes.weights is None:
+        cfg.boxes.model, cfg.boxes.weights = DETECTOR_MODEL, str(DETECTOR)
+
+
+def _notes(cfg: DictConfig, figures: bool) -> list[str]:
+    notes = []
+    if not figures:
+        notes.append(
+            "The demo network knows only drawn calibration figures; for photographs set model=NAME (python -m "
+            "sapiens_pl.models lists them) or model.checkpoint=FILE."
+        )
+    if cfg.model.flip_test:
+        notes.append(
+            "The calibration figures' left and right differ by colour, which a mirror does not swap, so "
+            "model.flip_test=true makes the demo worse; it is meant for photographs."
+        )
+    return notes
 
 
 class DemoNotes(L.Callback):

@@ -116,14 +116,14 @@ def hub(weights):
 def run_by_name(start, tmp_path):
     """The command with the model's name, a hub cache of its own, and further environment variables."""
 
-    def begin(url: str, folder: str = "run", chunk: int = 2**20, **environment: str):
+    def begin(url: str, *more: str, folder: str = "run", chunk: int = 2**20, **environment: str):
         environment |= {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "TQDM_POSITION": "-1"}
         options = ["model=sapiens_0.3b_308", f"data.images={COCO}", "boxes=whole_image", "trainer.accelerator=cpu"]
         inject = _AFRESH.format(environment, chunk)
-        return start(*options, "data.num_workers=1", inject=inject, folder=folder)
+        return start(*options, *more, "data.num_workers=1", inject=inject, folder=folder)
 
-    def run(url: str, **options):
-        return begin(url, **options).finish()
+    def run(url: str, *more: str, **options):
+        return begin(url, *more, **options).finish()
 
     run.start = begin
     return run
@@ -153,7 +153,7 @@ def test_a_connection_that_broke_is_taken_up_where_it_was(hub, run_by_name):
 
 def test_processes_that_start_together_download_once(hub, run_by_name, tmp_path):
     hub.seconds = 1.0
-    others = [run_by_name.start(hub.url, folder) for folder in ("one", "other")]
+    others = [run_by_name.start(hub.url, folder=folder) for folder in ("one", "other")]
     assert [other.finish().code for other in others] == [0, 0]
     assert len(hub.downloads()) == 1
 
@@ -170,6 +170,21 @@ def test_what_the_hub_refuses_is_said_in_a_sentence(hub, run_by_name, refusal, c
     hub.refusal = refusal
     del hub.files[FILE], hub.files["sapiens_0.3b_goliath_AP_575.pth"]
     check_refused(run_by_name(hub.url), complaint)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "complaint"),
+    [
+        (["boxes=json", "boxes.file=nowhere.json"], "boxes.file=nowhere.json"),
+        (["annotations=nowhere.json"], "annotations=nowhere.json cannot be read"),
+        (["output.dir=/proc/self/run"], "/proc/self/run"),
+        (["boxes.threshold=0.3"], "boxes.threshold"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_fetched(hub, run_by_name, mistake, complaint):
+    run = run_by_name(hub.url, *mistake)
+    assert run.code in (1, 2) and run.err.count("\n") == 1 and complaint in run.err, run.err
+    assert hub.requests == []
 
 
 def test_offline_and_unreachable(run_by_name):
