@@ -2,58 +2,134 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from typing import Any
 
-from sapiens_pl.data.box_files import lines_of, whole
+from sapiens_pl.data.box_classes import ClassRule
+from sapiens_pl.data.box_files import lines_of
 from sapiens_pl.data.box_rules import BoxRow, BoxRules
+from sapiens_pl.data.box_units import check_inverted, check_units
 from sapiens_pl.data.boxes import BoxedImages
+from sapiens_pl.data.image_finder import either, one_spelling
 from sapiens_pl.data.sources import ImageSource
-from sapiens_pl.errors import ConfigError
+from sapiens_pl.data.yolo_data_set import CLASS_FILES, DataSet, data_set_of
+from sapiens_pl.data.yolo_labels import Columns, Label, columns_of, parse_line, score_and_id, what_is_wrong
+from sapiens_pl.errors import ConfigError, MissingImageError
+from sapiens_pl.structures import Failure
+
+log = logging.getLogger(__name__)
 
 
 class YoloBoxes:
     """Boxes from a folder of YOLO's label files, one for each image (`boxes=yolo`).
 
     The boxes of `a/b.jpg` stand in `a/b.txt` below the folder, a line each: `class cx cy w h`, parts of the image's
-    width and height, then where given the score and the track id. An image without such a file has nobody in it.
+    width and height, then where given the keypoints of a pose, which are skipped, the score and the track id. Whether
+    a single column behind the box is a score or an id is told from all files together. An image without such a file
+    has nobody in it.
 
     Args:
         file: the folder.
-        category_id: the person class's number.
+        category_id: the person's class, a number or a name; None: told by a `data.yaml` or `classes.txt` beside the
+            labels, without one 0.
         rules: as in `BoxRules`.
 
     Raises:
         ConfigError: no such folder, or it has nothing for any of the images (when called).
     """
 
-    def __init__(self, file: str | None, *, category_id: int = 0, format: str = "cxcywhn", **rules: Any) -> None:
+    def __init__(
+        self, file: str | None, *, category_id: int | str | None = None, format: str = "cxcywhn", **rules: Any
+    ) -> None:
         if not file or not os.path.isdir(os.path.expanduser(str(file))):
             raise ConfigError(f"boxes.file={file} is no folder; give the one with YOLO's label files (.txt).")
         self.folder, self.category_id = os.path.expanduser(str(file)), category_id
         self.rules = BoxRules(format, **rules)
 
     def __call__(self, source: ImageSource) -> BoxedImages:
-        tasks, failures, num_files = [], [], 0
-        for file in source.files:
-            label_file = os.path.join(self.folder, f"{os.path.splitext(file.name)[0]}.txt")
-            rows: list[BoxRow] = []
-            if os.path.isfile(label_file):
-                num_files += 1
-                rows = [row for number, line in lines_of(label_file) for row in self._rows(file.name, number, line)]
-            task, complaints = self.rules.apply(file, rows, f"{label_file}, line")
+        files, failures = self._label_files(source)
+        labels = [
+            Label(index, path, number, *parse_line(line))
+            for index, path in files.items()
+            for number, line in lines_of(path)
+        ]
+        data_set = data_set_of(self.folder)
+        people = self._people(labels, data_set)
+        columns = columns_of(people, data_set.keypoints, self.folder)
+        rows: dict[int, list[BoxRow]] = {}
+        for label in people:
+            rows.setdefault(label.image, []).append(_row(source.files[label.image].name, label, columns))
+        check_units(self.folder, [row for of_image in rows.values() for row in of_image], self.rules)
+        tasks = []
+        for index, file in enumerate(source.files):
+            task, complaints = self.rules.apply(file, rows.get(index, []), f"{files.get(index, '')}, line")
             tasks.append(task)
             failures += complaints
-        if not num_files:
-            expected = f"{os.path.splitext(source.files[0].name)[0]}.txt"
-            raise ConfigError(f"boxes.file={self.folder} has no label file for any of the images, such as {expected}.")
+        check_inverted(self.folder, failures, len(people), self.rules)
         return BoxedImages(tasks, failures)
 
-    def _rows(self, image: str, number: int, line: str) -> Iterator[BoxRow]:
-        fields = line.split()
-        if not 5 <= len(fields) <= 7:
-            yield BoxRow(image, line.strip(), None, None, number)
-        elif whole(fields[0]) == self.category_id:
-            score, identity = (fields[5:] + [None, None])[:2]
-            yield BoxRow(image, fields[1:5], score, identity, number)
+    def _people(self, labels: list[Label], data_set: DataSet) -> list[Label]:
+        where = f"{self.folder} (classes of {data_set.file})" if data_set.file else self.folder
+        people = ClassRule(where, self.category_id, data_set.names, usual=0).people(label.kind for label in labels)
+        return [label for label in labels if label.kind in people]
+
+    def _label_files(self, source: ImageSource) -> tuple[dict[int, str], list[Failure]]:
+        """Each image's label file, and the label files that could be more than one image's.
+
+        Raises:
+            ConfigError: no image has one.
+        """
+        files: dict[int, str] = {}
+        holders: dict[str, list[int]] = {}
+        for index, file in enumerate(source.files):
+            path = os.path.join(self.folder, f"{os.path.splitext(file.name)[0]}.txt")
+            if os.path.isfile(path):
+                holders.setdefault(path, []).append(index)
+        if len(holders) < len(source.files):
+            self._match_spellings(source, holders)
+        failures = []
+        for path, indexes in holders.items():
+            if len(indexes) == 1:
+                files[indexes[0]] = path
+                continue
+            names = either([source.files[index].name for index in indexes])
+            message = f"{path} could be the labels of {names}; keep only one of them in data.images."
+            failures.append(Failure(os.path.relpath(path, self.folder), None, MissingImageError.__name__, message))
+        if not holders:
+            expected = f"{os.path.splitext(source.files[0].name)[0]}.txt"
+            raise ConfigError(f"boxes.file={self.folder} has no label file for any of the images, such as {expected}.")
+        return files, failures
+
+    def _match_spellings(self, source: ImageSource, holders: dict[str, list[int]]) -> None:
+        """Adds label files whose names are written otherwise, and says how many belong to no image."""
+        taken = {index for indexes in holders.values() for index in indexes}
+        by_stem: dict[str, list[int]] = {}
+        for index, file in enumerate(source.files):
+            if index not in taken:
+                by_stem.setdefault(one_spelling(os.path.splitext(file.name)[0]), []).append(index)
+        unused = []
+        for path in self._all_label_files():
+            if path not in holders:
+                indexes = by_stem.get(one_spelling(os.path.relpath(path, self.folder)[: -len(".txt")]), [])
+                if indexes:
+                    holders[path] = indexes
+                else:
+                    unused.append(path)
+        if unused and source.complete:
+            log.warning("%d label files belong to none of the images: %s.", len(unused), either(unused))
+
+    def _all_label_files(self) -> Iterator[str]:
+        for parent, folders, names in os.walk(self.folder):
+            folders.sort()
+            for name in sorted(names):
+                if name.endswith(".txt") and not name.startswith(".") and name not in CLASS_FILES:
+                    yield os.path.join(parent, name)
+
+
+def _row(image: str, label: Label, columns: Columns) -> BoxRow:
+    extra = score_and_id(label, columns)
+    if extra is None:
+        return BoxRow(image, what_is_wrong(label), None, None, label.number)
+    return BoxRow(image, label.values[:4], *extra, label.number)
