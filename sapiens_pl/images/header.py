@@ -112,11 +112,13 @@ def _look_at_png(data: bytes) -> tuple[tuple[int, int], int]:
 
 
 def png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
-    """The chunks of a PNG: type, first byte of their content and the byte after it."""
+    """The chunks of a PNG up to its end: type, first byte of their content and the byte after it."""
     chunks, position = [], 8
     while position + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
         chunks.append((kind, position + 8, position + 8 + length))
+        if kind == b"IEND":
+            break
         position += length + 12
     return chunks
 

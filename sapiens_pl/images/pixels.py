@@ -21,6 +21,8 @@ _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "Y
 _HEAVY_CHUNK = 1 << 20
 """Bytes; of a PNG's chunks that do not count for its pixels, libpng refuses those of over 8 MB."""
 
+_BROKEN = "is damaged or ends early; replace it or take it off the list."
+
 
 def decode(data: bytes, header: ImageHeader) -> np.ndarray:
     """(h, w, 3) uint8 BGR as stored, as `cv2.imread` would give it.
@@ -30,7 +32,7 @@ def decode(data: bytes, header: ImageHeader) -> np.ndarray:
     """
     pixels = decode_jpeg(data) if header.format == "JPEG" else _decode_other(data, header)
     if pixels is None:
-        raise DamagedImageError("is damaged or ends early; replace it or take it off the list.")
+        raise DamagedImageError(_BROKEN)
     if pixels.shape[1::-1] != header.wh:
         raise DamagedImageError(
             f"says that it is {_size(header.wh)} px and holds {_size(pixels.shape[1::-1])} px; replace it."
@@ -81,8 +83,14 @@ def _unturned(data: bytes) -> bytes:
 
 
 def _without_heavy_chunks(data: bytes) -> bytes:
-    """A PNG without large texts, profiles and private chunks, for which libpng would refuse it."""
-    chunks = png_chunks(data) if len(data) > _HEAVY_CHUNK else []
+    """A PNG without large texts, profiles and private chunks, for which libpng would refuse it.
+
+    Raises:
+        DamagedImageError: a chunk is longer than the file; OpenCV would make room for it, up to 4 GiB.
+    """
+    chunks = png_chunks(data)
+    if any(end > len(data) for _, _, end in chunks):
+        raise DamagedImageError(_BROKEN)
     heavy = [(start, end) for kind, start, end in chunks if end - start > _HEAVY_CHUNK and kind[:1].islower()]
     parts, position = [], 0
     for start, end in heavy:

@@ -32,6 +32,8 @@ def first_tags(data: bytes) -> dict[int, Tag]:
     word = order + ("Q" if is_big else "I")
     (start,) = struct.unpack_from(word, data, 8 if is_big else 4)
     count_format = order + ("Q" if is_big else "H")
+    if start > len(data):
+        raise ValueError("no directory")
     (count,) = struct.unpack_from(count_format, data, start)
     start += struct.calcsize(count_format)
     head = struct.Struct(order + ("HHQ" if is_big else "HHI"))
@@ -46,6 +48,8 @@ def first_tags(data: bytes) -> dict[int, Tag]:
             form = order + _LETTERS[kind]
             if length * struct.calcsize(form) > struct.calcsize(word):
                 (offset,) = struct.unpack_from(word, data, offset)
+            if offset > len(data):
+                continue
             tags.setdefault(number, Tag(struct.unpack_from(form, data, offset)[0], offset, form))
         except struct.error:  # a directory that is cut off, or a value outside
             continue

@@ -105,8 +105,16 @@ def test_heads_that_end_early(tmp_path, format):
         refusal(tmp_path, data[:length], (UnreadableImageError, DamagedImageError))
 
 
-@pytest.mark.parametrize("offset", [0, 7, 2**31, 2**32 - 1])
-def test_a_tiff_whose_directory_lies_elsewhere(tmp_path, offset):
-    data = bytearray(tiff_bytes(PIXELS))
-    struct.pack_into("<I", data, 4, offset)
+@pytest.mark.parametrize("offset", [0, 7, 2**31, 2**32 - 1, 2**64 - 1])
+def test_a_tiff_whose_directory_or_values_lie_elsewhere(tmp_path, offset):
+    data, big = bytearray(tiff_bytes(PIXELS)), bytearray(tiff_bytes(PIXELS, big=True))
+    struct.pack_into("<I", data, 4, offset % 2**32)
+    struct.pack_into("<Q", big, 8, offset)
     refusal(tmp_path, bytes(data), UnreadableImageError)
+    refusal(tmp_path, bytes(big), UnreadableImageError)
+    if offset > 100_000:  # the width stands far away
+        entry = bytes([0, 1, 16, 0]) + struct.pack("<Q", 1)
+        big = tiff_bytes(PIXELS, big=True)
+        place = big.find(entry)
+        big = big[:place] + entry[:4] + struct.pack("<QQ", 99, offset) + big[place + 20 :]
+        refusal(tmp_path, big, UnreadableImageError)

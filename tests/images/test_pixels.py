@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import struct
 import zlib
@@ -15,6 +16,7 @@ from tiff_files import tiff_bytes
 
 from sapiens_pl.errors import DamagedImageError
 from sapiens_pl.images import read_image
+from sapiens_pl.memory import host_peak_gib, start_afresh
 
 PICTURE = Image.open(COCO / "000000000785.jpg").convert("RGB").resize((64, 48))
 PIXELS = np.asarray(PICTURE)
@@ -100,3 +102,15 @@ def test_a_size_that_the_pixels_do_not_have_is_refused(tmp_path):
     data[place : place + 8] = struct.pack(">II", 8, 8)
     with pytest.raises(DamagedImageError, match=r"x\.bin"):
         read(tmp_path, bytes(data))
+
+
+def test_a_png_that_announces_gigabytes_costs_no_memory(tmp_path):
+    data = bytearray(encoded("PNG"))
+    place = data.find(b"IDAT") - 4
+    data[place : place + 4] = b"\xc0\0\0\0"
+    gc.collect()
+    start_afresh()
+    before = host_peak_gib()
+    with pytest.raises(DamagedImageError, match="ends early"):
+        read(tmp_path, bytes(data))
+    assert host_peak_gib() - before < 0.1
