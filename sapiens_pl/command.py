@@ -31,6 +31,12 @@ def sentence_of(error: BaseException) -> str:
     return f"the configuration cannot be used: {' '.join(str(error).split())}{remedy}"
 
 
+def disk_error(error: Exception) -> OSError | None:
+    """What the operating system said, if that is what is wrong; logging hides what its file said in a ValueError."""
+    cause = error.__cause__ if isinstance(error, ValueError) else error
+    return cause if isinstance(cause, OSError) else None
+
+
 def disk_sentence(error: OSError) -> str:
     where = error.filename if error.filename is not None else "a file"
     return f"{where} cannot be used ({error.strerror or error}); mend that and run the same command again."

@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sapiens_pl import demo
 from sapiens_pl.annotations import read_annotations
-from sapiens_pl.command import complain, disk_sentence, sentence_of
+from sapiens_pl.command import complain, disk_error, disk_sentence, sentence_of
 from sapiens_pl.configs import config_folder
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.packing import check_shard
@@ -248,8 +248,9 @@ def main() -> None:
         codes.append(128 + signal.SIGINT)
     except Exception as error:
         complaint = array_complaint(error)
-        if complaint is None and isinstance(error, OSError):  # Hydra cannot make its run folder
-            complaint = disk_sentence(error), EXIT_BAD_CONFIG
+        disk = disk_error(error)
+        if complaint is None and disk is not None:  # Hydra cannot make its run folder, or the log in it
+            complaint = disk_sentence(disk), EXIT_BAD_CONFIG
         if complaint is None:
             raise
         codes.append(complain(*complaint))

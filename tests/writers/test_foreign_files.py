@@ -313,3 +313,9 @@ def test_a_run_is_complete_only_when_the_files_that_hold_all_of_it_are_there(pre
     assert (again.folder / "keypoints.csv").exists() and (again.folder / "coco_keypoints.json").exists()
     (again.folder / "keypoints.csv").unlink()
     assert tell(again.folder) == 0 and (again.folder / "keypoints.csv").exists()
+
+
+def test_a_log_that_cannot_be_written_is_a_sentence(predict, mini, tmp_path):
+    (tmp_path / "run" / "predict.log").mkdir(parents=True)
+    run = predict(*mini)
+    assert run.code == 2 and "predict.log cannot be used (Is a directory)" in run.err and run.err.count("\n") == 1
