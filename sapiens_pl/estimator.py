@@ -8,23 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 
-from sapiens_pl.data.box_rules import BoxRow, BoxRules
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.data.loader import CropLoader
 from sapiens_pl.data.packing import pack_batches
 from sapiens_pl.errors import ConfigError
+from sapiens_pl.inputs import BoxesLike, ImageLike, checked_boxes, checked_images, is_one_image, task_of, whole_number
 from sapiens_pl.keypoints import KeypointSpec, keypoint_spec
 from sapiens_pl.models.checkpoints import PoseNetwork, load_network
 from sapiens_pl.module import PoseModule
-from sapiens_pl.structures import CropBatch, Failure, ImageFile, ImageTask, PosePrediction, PoseResult
+from sapiens_pl.structures import CropBatch, ImageTask, PosePrediction, PoseResult
 from sapiens_pl.transfer import PendingPrediction
 from sapiens_pl.writers.assembly import ResultAssembler
-
-ImageLike = str | Path | np.ndarray
-BoxesLike = np.ndarray | Sequence[Sequence[float]] | None
 
 
 class PoseEstimator:
@@ -85,8 +81,8 @@ class PoseEstimator:
 
         Args:
             images: paths or (H, W, 3) uint8 BGR arrays.
-            boxes: for each image (N, 4) xyxy in image px, or None for the whole image. An empty
-                array asks for nobody. None for all: every image whole.
+            boxes: for each image (N, 4) xyxy in image px (lists, arrays or tensors), or None for the whole image. An
+                empty array asks for nobody. None for all: every image whole.
             batch_size: crops a forward pass.
             num_workers: processes that read and crop; 0 does it here.
 
@@ -95,16 +91,15 @@ class PoseEstimator:
             its result's `error` and harms no other.
 
         Raises:
-            ValueError: not as many boxes as images, boxes that are not (N, 4), or a batch size below 1.
+            TypeError: one image where a list is due, or images of another kind (PIL, tensors, bytes, None).
+            ValueError: not as many boxes as images, boxes that are not (N, 4), a batch size below 1, or a negative
+                number of workers.
         """
-        boxes = [None] * len(images) if boxes is None else boxes
-        if len(boxes) != len(images):
-            raise ValueError(f"{len(images)} images but {len(boxes)} sets of boxes; give one for each image.")
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} must be at least 1.")
+        batch_size, num_workers = whole_number("batch_size", batch_size, 1), whole_number("num_workers", num_workers, 0)
+        images = checked_images(images)
         tasks, failures = [], []
-        for index, (image, image_boxes) in enumerate(zip(images, boxes)):
-            task, complaints = _task(index, image, image_boxes)
+        for index, (image, image_boxes) in enumerate(zip(images, checked_boxes(boxes, len(images)))):
+            task, complaints = task_of(index, image, image_boxes)
             tasks.append(task)
             failures.append(complaints)
         results: dict[int, PoseResult] = {}
@@ -138,7 +133,7 @@ class PoseEstimator:
 
 def inference_topdown(
     estimator: PoseEstimator,
-    images: ImageLike | Sequence[ImageLike],
+    images: Any,
     bboxes: Any = None,
     batch_size: int = 16,
 ) -> PoseResult | list[PoseResult]:
@@ -148,8 +143,11 @@ def inference_topdown(
         images: a path or (H, W, 3) uint8 BGR array, or a list of them.
         bboxes: (N, 4) xyxy in image px, or a list of such; None for the whole image.
         batch_size: crops a forward pass.
+
+    Raises:
+        TypeError, ValueError: as `PoseEstimator.predict`.
     """
-    if isinstance(images, (str, Path, np.ndarray)):
+    if is_one_image(images):
         return estimator.predict([images], [bboxes], batch_size)[0]
     return estimator.predict(images, bboxes, batch_size)
 
@@ -175,17 +173,3 @@ def _fabric(device: str, precision: Any) -> L.Fabric:
         raise ConfigError(f"device={device} with precision={precision} does not work here: {error}") from None
     finally:
         logging.getLogger("lightning.fabric").setLevel(level)
-
-
-def _task(index: int, image: ImageLike, boxes: BoxesLike) -> tuple[ImageTask, list[Failure]]:
-    source = image if isinstance(image, np.ndarray) else str(image)
-    name = f"image {index}" if isinstance(image, np.ndarray) else str(image)
-    if boxes is None:
-        return ImageTask(name, source, None, np.ones(1), np.zeros(1, np.int64)), []
-    array = np.asarray(boxes, np.float64)
-    if array.size and (array.ndim != 2 or array.shape[1] != 4):
-        raise ValueError(f"The boxes of {name} have the shape {array.shape}; give (N, 4) xyxy in image px.")
-    rules = BoxRules("xyxy")
-    rows = [BoxRow(name, list(box), None, None) for box in array.reshape(-1, 4)]
-    task, failures = rules.apply(ImageFile(name, name), rows)
-    return task._replace(source=source), failures

@@ -88,10 +88,25 @@ class CropDataset(Dataset):
             return read_image(task.source, self.max_megapixels)
         pixels = task.source
         if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-            raise UnreadableImageError(f"{task.name} is no (height, width, 3) uint8 BGR array; convert it.")
+            raise UnreadableImageError(f"{task.name} {_no_pixels(pixels)}.")
         if pixels.size == 0:
             raise UnreadableImageError(f"{task.name} is an empty array; pass an image with pixels.")
         return LoadedImage(pixels, 1)
+
+
+def _no_pixels(array: np.ndarray) -> str:
+    """What is wrong with an array that is no (H, W, 3) uint8 BGR pixels, and what makes them of it."""
+    if array.dtype != np.uint8:
+        remedy = "scale it to 0 to 255 and convert it with .astype(np.uint8)"
+    elif array.ndim == 2:
+        remedy = "convert it with cv2.cvtColor(array, cv2.COLOR_GRAY2BGR)"
+    elif array.ndim == 3 and array.shape[2] == 4:
+        remedy = "convert it with cv2.cvtColor(array, cv2.COLOR_BGRA2BGR), or COLOR_RGBA2BGR"
+    elif array.ndim == 3 and array.shape[0] == 3:
+        remedy = "convert it with array.transpose(1, 2, 0)"
+    else:
+        remedy = "convert it"
+    return f"has the shape {array.shape} and dtype {array.dtype}, not (height, width, 3) and uint8 (BGR); {remedy}"
 
 
 def _cut(

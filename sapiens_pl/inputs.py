@@ -1,0 +1,137 @@
+"""What people pass to the Python API: taken where it can be meant in one way only, else refused in a sentence."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from sapiens_pl.data.box_rules import BoxRow, BoxRules
+from sapiens_pl.structures import Failure, ImageFile, ImageTask
+
+ImageLike = str | os.PathLike[str] | np.ndarray
+BoxesLike = np.ndarray | torch.Tensor | Sequence[Sequence[float]] | None
+_WANTED = "pass its path, or an (H, W, 3) uint8 BGR array"
+
+
+def is_one_image(images: Any) -> bool:
+    """False for what holds several images."""
+    return is_one_array(images) or not isinstance(images, (list, tuple, np.ndarray, Iterator))
+
+
+def is_one_array(images: Any) -> bool:
+    """An array of four dimensions holds several images, one of one dimension perhaps paths."""
+    return isinstance(images, np.ndarray) and images.ndim not in (1, 4)
+
+
+def checked_images(images: Any) -> list[ImageLike]:
+    """The list of images.
+
+    Raises:
+        TypeError: one image where a list is due, or an image of another kind; what is wrong with an array of pixels
+            is found when it is read, and harms no other image.
+    """
+    no_list = (str, bytes, os.PathLike, dict, set, frozenset, torch.Tensor)
+    if isinstance(images, no_list) or not isinstance(images, Iterable) or is_one_array(images):
+        raise TypeError(
+            f"images is {_described(images)}, which is no list of images; pass a list of paths or of (H, W, 3) uint8 "
+            "BGR arrays, or call inference_topdown(estimator, image, boxes) for one image."
+        )
+    listed = list(images)
+    for index, image in enumerate(listed):
+        complaint = _complaint(image)
+        if complaint:
+            raise TypeError(f"image {index} is {_described(image)}; {complaint}.")
+    return listed
+
+
+def checked_boxes(boxes: Any, num_images: int) -> list[Any]:
+    """The boxes of each image.
+
+    Raises:
+        TypeError: no list.
+        ValueError: not as many as images.
+    """
+    if boxes is None:
+        return [None] * num_images
+    if isinstance(boxes, (str, bytes, dict, set)) or not isinstance(boxes, Iterable):
+        raise TypeError(f"boxes is {_described(boxes)}; pass a list with the (N, 4) boxes of each image, or None.")
+    listed = list(boxes)
+    if len(listed) != num_images:
+        raise ValueError(f"{num_images} images but {len(listed)} sets of boxes; give one for each image.")
+    return listed
+
+
+def whole_number(name: str, value: Any, least: int) -> int:
+    """Raises ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name}={value!r} must be a whole number of at least {least}.")
+    return int(value)
+
+
+def task_of(index: int, image: ImageLike, boxes: Any) -> tuple[ImageTask, list[Failure]]:
+    """One image with its usable boxes, and what is wrong with the others.
+
+    Raises:
+        ValueError: boxes that are not (N, 4) numbers.
+    """
+    source = image if isinstance(image, np.ndarray) else os.fspath(image)
+    name = f"image {index}" if isinstance(image, np.ndarray) else os.fspath(image)
+    if boxes is None:
+        return ImageTask(name, source, None, np.ones(1), np.zeros(1, np.int64)), []
+    rows = [BoxRow(name, list(box), None, None) for box in _bboxes_xyxy(name, boxes)]
+    task, failures = BoxRules("xyxy").apply(ImageFile(name, name), rows)
+    return task._replace(source=source), failures
+
+
+def _bboxes_xyxy(name: str, boxes: Any) -> np.ndarray:
+    """(N, 4) float64."""
+    if isinstance(boxes, torch.Tensor):
+        boxes = boxes.detach().to("cpu", torch.float64).numpy()
+    elif isinstance(boxes, (list, tuple)):
+        boxes = [box.detach().cpu().tolist() if isinstance(box, torch.Tensor) else box for box in boxes]
+    try:
+        array = np.asarray(boxes, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"The boxes of {name} are {_described(boxes)}; give (N, 4) xyxy in image px.") from None
+    if array.size and (array.ndim != 2 or array.shape[1] != 4):
+        hints = {(4,): "; one box is [[x1, y1, x2, y2]]"}
+        if array.ndim == 2 and array.shape[1] in (5, 6):
+            hints[array.shape] = "; leave scores and classes out: boxes[:, :4]"
+        hint = hints.get(array.shape, "")
+        raise ValueError(f"The boxes of {name} have the shape {array.shape}; give (N, 4) xyxy in image px{hint}.")
+    return array.reshape(-1, 4)
+
+
+def _complaint(image: Any) -> str:
+    """What to pass instead, or nothing for what is taken."""
+    if isinstance(image, (str, os.PathLike, np.ndarray)):
+        return ""
+    if isinstance(image, Image.Image):
+        return f"{_WANTED}: np.asarray(image.convert('RGB'))[:, :, ::-1]"
+    if isinstance(image, torch.Tensor):
+        return f"{_WANTED}: tensor.cpu().numpy(), if it is in that order"
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return f"{_WANTED}: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)"
+    if image is None:
+        return f"{_WANTED} (cv2.imread gives None for a file that it cannot read)"
+    return _WANTED
+
+
+def _described(value: Any) -> str:
+    if value is None:
+        return "None"
+    if isinstance(value, (str, os.PathLike)):
+        return f"the path {os.fspath(value)!r}"
+    if isinstance(value, Image.Image):
+        return f"a PIL image ({value.mode}, {value.width}x{value.height})"
+    if isinstance(value, torch.Tensor):
+        return f"a torch tensor of shape {tuple(value.shape)} and dtype {str(value.dtype).removeprefix('torch.')}"
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 60 else f'{text[:60]}...'}"
