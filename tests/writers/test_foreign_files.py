@@ -63,7 +63,10 @@ def resume(folder, names=(*NAMES, *HIDDEN), overwrite=False, settings=SETTINGS):
     options = {"overwrite": overwrite, "resume": True, "retry_failed": False}
     prepare_folder(again, OmegaConf.create({"output": options}), dict(settings))
     again.write_run({"status": "running", "settings": settings})
-    return finished_names(again, [task_of(name) for name in names])[0]
+    done = finished_names(again, [task_of(name) for name in names])[0]
+    again.close()
+    folder.open()
+    return done
 
 
 def test_hidden_files_are_nobodys_results_unless_an_image_has_that_name(folder):
