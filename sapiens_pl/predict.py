@@ -38,6 +38,7 @@ from sapiens_pl.launch import array_complaint, fit_to_launcher, follow
 from sapiens_pl.loading import LoadingNote
 from sapiens_pl.memory import free_cached, is_out_of_memory, start_afresh
 from sapiens_pl.models.hub import find_weights
+from sapiens_pl.models.truncation import zeros_for_what_is_cut_off
 from sapiens_pl.module import PoseModule
 from sapiens_pl.progress import CropProgress
 from sapiens_pl.ranks import Ranks, build_trainer
@@ -136,7 +137,8 @@ def _predict_in(
         gc.collect()  # the detector and its trainer know each other
         free_cached(trainer.strategy.root_device)
     loop_start = time.perf_counter()
-    trainer.predict(module, datamodule=data, return_predictions=False)
+    with zeros_for_what_is_cut_off():
+        trainer.predict(module, datamodule=data, return_predictions=False)
     seconds = time.perf_counter() - loop_start
     return close_run(trainer, data, writer, stop, ranks, run, seconds, time.perf_counter() - start)
 

@@ -31,6 +31,7 @@ def changed_decode(*given):
 PoseModule._decode = changed_decode
 """
 OVERWRITE = "{3: overwrite_and_set_the_time_back}"
+CUT = "{3: lambda: os.truncate(path, 100)}"
 HARMLESS = """{
     2: lambda: (os.utime(path), os.chmod(path, 0o600)), 3: lambda: os.replace(other, path), 4: lambda: os.remove(path)
 }"""
@@ -65,6 +66,12 @@ def test_what_is_posed_with_other_weights_is_not_kept_and_what_does_no_harm_ends
     assert list(run.results) == list(calm.results)[:2]
     assert all(calm.results[name] == result for name, result in run.results.items())
 
+    path.write_bytes(content)
+    cut = predict(*options(mini, path), folder="cut", inject=INJECTED.format(changes=CUT, **names))
+    assert cut.code == 1 and f"{path} was written to while" in cut.err and "Traceback" not in cut.err
+    assert cut.info["status"] == "failed" and cut.results == run.results
+
+    path.write_bytes(other.read_bytes())
     changed = predict(*options(mini, path))
     assert changed.code == 2 and "made with model.checkpoint" in changed.err
     path.write_bytes(content)

@@ -14,6 +14,9 @@ from torch import Tensor
 _NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 """Python has the name from 3.12 on. Without it Linux refuses to map a file that is larger than the machine's memory."""
 
+MAPS: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
+"""All that are in use."""
+
 
 class FileMap:
     """A memory map of a file, whose pages go as soon as the tensors made of them are gone.
@@ -34,6 +37,7 @@ class FileMap:
             else:
                 flags = mmap.MAP_PRIVATE | _NO_RESERVE
                 self._map = mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        MAPS.add(self._map)
 
     def tensor(self, offset: int, length: int) -> Tensor:
         """(length,) uint8: the bytes from `offset` on, which no other tensor may share.
