@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from difflib import get_close_matches
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
 
 from sapiens_pl.errors import SapiensError
+from sapiens_pl.overrides import unreadable_override
 from sapiens_pl.terminal import printable
 
 
@@ -18,6 +20,10 @@ def sentence_of(error: BaseException) -> str:
         error = error.__cause__
     if isinstance(error, SapiensError):
         return str(error)
+    if isinstance(error, HydraException):
+        unreadable = unreadable_override(choices="Ambiguous value" in str(error))
+        if unreadable is not None:
+            return unreadable
     if isinstance(error, ConfigKeyError | ConfigAttributeError) and isinstance(error.parent_node, DictConfig):
         alike = get_close_matches(str(error.key), map(str, error.parent_node), 1)
         parent = str(error.full_key).rpartition(".")[0]

@@ -44,6 +44,7 @@ from sapiens_pl.progress import CropProgress
 from sapiens_pl.ranks import Ranks, build_trainer
 from sapiens_pl.report import EXIT_BAD_CONFIG, EXIT_COMPLETE, EXIT_FAILED, close_run, note_the_end, versions
 from sapiens_pl.resume import finished_names, prepare_folder, result_settings
+from sapiens_pl.settings import check_switches
 from sapiens_pl.stopping import StopRequest
 from sapiens_pl.sweep import note_exit_code
 from sapiens_pl.terminal import keep_going_without_a_terminal, make_log_lines_printable
@@ -168,15 +169,6 @@ def _detect_people(
     trainer.predict(module, datamodule=DetectionData(data, boxes), return_predictions=False)
     follow(poses, trainer)
     return writer.account(module.largest_working_batch)
-
-
-def check_switches(cfg: DictConfig) -> None:
-    """Refuses what only looks like a yes or a no: any text would count as true."""
-    outputs = ("output.overlay", "output.resume", "output.retry_failed", "output.overwrite")
-    for key in ("model.flip_test", "model.compile", *outputs):
-        value = OmegaConf.select(cfg, key)
-        if not isinstance(value, bool) and not (key == "output.overlay" and value is None):
-            raise ConfigError(f"{key}={value} must be true or false.")
 
 
 def fill_in_weights(cfg: DictConfig) -> None:

@@ -1,0 +1,79 @@
+"""Texts on the command line that Hydra's grammar takes for something else, and how to quote them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+_ACTIVE_IN_DOUBLE_QUOTES = '$`"!'
+"""In a shell; there, a backslash before any other character is one."""
+
+
+def quoted(key: str, value: str) -> str:
+    """An override whose value is a text for Hydra, whatever is in it, to be pasted into a shell."""
+    inside = re.sub(r"(\\+)(?='|$)", r"\1\1", value).replace("'", "\\'").replace("${", "\\${")
+    override = f"{key}='{inside}'"
+    if any(sign in override for sign in _ACTIVE_IN_DOUBLE_QUOTES) or "\\\\" in override:
+        return shlex.quote(override)
+    return f'"{override}"'
+
+
+def unreadable_override(arguments: Sequence[str] | None = None, choices: bool = False) -> str | None:
+    """A sentence on the first argument that Hydra cannot read as KEY=VALUE; None if it can read all.
+
+    Args:
+        arguments: the command's; by default those that it was given.
+        choices: also on the first that Hydra takes for a choice of several values.
+    """
+    for argument in sys.argv[1:] if arguments is None else arguments:
+        key, sign, value = argument.partition("=")
+        if argument.startswith("-"):
+            continue
+        try:
+            override = OverridesParser.create().parse_override(argument)
+        except HydraException:
+            return _sentence(key, sign, value)
+        if choices and override.is_sweep_override():
+            return (
+                f"{argument} is a choice of values, which needs -m; if it is one text, quote the value for Hydra too: "
+                f"{quoted(key, value)}"
+            )
+    return None
+
+
+def _sentence(key: str, sign: str, value: str) -> str:
+    if not sign:
+        return f"{key} is no setting; write KEY=VALUE without blanks around =, for instance data.images=photos/"
+    if not _can_be_read(f"{key}=x"):
+        return f"{key} is no name of a setting; see conf/ for those there are."
+    return f"{key}={value} is no text in Hydra's grammar; quote the value for Hydra too: {quoted(key, value)}"
+
+
+def _can_be_read(override: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException:
+        return False
+    return True
+
+
+def no_text(key: str, value: Any) -> str:
+    """A sentence on a value that should be a name or a path, and is a number, a list or the like."""
+    given = (argument.partition("=") for argument in sys.argv[1:])
+    raw = next((text for name, _, text in given if name.lstrip("+") == key), str(value))
+    kind = _kind(value)
+    return f"{key}={raw} is no text but a {kind} for Hydra; quote the value for Hydra too: {quoted(key, raw)}"
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes or no"
+    if isinstance(value, int | float):
+        return "number"
+    return "list" if isinstance(value, Sequence) else "mapping"

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from sapiens_pl.overrides import quoted, unreadable_override
+
+NAMES = ["été", "фото", "写真", "photos (1)", "epoch=3", "a#b", "a&b", "it's", "a,b", "~x", "[x]", "{x}", " a b", "a;b"]
+NAMES += ["a$b", '"', "a!b", "`ls`", "$(ls)", "${x}", "a\\b", "x\\", "x\\\\", "\\'", "''", "null", "12", "[a,b]", "*?"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_quoted_name_goes_through_the_shell_and_through_hydra(name):
+    command = ["bash", "-c", f"printf %s {quoted('data.images', name)}"]
+    argument = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    value = OverridesParser.create().parse_override(argument).value()
+    assert OmegaConf.create({"images": value}).images == name
+
+
+@pytest.mark.parametrize(
+    "argument, words",
+    [
+        ("data.images=in/été", "quote the value for Hydra too: \"data.images='in/été'\""),
+        ("data.images=it's", "\"data.images='it\\'s'\""),
+        ("boxes.file=a&b (2).json", "\"boxes.file='a&b (2).json'\""),
+        ("photos/", "photos/ is no setting; write KEY=VALUE"),
+        ("dâta.images=x", "dâta.images is no name of a setting"),
+        ("data.batch_size=1,2", None),
+        ("data.images=photos", None),
+        ("--info", None),
+    ],
+)
+def test_what_hydra_cannot_read_is_told_with_the_value_filled_in(argument, words):
+    found = unreadable_override(["model=sapiens", argument])
+    assert found is None if words is None else words in found
+
+
+def test_a_choice_without_m_is_told():
+    found = unreadable_override(["data.images=a,b"], choices=True)
+    assert "needs -m" in found and "\"data.images='a,b'\"" in found
