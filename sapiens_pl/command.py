@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from difflib import get_close_matches
 
@@ -13,17 +14,24 @@ from sapiens_pl.errors import SapiensError
 from sapiens_pl.overrides import unreadable_override
 from sapiens_pl.terminal import printable
 
+NO_MORE_PROCESSES = (
+    "the system lets this run start no further process or thread; raise the limit (ulimit -u, a container's "
+    "--pids-limit), or use fewer processes (data.num_workers=1, OMP_NUM_THREADS=1), and run the same command again."
+)
+
 
 def sentence_of(error: BaseException) -> str:
     """What a person can use of an error in the configuration: its root, without the wrappings."""
-    while error.__cause__ is not None and not isinstance(error, SapiensError):
-        error = error.__cause__
-    if isinstance(error, SapiensError):
-        return str(error)
     if isinstance(error, HydraException):
         unreadable = unreadable_override(choices="Ambiguous value" in str(error))
         if unreadable is not None:
             return unreadable
+    while error.__cause__ is not None and not isinstance(error, SapiensError):
+        error = error.__cause__
+    if isinstance(error, SapiensError):
+        return str(error)
+    if isinstance(error, OSError):
+        return disk_sentence(error)
     if isinstance(error, ConfigKeyError | ConfigAttributeError) and isinstance(error.parent_node, DictConfig):
         alike = get_close_matches(str(error.key), map(str, error.parent_node), 1)
         parent = str(error.full_key).rpartition(".")[0]
@@ -44,6 +52,8 @@ def disk_error(error: Exception) -> OSError | None:
 
 
 def disk_sentence(error: OSError) -> str:
+    if error.errno == errno.EAGAIN and error.filename is None:  # from a fork
+        return NO_MORE_PROCESSES
     where = error.filename if error.filename is not None else "a file"
     return f"{where} cannot be used ({error.strerror or error}); mend that and run the same command again."
 

@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sapiens_pl import demo
 from sapiens_pl.annotations import read_annotations
-from sapiens_pl.command import complain, disk_error, disk_sentence, sentence_of
+from sapiens_pl.command import NO_MORE_PROCESSES, complain, disk_error, disk_sentence, sentence_of
 from sapiens_pl.configs import config_folder
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.packing import check_shard
@@ -33,6 +33,7 @@ from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.detection.writer import DetectionWriter
 from sapiens_pl.errors import ConfigError, SapiensError
 from sapiens_pl.estimator import flip_indices_for
+from sapiens_pl.hydra_record import HydraRecord, record_job_of_sweep
 from sapiens_pl.keypoints import keypoint_spec
 from sapiens_pl.launch import array_complaint, fit_to_launcher, follow
 from sapiens_pl.loading import LoadingNote
@@ -44,7 +45,7 @@ from sapiens_pl.progress import CropProgress
 from sapiens_pl.ranks import Ranks, build_trainer
 from sapiens_pl.report import EXIT_BAD_CONFIG, EXIT_COMPLETE, EXIT_FAILED, close_run, note_the_end, versions
 from sapiens_pl.resume import finished_names, prepare_folder, result_settings
-from sapiens_pl.settings import check_switches
+from sapiens_pl.settings import check_settings
 from sapiens_pl.stopping import StopRequest
 from sapiens_pl.sweep import note_exit_code
 from sapiens_pl.terminal import keep_going_without_a_terminal, make_log_lines_printable
@@ -59,7 +60,8 @@ def predict(cfg: DictConfig) -> int:
         ConfigError: before anything has run.
         SapiensError: the run cannot go on; what is written stays.
     """
-    check_switches(cfg)
+    record = HydraRecord(cfg)
+    check_settings(cfg)
     check_shard(cfg.data.num_shards, cfg.data.shard)
     if cfg.data.images is not None:
         check_images(cfg.data.images)
@@ -77,7 +79,7 @@ def predict(cfg: DictConfig) -> int:
             if rank == 0:
                 folder.lock.acquire()
             with ranks.at_work():
-                return _predict_in(folder, ranks, cfg, demo_notes, stop, run)
+                return _predict_in(folder, ranks, cfg, record, demo_notes, stop, run)
         except BaseException as error:
             if run:
                 note_the_end(folder, ranks, run, stop, error)
@@ -90,7 +92,13 @@ def predict(cfg: DictConfig) -> int:
 
 
 def _predict_in(
-    folder: RunFolder, ranks: Ranks, cfg: DictConfig, demo_notes: L.Callback, stop: StopRequest, run: dict[str, Any]
+    folder: RunFolder,
+    ranks: Ranks,
+    cfg: DictConfig,
+    record: HydraRecord,
+    demo_notes: L.Callback,
+    stop: StopRequest,
+    run: dict[str, Any],
 ) -> int:
     rank = folder.rank
     start_afresh()
@@ -107,6 +115,7 @@ def _predict_in(
         network.watch.settle(settings["model.checkpoint"].removeprefix("SHA-256 "))
     if rank == 0:
         prepare_folder(folder, cfg, settings)
+        record.write()
     data: ImageDataModule = instantiate(cfg.data, boxes=None, _partial_=True, _convert_="all")(
         boxes=boxes,
         input_hw=network.shape.input_hw,
@@ -212,6 +221,8 @@ def run_job(cfg: DictConfig) -> int:
     except OSError as error:
         return complain(disk_sentence(error), EXIT_FAILED)
     except (RuntimeError, MemoryError) as error:
+        if "start new thread" in str(error):
+            return complain(NO_MORE_PROCESSES, EXIT_FAILED)
         if not is_out_of_memory(error):
             raise
         text = " ".join(str(error).split())[:300]
@@ -225,10 +236,13 @@ def main() -> None:
     keep_going_without_a_terminal()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     codes: list[int] = []
+    begun: list[bool] = []
     process = os.getpid()
 
     @hydra.main(version_base="1.3", config_path=config_folder(), config_name="predict")
     def task(cfg: DictConfig) -> None:
+        begun.append(True)
+        record_job_of_sweep(cfg)
         codes.append(run_job(cfg))
         note_exit_code(codes[-1])
         if codes[-1] > EXIT_BAD_CONFIG and os.getpid() == process:  # interrupted; of a sweep, the rest too
@@ -245,6 +259,8 @@ def main() -> None:
         disk = disk_error(error)
         if complaint is None and disk is not None:  # Hydra cannot make its run folder, or the log in it
             complaint = disk_sentence(disk), EXIT_BAD_CONFIG
+        if complaint is None and not begun:  # it cannot put the configuration together
+            complaint = sentence_of(error), EXIT_BAD_CONFIG
         if complaint is None:
             raise
         codes.append(complain(*complaint))
