@@ -18,6 +18,8 @@ from sapiens_pl.images.tags import ORIENTATION, first_tags
 _OPTIONAL_IN_OPENCV = ("GIF", "AVIF", "JPEG2000", "TIFF")
 """Formats that OpenCV may be built without, or reads in part; Pillow reads the rest."""
 _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+_COMPRESSION, _CHECKED_COMPRESSIONS = 259, (5, 8, 32946)
+"""TIFF's tag; LZW and Deflate (two numbers), where damage can be heard."""
 _HEAVY_CHUNK = 1 << 20
 """Bytes; of a PNG's chunks that do not count for its pixels, libpng refuses those of over 8 MB."""
 
@@ -56,6 +58,8 @@ def _decode_other(data: bytes, header: ImageHeader) -> np.ndarray | None:
         pixels = None
     if pixels is None and header.format in _OPTIONAL_IN_OPENCV:
         return _decode_by_pillow(data, header.format)
+    if header.format == "TIFF" and _is_broken_tiff(data):
+        return None
     return pixels
 
 
@@ -70,6 +74,24 @@ def _decode_by_pillow(data: bytes, kind: str) -> np.ndarray | None:
                 return np.asarray(image.convert("RGB"))[..., ::-1]
     except Exception:  # Pillow's plugins raise whatever they please
         return None
+
+
+def _is_broken_tiff(data: bytes) -> bool:
+    """Whether the codes of a packed TIFF make no sense: OpenCV then gives the pixels before, and says nothing."""
+    compression = first_tags(data).get(_COMPRESSION)
+    if compression is None or compression.value not in _CHECKED_COMPRESSIONS:
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            image = Image.open(io.BytesIO(data), formats=["TIFF"])
+        except Exception:  # a kind that Pillow does not know cannot be asked about
+            return False
+        try:
+            image.load()
+        except Exception as error:
+            return isinstance(error, OSError)
+    return False
 
 
 def _unturned(data: bytes) -> bytes:

@@ -114,3 +114,15 @@ def test_a_png_that_announces_gigabytes_costs_no_memory(tmp_path):
     with pytest.raises(DamagedImageError, match="ends early"):
         read(tmp_path, bytes(data))
     assert host_peak_gib() - before < 0.1
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate", "tiff_adobe_deflate"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_packed_tiff_with_a_hole_is_refused(tmp_path, compression, mode):
+    """OpenCV gives a picture."""
+    whole = encoded("TIFF", PICTURE.convert(mode).resize((320, 240)), compression=compression)
+    np.testing.assert_array_equal(read(tmp_path, whole), cv2.imread(str(tmp_path / "x.bin")))
+    middle = len(whole) // 2
+    with pytest.raises(DamagedImageError, match=r"x\.bin is damaged"):
+        read(tmp_path, whole[:middle] + bytes(200) + whole[middle + 200 :])
+    assert cv2.imread(str(tmp_path / "x.bin")) is not None
