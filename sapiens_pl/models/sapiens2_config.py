@@ -20,6 +20,8 @@ CONFIG_KEY = "sapiens2_config"
 
 _LARGEST_FILE = 10_000_000
 """Bytes of JSON; the published folders' have some ten thousand."""
+_SHOWN = 80
+"""Characters of what a file says, in a sentence."""
 _LONGEST_SIDE = 16_384
 """Crop px: with it as both sides attention would have a million tokens, far more than any device can hold."""
 
@@ -169,12 +171,12 @@ def _object(file: Path, text: str) -> dict[str, Any]:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets without end
-        raise CheckpointError(f"{file} is damaged: no JSON ({_short(str(error))}); download it again.") from None
+        raise CheckpointError(f"{file} is damaged: no JSON ({str(error)[:_SHOWN]}); download it again.") from None
     if not isinstance(values, dict):
         raise CheckpointError(f"{file} is damaged: {_short(values)} is no JSON object; download it again.")
     return values
 
 
 def _short(value: Any) -> str:
-    text = " ".join((value if isinstance(value, str) else json.dumps(value)).split())
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    text = json.dumps(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -57,6 +58,18 @@ def test_every_route_gives_the_same_heatmaps(crops, tmp_path):
         assert network.shape == TINY2_SHAPE and torch.equal(network(crops), expected), route
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux lists a process's memory maps")
+def test_weights_in_their_own_dtype_stay_a_memory_map(tmp_path):
+    folder = write_folder(tmp_path / "folder", as_mixture(load_file(TINY2)), TINY2_SHAPE)
+    convert(TINY2, tmp_path / "own.safetensors")
+    for route, file in ((TINY2, TINY2), (folder, folder / "model.safetensors"), *[(tmp_path / "own.safetensors",) * 2]):
+        network = load_network(route, dtype=None)
+        lines = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if str(file) in line]
+        spans = [[int(end, 16) for end in line[0].split("-")] for line in lines]
+        for name, weight in network.named_parameters():
+            assert any(start <= weight.data_ptr() < end for start, end in spans), name
+
+
 @torch.inference_mode()
 def test_converting_to_half_precision_and_back_keeps_the_periods(tmp_path):
     periods = load_file(TINY2)["backbone.rope_embed.periods"]
@@ -65,7 +78,8 @@ def test_converting_to_half_precision_and_back_keeps_the_periods(tmp_path):
         convert(TINY2, path, dtype)
         assert torch.equal(load_file(path)["backbone.rope_embed.periods"], periods)
         for again in (None, torch.float16, torch.float32):
-            assert torch.equal(load_network(path, dtype=again).backbone.rope_embed.periods, periods)
+            found = load_network(path, dtype=again).backbone.rope_embed.periods
+            assert found.dtype == torch.bfloat16 and torch.equal(found, periods)
 
 
 @torch.inference_mode()
