@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sapiens_pl.data.image_finder import ImageFinder
+from sapiens_pl.data.box_classes import is_person_name
+from sapiens_pl.data.image_finder import ImageFinder, plain_id
 from sapiens_pl.data.sources import ImageSource
 from sapiens_pl.errors import ConfigError
 from sapiens_pl.structures import ImageFile
@@ -105,20 +106,20 @@ def _images(rows: Iterable[dict[str, Any]]) -> dict[str, AnnotatedImage]:
 
 
 def _people_among(rows: Iterable[dict[str, Any]], categories: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The annotations of people: of the category named person, or of the only one that there is.
+    """The annotations of people: of the categories that are called so, or of the only one that has keypoints.
 
     Where the file names no categories, whatever has keypoints is a person.
     """
     if not categories:
         return [row for row in rows if "keypoints" in row]
-    persons = {_same_id(kind["id"]) for kind in categories if str(kind.get("name")).strip().lower() == "person"}
-    with_keypoints = {_same_id(kind["id"]) for kind in categories if kind.get("keypoints")}
-    persons = persons or (with_keypoints if len(categories) > 1 else {_same_id(categories[0]["id"])})
-    if len(persons) != 1:
+    persons = {_same_id(kind["id"]) for kind in categories if is_person_name(kind.get("name"))}
+    with_keypoints = [kind for kind in categories if kind.get("keypoints")] or categories
+    if not persons and len(with_keypoints) == 1:
+        persons = {_same_id(with_keypoints[0]["id"])}
+    if not persons:
         named = ", ".join(f"{kind['id']} {kind.get('name')}" for kind in categories[:10])
         raise _Unusable(f"does not say which of its categories is the person's ({named}); call one of them person")
-    [person] = persons
-    return [row for row in rows if row.get("category_id") is None or _same_id(row["category_id"]) == person]
+    return [row for row in rows if row.get("category_id") is None or _same_id(row["category_id"]) in persons]
 
 
 def _checked(row: dict[str, Any]) -> dict[str, Any]:
@@ -176,14 +177,9 @@ def _number(row: dict[str, Any], key: str, value: Any) -> float:
 
 def _same_id(value: Any) -> _Id:
     """785, 785.0, "785" and "000785" are one id."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, str):
-        text = value.strip().removesuffix(".0")
-        return int(text) if text.isascii() and text.isdecimal() else text
-    if type(value) is not int:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise _Unusable(f"has {value!r} for an id; correct it")
-    return value
+    return plain_id(value)
 
 
 def has_labels(person: dict[str, Any]) -> bool:
@@ -204,7 +200,7 @@ class IdFinder:
 
     def __init__(self, annotations: Annotations, run_images: Iterable[str] = ()) -> None:
         self._path, self._images = annotations.path, list(annotations.images.values())
-        self._names = [name.replace("\\", "/") for name in annotations.images]
+        self._names = list(annotations.images)
         self._by_id = {image.id: image for image in self._images}
         self._finder = ImageFinder(ImageSource("", [ImageFile(name, name) for name in self._names], True))
         self._holders: dict[_Id, tuple[str, bool]] = {}

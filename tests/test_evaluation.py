@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -183,12 +181,19 @@ def test_308_keypoints_count_by_the_names_that_wholebody_has_and_the_rest_as_mis
     assert list(body_alone.parts) == ["body"] and not body_alone.notes
 
 
-def command(*arguments, cwd):
-    code = [sys.executable, "-m", "sapiens_pl.evaluate", *map(str, arguments)]
-    return subprocess.run(code, capture_output=True, text=True, timeout=120, cwd=cwd)
+@pytest.fixture
+def command(predict):
+    """`python -m sapiens_pl.evaluate`, in a process that has imported the package already."""
+
+    def run(*arguments):
+        given = [str(argument) for argument in arguments]
+        script = f"import sys; from sapiens_pl.evaluate import main; sys.argv[1:] = {given!r}; main()"
+        return predict(inject=script, folder="evaluate")
+
+    return run
 
 
-def test_a_run_ends_with_its_accuracy_and_the_command_finds_the_same(predict, tmp_path):
+def test_a_run_ends_with_its_accuracy_and_the_command_finds_the_same(predict, command, tmp_path):
     rng = np.random.default_rng(11)
     write_scenes(tmp_path, [(f"{i}.jpg", draw_scene(rng, 400, 300, i % 4)) for i in range(8)])
     (tmp_path / "images" / "7.jpg").write_bytes(b"broken")
@@ -201,10 +206,13 @@ def test_a_run_ends_with_its_accuracy_and_the_command_finds_the_same(predict, tm
     assert 0.6 < metrics["AP"] < 0.9 and found["num_images"] == 8  # a quarter of the figures lies in the broken file
     assert f"{metrics['AP']:.3f}" in run.out and "8 of its 8 images" in run.out
     (run.folder / "evaluation.json").unlink()
-    again = command(f"predictions={run.folder}", annotations, cwd=tmp_path)
-    assert again.returncode == 0 and again.stdout.split("\n  ")[1:] == run.out.split("\n  ")[-2:], again.stderr
+    (run.folder / "predictions" / ".ipynb_checkpoints").mkdir()  # nobody's results
+    for hidden in ("._1.jpg.json", ".ipynb_checkpoints/1-checkpoint.jpg.json"):
+        (run.folder / "predictions" / hidden).write_bytes(b"\0\5\x16\7")
+    again = command(f"predictions={run.folder}", annotations)
+    assert again.code == 0 and again.out.split("\n  ")[1:] == run.out.split("\n  ")[-2:], again.err
     assert json.loads((run.folder / "evaluation.json").read_text()) == found
-    assert not (tmp_path / "outputs").exists() and not list(tmp_path.glob("*.log"))
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -229,7 +237,7 @@ def test_files_that_are_no_annotations_are_named(tmp_path, content, complaint):
         read_annotations(tmp_path / "a.json")
 
 
-def test_what_cannot_be_evaluated_is_said_in_a_sentence(predict, mini, tmp_path):
+def test_what_cannot_be_evaluated_is_said_in_a_sentence(predict, command, mini, tmp_path):
     before = predict(*mini, f"annotations={tmp_path / 'none.json'}", folder="before")
     assert before.code == 2 and before.err.count("\n") == 1 and not before.results, before.err
     run = predict(*mini, "annotations=null", folder="done", inject="import sys; sys.modules['pycocotools'] = None")
@@ -243,6 +251,6 @@ def test_what_cannot_be_evaluated_is_said_in_a_sentence(predict, mini, tmp_path)
         (f"predictions={run.folder}",): "annotations is not set",
     }
     for arguments, complaint in cases.items():
-        ended = command(*arguments, cwd=tmp_path)
-        assert ended.returncode == 2 and complaint in ended.stderr and ended.stderr.count("\n") == 1, ended.stderr
-    assert not (tmp_path / "nowhere").exists()
+        ended = command(*arguments)
+        assert ended.code == 2 and complaint in ended.err and ended.err.count("\n") == 1, ended.err
+    assert not (tmp_path / "elsewhere" / "nowhere").exists()
