@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from typing import Any
 
 from omegaconf import DictConfig
@@ -90,9 +91,12 @@ def _check_number_of_shards(folder: RunFolder) -> None:
 
 def _check_files(folder: RunFolder) -> None:
     """What the run is going to write must not have anything else in its place."""
-    for file in (folder.run_file, folder.inputs_file, folder.failures.file):
+    for file in folder.files:
         if file.is_dir():
             raise ConfigError(f"{file} is a folder; move it away, and run the same command again.")
+    for place in folder.folders:
+        if os.path.lexists(place) and not place.is_dir():
+            raise ConfigError(f"{place} is no folder; move it away, and run the same command again.")
 
 
 def _start_over(folder: RunFolder, settings: dict[str, Any], detects: bool) -> None:

@@ -109,7 +109,7 @@ class DetectionRecord:
             self._folder.detections.rmdir()
 
     def _parts(self) -> list[Path]:
-        return sorted(self._folder.detections.glob("part-*.jsonl"))
+        return sorted(path for path in self._folder.detections.glob("part-*.jsonl") if path.is_file())
 
     def _open(self) -> int:
         self._part.parent.mkdir(exist_ok=True)
@@ -125,10 +125,12 @@ def _read_part(path: Path) -> Iterator[Detected]:
         for line in file:
             try:
                 content = json.loads(line)
+                if not isinstance(content["image"], str):
+                    raise TypeError("no name")
                 image = ListedImage(content["image"], content["width"], content["height"], None)
                 boxes = np.array(content["bboxes"], np.float64).reshape(-1, 4)
                 yield Detected(image, np.column_stack([boxes, np.array(content["scores"], np.float64)]))
-            except (ValueError, KeyError, TypeError):  # the last line of a killed run
+            except (ValueError, KeyError, TypeError, RecursionError):  # the last line of a killed run
                 continue
 
 

@@ -22,33 +22,26 @@ for the footers of Parquet files. What has become of files since is looked at wh
 
 from __future__ import annotations
 
-import errno
 import itertools
 import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sapiens_pl.errors import ConfigError, ResultNameError, WriteError, write_error
+from sapiens_pl.errors import ConfigError, WriteError, write_error
 from sapiens_pl.writers.clearing import empty_folder, remove_file
 from sapiens_pl.writers.failure_list import FailureList
 from sapiens_pl.writers.listing import json_names, read_digests, read_object, visible
 from sapiens_pl.writers.members import Members
 from sapiens_pl.writers.parquet import images_of
 from sapiens_pl.writers.run_lock import RunLock, Turn
+from sapiens_pl.writers.whole_file import whole_file
 
 _UNFINISHED = ".unfinished-"
-_NO_SYNC = frozenset([errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
-"""From file systems that cannot bring a single file to the disk."""
-_NAME_ERRORS = frozenset(
-    [errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ, errno.ENOTEMPTY]
-)
-
-
 _NUMBERS_OF_REPORT = ("shard", "num_shards", "rank", "world_size")
 
 
@@ -76,6 +69,8 @@ class RunFolder:
         self.detected_images_file = self.path / "person_images.json"
         self.processes, self.damaged = self.path / ".processes", self.path / "damaged"
         self.looked = self.processes / "looked"
+        results = (self.predictions, self.overlays, self.openpose)
+        self._of_images = tuple(os.path.join(place, "") for place in results)
         self.num_shards = num_shards
         self.shard, self.rank = shard, rank
         self.lock, self.turn = RunLock(self.path / ".lock", shard, num_shards), Turn(self.processes / "turn")
@@ -111,6 +106,26 @@ class RunFolder:
             shutil.rmtree(self._unfinished, ignore_errors=True)
 
     # What is there
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All single files that a run may write."""
+        merged = (self.coco_file, self.coco_images_file, self.csv_file, self.evaluation_file)
+        detected = (self.detections_file, self.detected_images_file)
+        return (*merged, *detected, self.failures.file, self.inputs_file, self.run_file)
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """All folders that a run may make."""
+        return (
+            self.predictions,
+            self.parquet,
+            self.overlays,
+            self.openpose,
+            self.damaged,
+            self.processes,
+            self.detections,
+        )
 
     def prediction_path(self, name: str) -> Path:
         return self.predictions / f"{name}.json"
@@ -178,11 +193,12 @@ class RunFolder:
         Raises:
             ConfigError: something cannot be removed. What says how the rest was made is then still there.
         """
-        for folder in (self.predictions, self.parquet, self.overlays, self.openpose, self.damaged, self.processes):
-            empty_folder(folder)
-        merged = (self.coco_file, self.coco_images_file, self.csv_file, self.evaluation_file)
-        for file in (*merged, self.failures.file, self.inputs_file, self.run_file):
-            remove_file(file)
+        for folder in self.folders:
+            if folder != self.detections:
+                empty_folder(folder)
+        for file in self.files:
+            if file not in (self.detections_file, self.detected_images_file):
+                remove_file(file)
         self.predictions.mkdir(exist_ok=True)
 
     def has_detections(self) -> bool:
@@ -240,52 +256,7 @@ class RunFolder:
         with self.writing(path, durable) as file:
             file.write(data)
 
-    @contextmanager
-    def writing(self, path: Path, durable: bool = True) -> Iterator[BinaryIO]:
-        """A file that appears under its name only when the block has ended well.
-
-        Args:
-            durable: and only when the disk has it, so that a power cut leaves no half of it under its name.
-
-        Raises:
-            ResultNameError: the file system takes no file of that name.
-            WriteError: no space, no permission, a vanished disk.
-        """
+    def writing(self, path: Path, durable: bool = True) -> AbstractContextManager[BinaryIO]:
+        """A file that appears under its name only when the block has ended well, as `whole_file` has it."""
         temporary = self._unfinished / f"{os.getpid()}-{next(self._numbers)}"
-        try:
-            with open(temporary, "wb") as file:
-                yield file
-                if durable:
-                    _bring_to_disk(file)
-        except OSError as error:
-            _remove(temporary)
-            raise write_error(path, error) from None
-        except BaseException:
-            _remove(temporary)
-            raise
-        try:
-            try:
-                os.replace(temporary, path)
-            except FileNotFoundError:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(temporary, path)
-        except OSError as error:
-            _remove(temporary)
-            if error.errno in _NAME_ERRORS:
-                message = f"The result cannot be named {path} ({error.strerror}); rename the image."
-                raise ResultNameError(message) from None
-            raise write_error(path, error) from None
-
-
-def _bring_to_disk(file: BinaryIO) -> None:
-    file.flush()
-    try:
-        getattr(os, "fdatasync", os.fsync)(file.fileno())  # not everywhere is the former
-    except OSError as error:
-        if error.errno not in _NO_SYNC:
-            raise
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink()
+        return whole_file(path, temporary, durable, str(path).startswith(self._of_images))

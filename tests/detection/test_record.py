@@ -110,3 +110,15 @@ def test_a_damaged_file_is_one_sentence_that_names_it(tmp_path, content):
     with pytest.raises(ConfigError) as caught:
         record(tmp_path).read()
     assert "person_detections.json" in str(caught.value) and "detect anew" in str(caught.value)
+
+
+def test_odd_lines_and_folders_among_the_parts_cost_only_themselves(tmp_path):
+    writer = record(tmp_path)
+    writer.append(listed("a.jpg"), ONE)
+    writer.close()
+    (tmp_path / "detections" / "part-0of1-8.jsonl").mkdir()
+    odd = b'[1]\n3\n{"image": [1], "width": 3, "height": 3, "bboxes": [], "scores": []}\n\xff\n'
+    (tmp_path / "detections" / "part-0of1-9.jsonl").write_bytes(odd)
+    assert names(tmp_path) == {"a.jpg"}
+    record(tmp_path).settle()
+    assert names(tmp_path) == {"a.jpg"}

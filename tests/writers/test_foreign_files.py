@@ -229,7 +229,6 @@ def test_overwriting_empties_a_folder_that_is_a_link_and_leaves_the_link(folder,
     folder.predictions.rename(elsewhere)
     folder.predictions.symlink_to(elsewhere)
     (elsewhere / "linked").symlink_to(tmp_path)
-    folder.overlays.symlink_to(tmp_path / "gone")
     assert resume(folder) == {*NAMES, *HIDDEN}
     assert resume(folder, overwrite=True) == set()
     assert folder.predictions.is_symlink() and not os.listdir(elsewhere) and folder.run_file.exists()
@@ -322,3 +321,17 @@ def test_a_log_that_cannot_be_written_is_a_sentence(predict, mini, tmp_path):
     (tmp_path / "run" / "predict.log").mkdir(parents=True)
     run = predict(*mini)
     assert run.code == 2 and "predict.log cannot be used (Is a directory)" in run.err and run.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "place", ["coco_keypoints.json", "keypoints.csv", "person_images.json", "parquet", ".processes"]
+)
+def test_whatever_stands_where_the_run_will_write_is_said_before_it_begins(folder, place):
+    if "." in place[1:]:
+        (folder.path / place).mkdir()
+    else:
+        (folder.path / place).write_text("a file")
+    for overwrite in (False, True):
+        with pytest.raises(ConfigError, match=rf"{place} is (a|no) folder; move it away"):
+            resume(folder, overwrite=overwrite)
+    assert len(folder.done()) == 5

@@ -1,0 +1,70 @@
+"""Files that are whole or not there at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from sapiens_pl.errors import ResultNameError, write_error
+
+_NAME_ERRORS = frozenset(
+    [errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ, errno.ENOTEMPTY]
+)
+_NO_SYNC = frozenset([errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+"""From file systems that cannot bring a single file to the disk."""
+
+
+@contextmanager
+def whole_file(path: Path, temporary: Path, durable: bool, named_by_image: bool) -> Iterator[BinaryIO]:
+    """A file that appears under its name only when the block has ended well.
+
+    Args:
+        temporary: its name until then, on the same file system.
+        durable: wait until the disk has it, so that a power cut leaves no half of it under its name.
+        named_by_image: an image decides the name.
+
+    Raises:
+        ResultNameError: the file system takes no file of the name that an image's result would have.
+        WriteError: no space, no permission, a vanished disk.
+    """
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            if durable:
+                _bring_to_disk(file)
+    except OSError as error:
+        _remove(temporary)
+        raise write_error(path, error) from None
+    except BaseException:
+        _remove(temporary)
+        raise
+    try:
+        try:
+            os.replace(temporary, path)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(temporary, path)
+    except OSError as error:
+        _remove(temporary)
+        if named_by_image and error.errno in _NAME_ERRORS:
+            message = f"The result cannot be named {path} ({error.strerror}); rename the image."
+            raise ResultNameError(message) from None
+        raise write_error(path, error) from None
+
+
+def _bring_to_disk(file: BinaryIO) -> None:
+    file.flush()
+    try:
+        getattr(os, "fdatasync", os.fsync)(file.fileno())  # not everywhere is the former
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
