@@ -55,9 +55,9 @@ class _WorkersLost(Exception):
 class _TooLittle(Exception):
     """The system has not what so many workers and batches need."""
 
-    def __init__(self, error: BaseException | str, of_shared_memory: bool) -> None:
-        super().__init__(_one_line(error) if isinstance(error, BaseException) else error)
-        self.of_shared_memory = of_shared_memory
+    def __init__(self, reason: str, of_shared_memory: bool = False, at_start: bool = False) -> None:
+        super().__init__(reason)
+        self.of_shared_memory, self.at_start = of_shared_memory, at_start
 
 
 class CropLoader:
@@ -151,7 +151,7 @@ class CropLoader:
             if isinstance(error, OSError) or lacks_shared_memory(error) or lacks_processes(error):
                 _forget(error)
                 reason = f"Loader processes could not be started ({_one_line(error)})"
-                raise _TooLittle(reason, of_shared_memory=False) from None
+                raise _TooLittle(reason, at_start=True) from None
             raise
         finally:
             watch.started()
@@ -187,10 +187,11 @@ class CropLoader:
             raise _WorkersLost(f"A read took longer than {self.read_timeout:g} s", lost) from error
         if "DataLoader worker" in text and "exited unexpectedly" in text:
             if self.means.shared and any(worker.exit_code == -signal.SIGBUS for worker in lost):
-                raise _TooLittle("A loader process found no room in shared memory (SIGBUS)", True) from error
+                reason = "A loader process found no room in shared memory (SIGBUS)"
+                raise _TooLittle(reason, of_shared_memory=True) from error
             raise _WorkersLost("A loader process died", lost) from error
         if lacks_shared_memory(error) or lacks_processes(error):
-            raise _TooLittle(error, lacks_shared_memory(error)) from error
+            raise _TooLittle(_one_line(error), lacks_shared_memory(error)) from error
         if isinstance(error, (OSError, EOFError, MemoryError)):
             raise _WorkersLost(text or type(error).__name__, lost) from error
         raise error
@@ -228,10 +229,13 @@ class CropLoader:
             self._go_on_with(fitted, reason)
 
     def _make_do(self, lack: _TooLittle) -> None:
-        if lack.of_shared_memory and self.means.shared:
-            self._go_on_with(self.means.with_less_shared_memory(self.num_workers), str(lack))
+        if lack.at_start or not self.means.shared:
+            means = self.means.with_fewer_processes()
+        elif lack.of_shared_memory:
+            means = self.means.with_less_shared_memory(self.num_workers)
         else:
-            self._go_on_with(self.means.with_fewer_processes(), str(lack))
+            means = self.means.without_shared_memory(self.num_workers)
+        self._go_on_with(means, str(lack))
 
     def _go_on_with(self, means: Means, reason: str) -> None:
         self.means = means

@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 _SHARED_MEMORY = Path("/dev/shm")
+_SPARE_FILES = 8
+_ANY_FILE = 2
 _IN_MAIN_PROCESS = 3
 """So many batches are in its hands at most: the one worked on, the next, one on its way into page-locked memory."""
 _NO_SHARED_MEMORY = re.compile(r"shared memory|\(shm\)|Bus error|No space left on device", re.IGNORECASE)
@@ -41,6 +43,10 @@ class Means(NamedTuple):
             return self._replace(prefetch_factor=1)
         if self.num_workers > 1:
             return self._replace(num_workers=self.num_workers // 2)
+        return self.without_shared_memory(num_workers)
+
+    def without_shared_memory(self, num_workers: int) -> Means:
+        """Batches come through pipes, which need no open file for each."""
         return Means(num_workers, 1, shared=False)
 
     def with_fewer_processes(self) -> Means:
@@ -95,11 +101,23 @@ class Transport:
             return batch
         if not self._shared:
             return pickle.dumps(batch, protocol=5)
-        for field in batch:
-            for value in field if isinstance(field, list) else [field]:
-                if isinstance(value, Tensor):
-                    value.share_memory_()
+        values = [value for field in batch for value in (field if isinstance(field, list) else [field])]
+        tensors = [value for value in values if isinstance(value, Tensor)]
+        for tensor in tensors:
+            tensor.share_memory_()
+        _check_open_files(len(tensors))
         return batch
+
+
+def _check_open_files(num_tensors: int) -> None:
+    """Raises where the queue's thread would: each tensor goes to the main process as an open file."""
+    handles: list[int] = []
+    try:
+        for _ in range(num_tensors + _SPARE_FILES):
+            handles.append(os.dup(_ANY_FILE))
+    finally:
+        for handle in handles:
+            os.close(handle)
 
 
 def unpacked(batch: Any) -> Any:

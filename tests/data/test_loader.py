@@ -1,0 +1,207 @@
+"""The loader under real faults: too little shared memory, too few open files, crashes that come late, a dead parent."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import subprocess
+import time
+import traceback
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sapiens_pl.data.dataset import CropDataset
+from sapiens_pl.data.loader import CropLoader
+from sapiens_pl.data.packing import pack_batches
+from sapiens_pl.data.transport import Means, fitting
+from sapiens_pl.detection.data import ImageDataset, ragged_images
+from sapiens_pl.structures import CropSpan, ImageTask
+
+CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
+NUM_IMAGES = 24
+
+
+def dataset_of(kind=CropDataset, batch_size=4, input_hw=(64, 48), size=(80, 60), num_images=NUM_IMAGES):
+    """Pictures from memory, each of one value."""
+    one, first = np.ones(1), np.zeros(1, np.int64)
+    tasks = [
+        ImageTask(f"{i:02d}", np.full((*size, 3), i, np.uint8), np.array([[0.0, 0.0, size[1], size[0]]]), one, first)
+        for i in range(num_images)
+    ]
+    if kind is ImageDataset:
+        spans = [CropSpan(index, 0, 1) for index in range(num_images)]
+        return kind(tasks, [spans[i : i + batch_size] for i in range(0, num_images, batch_size)], (0, 0))
+    return kind(tasks, pack_batches([(i, 1) for i in range(num_images)], batch_size), input_hw)
+
+
+def read_all(loader) -> tuple[list[int], list[str]]:
+    """The images' values as they came, and the names of those that failed."""
+    values, failed = [], []
+    for batch in loader:
+        pixels = batch.images if hasattr(batch, "images") else batch.crops
+        values += [int(each.max()) for each in pixels]
+        failed += [failure.image for part in batch.parts for failure in part.failures]
+    return values, failed
+
+
+def in_a_fork(function, timeout=100):
+    """What a function gives in a forked process of its own."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(writer, json.dumps(function()).encode())
+        except BaseException:
+            os.write(writer, json.dumps(traceback.format_exc()).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    end = time.monotonic() + timeout
+    while os.waitpid(pid, os.WNOHANG)[0] == 0:
+        if time.monotonic() > end:
+            os.kill(pid, signal.SIGKILL)
+            pytest.fail("it hangs")
+        time.sleep(0.02)
+    return json.loads(os.read(reader, 1_000_000))
+
+
+def mount_shared_memory(options: str) -> None:
+    """Another /dev/shm for this process and its children."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS) and libc.unshare(CLONE_NEWNS | CLONE_NEWUSER):
+        raise PermissionError("no mount namespaces here")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True, capture_output=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", "/dev/shm"], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("options", ["size=64m", "size=64k", "size=4k", "ro"])
+def test_with_little_shared_memory_every_batch_arrives(options):
+    def run():
+        try:
+            mount_shared_memory(options)
+        except (PermissionError, subprocess.CalledProcessError) as error:
+            return str(error)
+        large = {"batch_size": 16, "input_hw": (1024, 768), "num_images": 48}
+        crops = CropLoader(dataset_of(**large), num_workers=2)
+        # Of whole images nobody knows before how large they are: 9 MB each.
+        images = CropLoader(dataset_of(ImageDataset, size=(2000, 1500)), 2, collate=ragged_images)
+        return read_all(crops), crops.means.shared, read_all(images)
+
+    result = in_a_fork(run)
+    if "namespaces" in str(result) or "mount" in str(result):
+        pytest.skip(str(result))
+    crops, shared, images = result
+    assert crops == [list(range(48)), []] and images == [list(range(NUM_IMAGES)), []], result
+    assert not shared or options == "ro"
+
+
+def test_the_loader_takes_what_fits():
+    wanted = Means(4, 2)
+    assert fitting(wanted, 10, None) == fitting(wanted, 0, 0) == fitting(wanted, 10, 110) == wanted
+    assert fitting(wanted, 10, 109) == Means(4, 1)  # fewer ahead
+    assert fitting(wanted, 10, 69) == Means(2, 1)  # fewer workers
+    assert fitting(wanted, 10, 39) == Means(4, 1, shared=False)
+
+
+def test_with_few_open_files_every_batch_arrives():
+    def run():
+        used = len(os.listdir("/proc/self/fd"))
+        results = []
+        for spare in (2, 8, 16, 24):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (used + spare, used + 100))
+            results.append(read_all(CropLoader(dataset_of(), num_workers=2)))
+        return results
+
+    assert in_a_fork(run) == [[list(range(NUM_IMAGES)), []]] * 4
+
+
+class DelayedCrash(CropDataset):
+    """Picture 5 damages its process, which dies so many reads later."""
+
+    reads_left: int | None = None
+    delay = 1
+
+    def cut(self, span):
+        cls = type(self)
+        if cls.reads_left is not None:
+            cls.reads_left -= 1
+            if cls.reads_left == 0:
+                os.kill(os.getpid(), signal.SIGSEGV)
+        elif span.image_index == 5 and 5 not in self.condemned:
+            cls.reads_left = cls.delay
+        return super().cut(span)
+
+
+@pytest.mark.parametrize("delay", [1, 2, 3])
+def test_a_crash_that_comes_reads_later_condemns_the_picture_that_caused_it(delay, monkeypatch):
+    monkeypatch.setattr(DelayedCrash, "delay", delay)
+    values, failed = read_all(CropLoader(dataset_of(DelayedCrash, batch_size=8), num_workers=1))
+    assert failed == ["05"] and values == [value for value in range(NUM_IMAGES) if value != 5]
+
+
+class UsesThreads(CropDataset):
+    """Cuts with an operation that torch spreads over threads; the first reader of picture 5 is killed."""
+
+    killed: Path
+
+    def cut(self, span):
+        crop = torch.rand(1, 3, 300, 300)
+        torch.nn.functional.interpolate(crop, size=(1024, 768), mode="bicubic")
+        if span.image_index == 5 and not self.killed.exists():
+            self.killed.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().cut(span)
+
+
+def test_a_picture_is_tried_alone_without_the_threads_of_the_main_process(tmp_path):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        torch.nn.functional.interpolate(torch.rand(4, 3, 300, 300), size=(1024, 768), mode="bicubic")  # they begin
+        dataset = dataset_of(UsesThreads)
+        dataset.killed = tmp_path / "killed"
+        values, failed = read_all(CropLoader(dataset, num_workers=2, read_timeout=20))
+    finally:
+        torch.set_num_threads(threads)
+    assert dataset.killed.exists() and not failed and values == list(range(NUM_IMAGES))
+
+
+class Stuck(CropDataset):
+    """Never comes back from a read; says who it is."""
+
+    noted: Path
+
+    def cut(self, span):
+        (self.noted / str(os.getpid())).touch()
+        time.sleep(1000)
+
+
+def test_workers_that_are_stuck_in_a_read_end_with_a_killed_parent(tmp_path):
+    dataset = dataset_of(Stuck)
+    dataset.noted = tmp_path
+    parent = os.fork()
+    if parent == 0:
+        next(iter(CropLoader(dataset, num_workers=2)))
+        os._exit(0)
+    end = time.monotonic() + 60
+    while len(workers := [int(path.name) for path in tmp_path.iterdir()]) < 2:
+        assert time.monotonic() < end, "they do not begin"
+        time.sleep(0.05)
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    while any(map(is_running, workers)):
+        assert time.monotonic() < end, "they live on"
+        time.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
