@@ -18,6 +18,7 @@ from sapiens_pl.errors import ConfigError, SapiensError
 from sapiens_pl.interrupts import run
 from sapiens_pl.terminal import keep_going_without_a_terminal, printable
 from sapiens_pl.writers.listing import section
+from sapiens_pl.writers.members import any_at_work
 from sapiens_pl.writers.merge import merge
 from sapiens_pl.writers.run_folder import RunFolder
 
@@ -216,7 +217,7 @@ def _somebody_is_at_work(folder: RunFolder) -> bool:
         folder.lock.acquire()
     except ConfigError:
         return True
-    return False
+    return any_at_work(folder.processes)  # ranks whose first one was killed
 
 
 def main() -> int:

@@ -18,6 +18,7 @@ _OUT_OF_MEMORY = re.compile(
     "out[ _]of[ _]memory"  # CUDA, HIP, MPS, XPU, and CUDA's error names
     "|could not create a (?:primitive|memory)"  # oneDNN, for want of it
     "|can't allocate memory|not enough memory|cannot allocate memory|bad_alloc"  # the CPU allocators
+    "|could not create a (memory|primitive(?! desc))"  # oneDNN
     "|ALLOC_FAILED|failed to allocate",  # cuBLAS, cuDNN, cuSOLVER and their HIP counterparts
     re.IGNORECASE,
 )

@@ -74,22 +74,24 @@ class Members:
         """True for a member when another run has begun."""
         return self._handle is not None and os.pread(self._handle, _ID_BYTES, 0) != self._id
 
-    def any_at_work(self) -> bool:
-        """True while any process is a member."""
-        if not self._path.exists():
-            return False
-        handle = self._open()
-        try:
-            return not _is_free(handle)
-        finally:
-            os.close(handle)
-
     def _open(self) -> int:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise write_error(self._path, error) from None
+
+
+def any_at_work(folder: Path) -> bool:
+    """True while any process is a member of a run whose file lies there; for processes that are none."""
+    for path in folder.glob("members-*"):
+        handle = os.open(path, os.O_RDWR)
+        try:
+            if not _is_free(handle):
+                return True
+        finally:
+            os.close(handle)
+    return False
 
 
 def _padded(run_id: str) -> bytes:
