@@ -144,6 +144,7 @@ OUT_OF_MEMORY = [
     RuntimeError("CUDA error: out of memory"),
     RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory"),
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("could not create a primitive"),
     MemoryError(),
 ]
 
@@ -213,6 +214,13 @@ def test_no_exception_in_a_step_passes_for_success(predict, pictures, mini, erro
     assert run.info["status"] == "failed" and 0 < len(run.results) < 60
     again = predict(*mini, *on(pictures))
     assert again.code == 0 and len(again.results) == 60
+
+
+def test_a_lack_of_threads_is_told_in_a_sentence(predict, pictures, mini):
+    run = predict(*mini, *on(pictures), inject=FAILING_STEP.format(error='RuntimeError("can\'t start new thread")'))
+    assert run.code == 1 and "Traceback" not in run.err, run.err
+    sentence = run.err.strip().splitlines()[-1]
+    assert "no further process or thread" in sentence and "ulimit -u" in sentence and sentence.endswith("again.")
 
 
 def test_an_exception_in_a_writer_does_not_either(predict, pictures, mini):
