@@ -36,17 +36,19 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def interleaved(jobs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+def interleaved(
+    jobs: Mapping[str, Callable[[], Any]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Seconds of each job, measured in turn, so that a busy machine slows all of them; one round before warms up."""
     device = default_device()
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
     for number in range(rounds + 1):
         for name, job in jobs.items():
-            begin = time.perf_counter()
+            begin = clock()
             job()
             wait_for(device)
             if number:
-                seconds[name].append(time.perf_counter() - begin)
+                seconds[name].append(clock() - begin)
     return seconds
 
 

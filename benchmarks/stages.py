@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 
 import cv2
@@ -56,7 +57,7 @@ def run(quick: bool) -> Result:
         ]
     notes = [
         f"{width}x{height} crops, {keypoints} keypoints, photograph 1920x1080, 2 people; milliseconds a crop, least of "
-        f"{rounds} interleaved rounds, one thread; the ratio is the rounds' median.",
+        f"{rounds} interleaved rounds, CPU time of one thread; the ratio is the rounds' median.",
         "transformers normalises here; sapiens_pl leaves that to the device.",
         "Clear maps have a peak of 0.3 to 1; weak maps are noise around zero, as an untrained network gives them.",
     ]
@@ -92,7 +93,7 @@ def _preprocessing(input_hw: tuple[int, int], rounds: int) -> list[Row]:
     }
     difference = (jobs["normalised"]() - theirs()).abs().median().item()
     assert difference < 0.05, f"the two do not do the same: {difference}"
-    seconds = interleaved(jobs, rounds)
+    seconds = interleaved(jobs, rounds, time.process_time)
     names = {
         "v1": "crop and pack, Sapiens v1 (bilinear)",
         "v2": "crop and pack, Sapiens2 (bicubic where it enlarges: one of the two)",
@@ -121,14 +122,14 @@ def _postprocessing(keypoints: int, height: int, width: int, rounds: int) -> lis
         def theirs(heatmaps: torch.Tensor = heatmaps) -> None:
             processor.post_process_pose_estimation(SimpleNamespace(heatmaps=heatmaps), boxes=boxes_xywh)
 
-        seconds = interleaved({"ours": ours, "transformers": theirs}, max(1, rounds // 3))
+        seconds = interleaved({"ours": ours, "transformers": theirs}, max(1, rounds // 3), time.process_time)
         rows.append(_row(f"heatmaps to keypoints, {kind} maps", seconds, 1))
     return rows
 
 
 def _jpeg_decoding(rounds: int) -> Row:
     jpeg = cv2.imencode(".jpg", photograph())[1].tobytes()
-    seconds = interleaved({"ours": lambda: simplejpeg.decode_jpeg(jpeg, "BGR")}, rounds)
+    seconds = interleaved({"ours": lambda: simplejpeg.decode_jpeg(jpeg, "BGR")}, rounds, time.process_time)
     return _row("JPEG decoding (an image of 2 people)", seconds, len(BOXES_XYXY))
 
 
