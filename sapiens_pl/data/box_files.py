@@ -84,7 +84,10 @@ def lines_of(path: str) -> Iterator[tuple[int, str]]:
 
 def whole(text: str) -> int | None:
     """Also of "3.0", as some trackers write it."""
+    if text.isdecimal() and len(text) < 16:
+        return int(text)
     try:
-        return int(float(text)) if float(text).is_integer() else None
-    except (ValueError, OverflowError):
+        number = float(text)
+    except ValueError:
         return None
+    return int(number) if number.is_integer() else None

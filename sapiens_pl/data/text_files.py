@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -31,10 +32,9 @@ def open_text(path: str, newline: str | None = None) -> Iterator[TextIO]:
     encoding = "utf-8"
     try:
         with open(path, "rb") as file:
-            encoding = _encoding(file.read(4))
-        errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
-        with open(path, encoding=encoding, errors=errors, newline=newline) as text:
-            yield text
+            encoding = _encoding(file.peek(4)[:4])
+            errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
+            yield io.TextIOWrapper(file, encoding, errors, newline)
     except UnicodeError as error:
         raise ConfigError(f"{path} is damaged {encoding.upper()} ({error}); save it as UTF-8.") from None
     except OSError as error:

@@ -69,6 +69,7 @@ def columns_of(labels: Sequence[Label], keypoints: tuple[int, int] | None, folde
             f"{folder}: no line has a box (class cx cy w h): {labels[0].file}, line {labels[0].number}, is "
             f"{what_is_wrong(labels[0])}; give labels with boxes."
         )
+    tails = [(label, tail) for label, tail in tails if all(map(_is_number, tail))]  # others are named with their line
     two = [(label, tail) for label, tail in tails if len(tail) == 2]
     swapped = bool(two) and not _are_scores([tail[0] for _, tail in two])
     scores, ids = [tail[swapped] for _, tail in two], [tail[not swapped] for _, tail in two]
@@ -91,6 +92,9 @@ def score_and_id(label: Label, columns: Columns) -> tuple[str | None, str | None
     tail = _tail(label, columns.num_keypoint_values)
     if tail is None:
         return None
+    for text in tail:
+        if not _is_number(text):
+            return text, None
     score: str | None = None
     identity: str | None = None
     if len(tail) == 2:
@@ -102,10 +106,10 @@ def score_and_id(label: Label, columns: Columns) -> tuple[str | None, str | None
 
 def _tail(label: Label, num_values: int) -> list[str] | None:
     """What stands behind the box and its keypoints, at most two columns; None if this is no such line."""
-    extra = label.values[_BOX:]
-    if len(extra) > 2 and num_values:
-        extra = extra[num_values:] if len(extra) >= num_values else extra
-    return extra if len(label.values) >= _BOX and len(extra) <= 2 else None
+    num_extra = len(label.values) - _BOX
+    if num_extra > 2 and num_extra >= num_values > 0:
+        return label.values[_BOX + num_values :] if num_extra - num_values <= 2 else None
+    return label.values[_BOX:] if 0 <= num_extra <= 2 else None
 
 
 def _keypoint_values(long: Sequence[Label], keypoints: tuple[int, int] | None) -> int:
@@ -184,3 +188,10 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

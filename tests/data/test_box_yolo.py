@@ -47,10 +47,18 @@ def test_the_column_behind_the_box_is_told_from_all_files(tmp_path, first, secon
     assert [*one, *two] == expected and not failures
 
 
-@pytest.mark.parametrize("columns", [("87.5", "12.5"), ("0.9", "7"), ("7", "7"), ("0.9 1.5", "0.2 2.5"), ("high", "1")])
+@pytest.mark.parametrize("columns", [("87.5", "12.5"), ("0.9", "7"), ("7", "7"), ("0.9 1.5", "0.2 2.5")])
 def test_a_column_that_is_neither_score_nor_id_is_refused(tmp_path, columns):
     with pytest.raises(ConfigError, match=r"a.txt, line 1: what stands behind the box is not in all lines"):
         boxes_of(tmp_path, {"a.txt": "".join(f"0 {BOX} {column}\n" for column in columns)})
+
+
+def test_a_line_with_no_number_there_costs_its_own_place(tmp_path):
+    (people,), failures = boxes_of(
+        tmp_path, {"a.txt": "".join(f"0 {BOX} {tail}\n" for tail in ("high", "7", "nan", "8"))}
+    )
+    assert people == [(7, 1.0), (8, 1.0)]
+    assert ["line 1" in failures[0].message, "line 3" in failures[1].message] == [True, True]
 
 
 POSE_3D = " ".join(["0.5 0.5 2"] * 16 + ["0 0 0"])
