@@ -25,6 +25,7 @@ from sapiens_pl.detection.torchvision_detector import load_torchvision
 from sapiens_pl.images import read_image
 from sapiens_pl.models.checkpoints import load_network, save_network
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
+from sapiens_pl.models.sapiens2 import Sapiens2Pose, Sapiens2Shape
 from sapiens_pl.structures import ImageFile
 
 NAMES = [f"{number:06d}.jpg" for number in range(1, 6)]
@@ -52,9 +53,17 @@ def _pose_samples(folder: Path) -> dict[str, bytes]:
     torch.jit.trace(network, crops).save(str(folder / "w.pt2"))
     torch.export.save(torch.export.export(network, (crops,)), folder / "exported.pt2")
     weights = {"state_dict": {f"module.{name}": weight for name, weight in network.state_dict().items()}}
-    made = {name: (folder / name).read_bytes() for name in ("w.safetensors", "w.pt2", "exported.pt2")}
+    second = Sapiens2Pose(Sapiens2Shape(16, 1, 2, (2,), 16, 2, (8,), (8,), 17, (64, 48)))
+    save_network(second, folder / "second.safetensors")
+    names = ("w.safetensors", "w.pt2", "exported.pt2", "second.safetensors")
+    made = {name: (folder / name).read_bytes() for name in names}
     old = _saved(weights | {"meta": {"epoch": 3}}, _use_new_zipfile_serialization=False)
-    return made | {"w.pth": _saved(weights), "old.pth": old, "module.pth": _saved(network)}
+    bare = _saved({"model": second.state_dict()})
+    return made | {"second.pth": bare, "w.pth": _saved(weights), "old.pth": old, "module.pth": _saved(network)}
+
+
+def _read_pose(path: Path) -> object:
+    return load_network(path, None if path.stem == "second" else 2, dtype=torch.float32)
 
 
 def _detector_samples(folder: Path) -> dict[str, bytes]:
@@ -151,7 +160,7 @@ def _picture_samples(folder: Path) -> dict[str, bytes]:
 
 
 KINDS = {
-    "pose": Kind(_pose_samples, lambda path: load_network(path, num_heads=2, dtype=torch.float32), True),
+    "pose": Kind(_pose_samples, _read_pose, True),
     "detector": Kind(_detector_samples, lambda path: load_torchvision("fcos_small", str(path)), True),
     "detector_folder": Kind(_folder_samples, _read_folder),
     "boxes": Kind(_box_samples, _read_boxes),

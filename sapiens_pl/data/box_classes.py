@@ -19,6 +19,8 @@ _PERSON_WORDS = {
     *("man", "men", "woman", "women", "boy", "boys", "girl", "girls", "child", "children", "adult", "adults"),
     *("person sitting", "sitting person", "standing person"),
 }
+_SHOWN = 30
+"""Characters of what a file says, in a sentence."""
 _NAMED_AT_MOST = 10
 ClassId = int | str
 
@@ -80,7 +82,8 @@ class ClassRule:
 
     def _listed(self, counts: Counter[ClassId | None]) -> str:
         given = [(kind, count) for kind, count in counts.most_common(_NAMED_AT_MOST + 1) if kind is not None]
-        texts = [f"{kind}{f' {self.names[kind]!r}' if kind in self.names else ''} ({count})" for kind, count in given]
+        names = {kind: f" {str(self.names[kind])[:_SHOWN]!r}" for kind, _ in given if kind in self.names}
+        texts = [f"{str(kind)[:_SHOWN]}{names.get(kind, '')} ({count})" for kind, count in given]
         return ", ".join(texts[:_NAMED_AT_MOST]) + (", ..." if len(texts) > _NAMED_AT_MOST else "")
 
 

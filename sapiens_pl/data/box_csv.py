@@ -151,7 +151,7 @@ def _find_columns(path: str, header: Sequence[str], format: str | None) -> _Colu
     if image is None or found is None:
         boxes = " or ".join(",".join(names) for kind in formats for names in BOX_COLUMNS[kind])
         raise ConfigError(
-            f"{path} begins with {','.join(header)[:60]!r}, which names no columns for the image "
+            f"{path} begins with {','.join(header)[:30]!r}, which names no columns for the image "
             f"({', '.join(IMAGE_COLUMNS)}) and its box ({boxes}); name them so in its first line."
         )
     kind, names = found

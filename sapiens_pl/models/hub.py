@@ -42,7 +42,7 @@ def cached_weights(repository: str, file: str) -> Path | None:
     newest_first = sorted(folder.glob("snapshots/*"), key=lambda path: path.stat().st_mtime, reverse=True)
     main = folder / "refs" / "main"
     if main.is_file():
-        newest_first.insert(0, folder / "snapshots" / main.read_text().strip())
+        newest_first.insert(0, folder / "snapshots" / main.read_text("ascii", "replace").strip())
     for snapshot in newest_first:
         names = [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]
         chosen = choose_files(names, file)
