@@ -8,13 +8,14 @@ from pathlib import Path
 import sapiens_pl
 
 ROOT = Path(sapiens_pl.__file__).parent
-COMMON = {"structures", "geometry", "keypoints", "errors", "images", "memory", "terminal"}
+COMMON = {"structures", "geometry", "keypoints", "errors", "images", "memory", "terminal", "folders"}
 MAY_KNOW = {
     "interrupts": set(),
     "opencv": {"interrupts"},
     **{room: {"errors", "structures"} for room in COMMON},
     "structures": {"errors", "keypoints"},
     "terminal": set(),
+    "folders": set(),
     "batch_size": {"memory"},
     "data": COMMON | {"batch_size"},
     "configs": set(),

@@ -17,6 +17,7 @@ from sapiens_pl.data.sources import ImageSource
 from sapiens_pl.data.yolo_data_set import CLASS_FILES, DataSet, data_set_of
 from sapiens_pl.data.yolo_labels import Columns, Label, columns_of, parse_line, score_and_id, what_is_wrong
 from sapiens_pl.errors import ConfigError, MissingImageError
+from sapiens_pl.folders import walk
 from sapiens_pl.structures import Failure
 
 log = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ class YoloBoxes:
             log.warning("%d label files belong to none of the images: %s.", len(unused), either(unused))
 
     def _all_label_files(self) -> Iterator[str]:
-        for parent, folders, names in os.walk(self.folder):
+        for parent, folders, names in walk(self.folder):
             folders.sort()
             for name in sorted(names):
                 if name.endswith(".txt") and not name.startswith(".") and name not in CLASS_FILES:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sapiens_pl.errors import ConfigError
+from sapiens_pl.folders import walk
 
 
 def empty_folder(folder: Path) -> None:
@@ -18,12 +19,14 @@ def empty_folder(folder: Path) -> None:
     if not folder.is_dir():
         return
     try:
-        for parent, folders, files in os.walk(folder, topdown=False, onerror=_fail):
-            for name in files:
-                os.unlink(os.path.join(parent, name))
-            for name in folders:
-                path = os.path.join(parent, name)
-                os.unlink(path) if os.path.islink(path) else os.rmdir(path)
+        emptied = []
+        for parent, folders, files in walk(folder, onerror=_fail):
+            paths = [os.path.join(parent, name) for name in folders]
+            for path in (*(os.path.join(parent, name) for name in files), *filter(os.path.islink, paths)):
+                os.unlink(path)
+            emptied += [path for path in paths if os.path.lexists(path)]
+        for path in reversed(emptied):  # what lies in a folder comes after it
+            os.rmdir(path)
     except OSError as error:
         raise _cannot(error) from None
     with suppress(OSError):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sapiens_pl.errors import ConfigError
+from sapiens_pl.folders import walk
 
 _OTHERWISE = "choose another output.dir, or set output.overwrite=true to start over"
 
@@ -24,7 +25,7 @@ def json_names(root: Path, planned: Callable[[], Collection[str]]) -> Iterator[s
     """
     top = os.path.join(root, "")
     names: Collection[str] | None = None
-    for parent, _, files in os.walk(top):
+    for parent, _, files in walk(top):
         below = os.path.join(parent, "")[len(top) :]
         in_hidden = is_hidden(below)
         for file in files:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sapiens_pl.errors import ResultNameError, write_error
+from sapiens_pl.folders import make_folders
 
 _NAME_ERRORS = frozenset(
     [errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ, errno.ENOTEMPTY]
@@ -46,7 +47,7 @@ def whole_file(path: Path, temporary: Path, durable: bool, named_by_image: bool)
         try:
             os.replace(temporary, path)
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(path.parent)
             os.replace(temporary, path)
     except OSError as error:
         _remove(temporary)

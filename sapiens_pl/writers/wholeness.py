@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sapiens_pl.errors import ConfigError, write_error
+from sapiens_pl.folders import make_folders
 from sapiens_pl.writers.parquet import images_of, pyarrow
 from sapiens_pl.writers.run_folder import RunFolder
 
@@ -103,7 +104,7 @@ def _set_aside(folder: RunFolder, damaged: list[Path], where: str) -> None:
     for path in damaged:
         target = folder.damaged / path.relative_to(folder.path)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(target.parent)
             os.replace(path, target)
         except OSError as error:
             raise write_error(path, error) from None

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from sapiens_pl.errors import ConfigError
+from sapiens_pl.folders import make_folders, walk
+from sapiens_pl.writers.run_folder import RunFolder
+
+DEEP = "d/" * 1100
+
+
+def test_results_of_1100_folders_in_each_other_are_written_listed_and_removed(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.open()
+    folder.write(folder.prediction_path(f"{DEEP}a.jpg"), b"{}")
+    folder.write(folder.prediction_path("b.jpg"), b"{}")
+    assert folder.done() == {f"{DEEP}a.jpg", "b.jpg"}
+    (folder.predictions / "linked").symlink_to(tmp_path)
+    folder.clear()
+    assert not folder.done() and not any(folder.predictions.iterdir())
+    folder.close()
+
+
+def test_a_walk_is_that_of_python(tmp_path):
+    for name in ("b/x/1", "a/2", "3", "b/4"):
+        make_folders((tmp_path / name).parent)
+        (tmp_path / name).write_text("")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    found, expected = list(walk(tmp_path)), list(os.walk(tmp_path))
+    assert sorted(found) == sorted(expected) and found[0] == expected[0]
+    errors: list[OSError] = []
+    assert not list(walk(tmp_path / "none", errors.append)) and len(errors) == 1
+
+
+def test_a_file_in_the_way_is_an_error(tmp_path):
+    (tmp_path / "a").write_text("")
+    with pytest.raises(NotADirectoryError):
+        make_folders(tmp_path / "a" / "b" / "c")
+    with pytest.raises(ConfigError):
+        RunFolder(tmp_path / "a" / "b")
