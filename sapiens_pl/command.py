@@ -22,10 +22,6 @@ NO_MORE_PROCESSES = (
 
 def sentence_of(error: BaseException) -> str:
     """What a person can use of an error in the configuration: its root, without the wrappings."""
-    if isinstance(error, HydraException):
-        unreadable = unreadable_override(choices="Ambiguous value" in str(error))
-        if unreadable is not None:
-            return unreadable
     while error.__cause__ is not None and not isinstance(error, SapiensError):
         error = error.__cause__
     if isinstance(error, SapiensError):
@@ -43,6 +39,13 @@ def sentence_of(error: BaseException) -> str:
         return f"{error.full_key} is not set; give {error.full_key}=..."
     remedy = "; install the launcher: pip install 'sapiens_pl[slurm]'" if "submitit" in str(error) else ""
     return f"the configuration cannot be used: {' '.join(str(error).split())}{remedy}"
+
+
+def hydra_sentence(error: BaseException) -> str:
+    """The same for what Hydra says of the command line, before a job has begun."""
+    if not isinstance(error, HydraException):
+        return sentence_of(error)
+    return unreadable_override(choices="Ambiguous value" in str(error)) or sentence_of(error)
 
 
 def disk_error(error: Exception) -> OSError | None:

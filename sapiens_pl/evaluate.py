@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from sapiens_pl.annotations import Annotations, read_annotations
-from sapiens_pl.command import complain, disk_error, disk_sentence, sentence_of
+from sapiens_pl.command import complain, disk_error, disk_sentence, hydra_sentence, sentence_of
 from sapiens_pl.configs import config_folder
 from sapiens_pl.errors import ConfigError, SapiensError
 from sapiens_pl.evaluation import OKS_NMS_THRESHOLD, evaluate, table
@@ -88,7 +88,7 @@ def main() -> None:
     try:
         task()
     except (HydraException, OmegaConfBaseException) as error:
-        codes.append(complain(sentence_of(error), 2))
+        codes.append(complain(hydra_sentence(error), 2))
     except Exception as error:
         disk = disk_error(error)
         if disk is None:

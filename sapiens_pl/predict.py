@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sapiens_pl import demo
 from sapiens_pl.annotations import read_annotations
-from sapiens_pl.command import NO_MORE_PROCESSES, complain, disk_error, disk_sentence, sentence_of
+from sapiens_pl.command import NO_MORE_PROCESSES, complain, disk_error, disk_sentence, hydra_sentence, sentence_of
 from sapiens_pl.configs import config_folder
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.packing import check_shard
@@ -251,7 +251,7 @@ def main() -> None:
     try:
         task()
     except (HydraException, OmegaConfBaseException) as error:
-        codes.append(complain(sentence_of(error), EXIT_BAD_CONFIG))
+        codes.append(complain(hydra_sentence(error), EXIT_BAD_CONFIG))
     except KeyboardInterrupt:  # while Hydra puts the configuration together
         codes.append(128 + signal.SIGINT)
     except Exception as error:
@@ -260,7 +260,7 @@ def main() -> None:
         if complaint is None and disk is not None:  # Hydra cannot make its run folder, or the log in it
             complaint = disk_sentence(disk), EXIT_BAD_CONFIG
         if complaint is None and not begun:  # it cannot put the configuration together
-            complaint = sentence_of(error), EXIT_BAD_CONFIG
+            complaint = hydra_sentence(error), EXIT_BAD_CONFIG
         if complaint is None:
             raise
         codes.append(complain(*complaint))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import pytest
 
@@ -14,12 +15,15 @@ DEEP = "d/" * 1100
 def test_results_of_1100_folders_in_each_other_are_written_listed_and_removed(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.open()
-    folder.write(folder.prediction_path(f"{DEEP}a.jpg"), b"{}")
-    folder.write(folder.prediction_path("b.jpg"), b"{}")
-    assert folder.done() == {f"{DEEP}a.jpg", "b.jpg"}
-    (folder.predictions / "linked").symlink_to(tmp_path)
-    folder.clear()
-    assert not folder.done() and not any(folder.predictions.iterdir())
+    try:
+        folder.write(folder.prediction_path(f"{DEEP}a.jpg"), b"{}")
+        folder.write(folder.prediction_path("b.jpg"), b"{}")
+        assert folder.done() == {f"{DEEP}a.jpg", "b.jpg"}
+        (folder.predictions / "linked").symlink_to(tmp_path)
+        folder.clear()
+        assert not folder.done() and not any(folder.predictions.iterdir())
+    finally:  # pytest could not remove it
+        subprocess.run(["rm", "-rf", str(folder.predictions)], check=True)
     folder.close()
 
 
