@@ -10,6 +10,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from sapiens_pl.errors import OversizedImageError, UnreadableImageError
+from sapiens_pl.images.avif import coded_sizes
 from sapiens_pl.images.jpeg import jpeg_header
 from sapiens_pl.images.tags import ORIENTATION, Tag, exif_orientation, first_tags, valid_orientation
 
@@ -67,7 +68,8 @@ def read_header(data: bytes, max_megapixels: float) -> ImageHeader:
         raise UnreadableImageError(
             f"begins as {kind}, but its header is damaged or ends early; fetch it again or take it off the list."
         ) from None
-    refuse_oversized(wh, max_megapixels)
+    for size in [wh, *(coded_sizes(data) if kind == "AVIF" else [])]:
+        refuse_oversized(size, max_megapixels)
     return ImageHeader(kind, wh, orientation)
 
 
@@ -148,6 +150,9 @@ def _look_by_pillow(data: bytes, kind: str) -> tuple[tuple[int, int], int]:
     AVIF's is that of its properties `irot` and `imir`; where there are none, its EXIF block does not count (MIAF,
     ISO/IEC 23000-22), and Pillow gives it so.
     """
+    Image.init()
+    if kind not in Image.OPEN:
+        raise UnreadableImageError(f"is {kind}, which this Pillow does not read; install a newer one, or convert it.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

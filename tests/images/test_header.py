@@ -118,3 +118,17 @@ def test_a_tiff_whose_directory_or_values_lie_elsewhere(tmp_path, offset):
         place = big.find(entry)
         big = big[:place] + entry[:4] + struct.pack("<QQ", 99, offset) + big[place + 20 :]
         refusal(tmp_path, big, UnreadableImageError)
+
+
+@pytest.mark.parametrize("form", [{}, {"save_all": True, "append_images": [Image.new("RGB", (2000, 1500))]}])
+def test_an_avif_whose_boxes_say_less_than_its_codes_is_not_decoded(tmp_path, form):
+    """libavif decodes them all the same, and makes the picture smaller then."""
+    pytest.importorskip("PIL.AvifImagePlugin")
+    buffer = io.BytesIO()
+    Image.new("RGB", (2000, 1500)).save(buffer, "AVIF", speed=10, **form)
+    data = bytearray(buffer.getvalue())
+    (tmp_path / "x.avif").write_bytes(data)
+    assert read_image(str(tmp_path / "x.avif")).pixels.shape == (1500, 2000, 3)
+    place = data.find(b"ispe") + 8
+    data[place : place + 8] = struct.pack(">II", 8, 8)
+    assert "3 megapixels" in refusal(tmp_path, bytes(data), OversizedImageError, max_megapixels=1)
