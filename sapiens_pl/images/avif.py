@@ -50,7 +50,8 @@ def _item_offsets(data: bytes) -> list[int]:
 
 def _chunk_offsets(data: bytes) -> list[int]:
     """Where the first samples of an animation's tracks begin."""
-    offsets, start = [], data.find(b"stco")
+    offsets: list[int] = []
+    start = data.find(b"stco")
     while start >= 0 and len(offsets) < _MOST_ITEMS:
         offsets.append(int.from_bytes(data[start + 12 : start + 16], "big"))
         start = data.find(b"stco", start + 4)
