@@ -46,7 +46,7 @@ class Columns(NamedTuple):
 def parse_line(line: str) -> tuple[ClassId | None, list[str]]:
     """The class, a number or a name of several words, and the columns behind it."""
     fields = line.split() if "," not in line else line.replace(",", " ").split()
-    number = whole(fields[0])
+    number = whole(fields[0]) if fields else None  # a line of commas alone has none
     if number is not None:
         return number, fields[1:]
     words = next((place for place, field in enumerate(fields) if _number(field) is not None), len(fields))

@@ -162,3 +162,8 @@ def test_labels_in_px_and_empty_ones(tmp_path):
     with pytest.raises(ConfigError, match="px and no parts.*boxes.format="):
         boxes_of(tmp_path, {"a.txt": "0 320 240 100 200\n" * 3})
     assert boxes_of(tmp_path, {"a.txt": ""}) == ([[]], [])
+
+
+def test_a_line_of_commas_costs_its_own_place(tmp_path):
+    (people,), failures = boxes_of(tmp_path, {"a.txt": f"0 {BOX}\n,\n , ,\n"})
+    assert people == [(0, 1.0)] and len(failures) == 2
