@@ -54,8 +54,9 @@ def set_damaged_aside(folder: RunFolder) -> None:
 
 def _torn_json(folder: RunFolder) -> Iterator[str]:
     looked_at = _last_look_ns(folder) - _COARSEST_CLOCK_NS
+    root = os.path.join(folder.predictions, "")
     for name in folder.with_json():
-        if not _ends_well(os.path.join(folder.predictions, f"{name}.json"), looked_at):
+        if not _ends_well(f"{root}{name}.json", looked_at):
             yield name
 
 
