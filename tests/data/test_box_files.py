@@ -1,12 +1,12 @@
-"""Box files as the field's programs write them: people are found, and what may be wrong is refused in a sentence."""
+"""Box files as the field's programs write them: boxes are found, and what may be wrong is refused in a sentence."""
 
 from __future__ import annotations
 
 import json
-import logging
 
 import numpy as np
 import pytest
+from box_sources import BOX, boxes_of, coco_of
 
 from sapiens_pl.data.box_coco import CocoBoxes
 from sapiens_pl.data.box_csv import CsvBoxes
@@ -15,148 +15,6 @@ from sapiens_pl.data.box_mot import MotBoxes
 from sapiens_pl.data.sources import ImageSource
 from sapiens_pl.errors import ConfigError
 from sapiens_pl.structures import ImageFile
-
-BOX = [10, 20, 30, 60]
-DOG = [40, 50, 70, 80]
-
-
-def boxes_of(kind, tmp_path, content, *names, complete=True, **options):
-    """Each image's boxes, and the failures."""
-    path = tmp_path / "boxes.txt"
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
-    files = [ImageFile(name, f"/photos/{name}") for name in names or ("a.jpg",)]
-    tasks, failures = kind(str(path), **options)(ImageSource("/photos", files, complete))
-    return {task.name: task.bboxes_xyxy.tolist() for task in tasks}, failures
-
-
-def coco_of(*kinds, categories=None, **extra):
-    """An annotation file of one image, with a box of its own for each category given."""
-    rows = [{"id": n, "image_id": 1, "category_id": kind, "bbox": [n, 0, 9, 9]} for n, kind in enumerate(kinds)]
-    listing = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": rows, **extra}
-    return listing if categories is None else {**listing, "categories": categories}
-
-
-def named(**names):
-    return [{"id": int(number[1:]), "name": name} for number, name in names.items()]
-
-
-@pytest.mark.parametrize(
-    ("content", "people"),
-    [
-        (coco_of(0, 1, categories=named(_0="person", _1="bicycle")), [0]),
-        (coco_of(1, 2, categories=named(_1="bicycle", _2="Person")), [1]),
-        (coco_of(3, 1, categories=named(_3="pedestrian", _1="car")), [0]),
-        (coco_of(0, 1, 2, categories=named(_0="people", _1="person", _2="dog")), [0, 1]),
-        (coco_of("1", "2", categories=[{"id": "1", "name": "human"}, {"id": "2", "name": "dog"}]), [0]),
-        (coco_of(1, 2.0, "2", categories=[{"id": 2, "name": "person"}, {"id": 1, "name": "dog"}]), [1, 2]),
-        (coco_of("person", "dog", categories=named(_1="person")), [0]),
-        (coco_of(5, categories=[{"id": 5, "name": "swimmer", "keypoints": ["nose"]}]), [0]),
-        (coco_of(1, 18), [0]),
-        (coco_of(1, 18, categories=[]), [0]),
-        (coco_of("1", 18), [0]),
-        (coco_of(None, 18), [0]),
-    ],
-)
-def test_the_categories_of_a_coco_file_name_the_person(tmp_path, content, people):
-    boxes, failures = boxes_of(CocoBoxes, tmp_path, content)
-    assert [box[0] for box in boxes["a.jpg"]] == people and not failures
-
-
-@pytest.mark.parametrize(
-    ("content", "named"),
-    [
-        (coco_of(1, categories=named(_1="bicycle")), r"1 'bicycle' \(1\)"),
-        (coco_of(0, 2, 2, categories=named(_0="dog", _2="cat")), r"2 'cat' \(2\), 0 'dog' \(1\)"),
-        (coco_of(0, 0), r"0 \(2\)"),
-        (coco_of(0, 1), r"0 \(1\), 1 \(1\)"),
-        (coco_of(2, 3), r"2 \(1\), 3 \(1\)"),
-        ([{"image_id": "a", "category_id": 0, "bbox": BOX, "score": 0.9}], r"0 \(1\)"),
-    ],
-)
-def test_where_no_category_is_a_person_those_there_are_are_named(tmp_path, content, named):
-    with pytest.raises(ConfigError, match=rf"boxes.txt has rows of the classes {named}.*boxes.category_id="):
-        boxes_of(CocoBoxes, tmp_path, content)
-    number = (content if isinstance(content, list) else content["annotations"])[0]["category_id"]
-    boxes, _ = boxes_of(CocoBoxes, tmp_path, content, category_id=str(number))
-    assert boxes["a.jpg"]
-
-
-def test_a_category_may_be_chosen_by_its_name(tmp_path):
-    content = coco_of(1, 2, categories=named(_1="person", _2="Goal keeper"))
-    boxes, _ = boxes_of(CocoBoxes, tmp_path, content, category_id="goal_keeper")
-    assert [box[0] for box in boxes["a.jpg"]] == [1]
-    with pytest.raises(ConfigError, match="category_id"):
-        boxes_of(CocoBoxes, tmp_path, content, category_id=3)
-
-
-def test_the_images_files_categories_count_for_detections(tmp_path):
-    (tmp_path / "images.json").write_text(json.dumps(coco_of(categories=named(_0="person", _1="dog"))))
-    rows = [{"image_id": 1.0, "category_id": kind, "bbox": [kind, 0, 9, 9], "score": 0.9} for kind in (1, 0)]
-    boxes, _ = boxes_of(CocoBoxes, tmp_path, rows, images_file=str(tmp_path / "images.json"))
-    assert boxes["a.jpg"] == [[0, 0, 9, 9]]
-
-
-def test_what_is_left_out_is_counted(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
-    content = coco_of(1, 1, 1, 18, 18, 3, categories=named(_1="person", _3="car", _18="dog"))
-    content["annotations"][0]["iscrowd"] = content["annotations"][1]["num_keypoints"] = 1
-    content["annotations"][2]["num_keypoints"] = 0
-    boxes, _ = boxes_of(CocoBoxes, tmp_path, content)
-    assert [box[0] for box in boxes["a.jpg"]] == [1]
-    assert "left out 3 rows of other classes (18 'dog' (2), 3 'car' (1))" in caplog.text
-    assert "left out 2 crowds or people without keypoints" in caplog.text
-    for row in content["annotations"]:
-        row["num_keypoints"] = 0
-    boxes, _ = boxes_of(CocoBoxes, tmp_path, content)
-    assert len(boxes["a.jpg"]) == 2 and "no labelled keypoints at all" in caplog.text
-
-
-CSV_TABLES = {
-    "TensorFlow": "filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,9,9,person,{}\na.jpg,9,9,dog,{}\n",
-    "YOLOv5's pandas": "image,class,name,xmin,ymin,xmax,ymax\na.jpg,0,person,{}\na.jpg,16,dog,{}\n",
-    "Label": "image;Label;x1;y1;x2;y2\na.jpg;Pedestrian;{}\na.jpg;car;{}\n",
-    "category_id": "image,category_id,x1,y1,x2,y2\na.jpg,1,{}\na.jpg,18,{}\n",
-    "name alone": "image,name,x1,y1,x2,y2\na.jpg,person,{}\na.jpg,dog,{}\n",
-    "a blank": "image,class,x1,y1,x2,y2\na.jpg,,{}\na.jpg,dog,{}\n",
-    "numbers and names": "image,category_id,category_name,x1,y1,x2,y2\na.jpg,5,human,{}\na.jpg,1,dog,{}\n",
-}
-
-
-@pytest.mark.parametrize("form", CSV_TABLES)
-def test_a_tables_class_column_is_looked_at(tmp_path, form):
-    separator = ";" if ";" in CSV_TABLES[form] else ","
-    text = CSV_TABLES[form].format(*(separator.join(map(str, box)) for box in (BOX, DOG)))
-    assert boxes_of(CsvBoxes, tmp_path, text) == ({"a.jpg": [BOX]}, [])
-
-
-def test_a_tables_numbers_need_a_word_where_they_could_mean_anything(tmp_path, caplog):
-    text = "image,class,x1,y1,x2,y2\na.jpg,{},10,20,30,60\na.jpg,{},40,50,70,80\n"
-    with pytest.raises(ConfigError, match=r"boxes.txt \(class\) has rows of the classes 0 \(1\), 16 \(1\)"):
-        boxes_of(CsvBoxes, tmp_path, text.format(0, 16))
-    assert boxes_of(CsvBoxes, tmp_path, text.format(0, 16), category_id=0)[0] == {"a.jpg": [BOX]}
-    assert boxes_of(CsvBoxes, tmp_path, text.format(0, 0))[0] == {"a.jpg": [BOX, DOG]}
-    text = "image,name,x1,y1,x2,y2\na.jpg,Alice,10,20,30,60\na.jpg,Bob,40,50,70,80\n"
-    assert boxes_of(CsvBoxes, tmp_path, text)[0] == {"a.jpg": [BOX, DOG]}
-    assert "the column name was not looked at" in caplog.text
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        [{"image": "a.jpg", "bbox": BOX, "category_id": 1}, {"image": "a.jpg", "bbox": DOG, "category_id": 18}],
-        [{"image": "a.jpg", "bbox": BOX, "class": "person"}, {"image": "a.jpg", "bbox": DOG, "class": "dog"}],
-        [{"image": "a.jpg", "bbox": BOX, "name": "person", "class": 0}, {"image": "a.jpg", "bbox": DOG, "name": "dog"}],
-        {"a.jpg": [{"bbox": BOX, "label": "human"}, {"bbox": DOG, "label": "dog"}]},
-        {"a.jpg": {"bboxes": [BOX, DOG], "labels": ["person", "dog"]}},
-        {"image": "a.jpg", "bboxes": [BOX, DOG], "category_ids": [1, 18]},
-        {"image": "a.jpg", "bboxes": [BOX, DOG], "classes": ["person", "dog"], "scores": [0.9, 0.8]},
-    ],
-)
-def test_the_classes_of_json_rows_are_looked_at(tmp_path, content):
-    assert boxes_of(JsonBoxes, tmp_path, content) == ({"a.jpg": [BOX]}, [])
 
 
 def test_mot_classes_by_their_columns(tmp_path):
@@ -172,39 +30,8 @@ def test_mot_classes_by_their_columns(tmp_path):
         boxes_of(MotBoxes, tmp_path, "1,1,11,21,20,40,0,1,1\n", "1.jpg")
 
 
-def frames_of(tmp_path, frames, *names):
-    """The box of frame n is n + 100 px wide: by image, the frame that it got."""
-    text = "".join(f"{frame},1,1,1,{100 + frame},9,1,-1,-1,-1\n" for frame in frames)
-    boxes, failures = boxes_of(MotBoxes, tmp_path, text, *names)
-    return {name: int(rows[0][2] - rows[0][0]) - 100 for name, rows in boxes.items() if rows}, failures
-
-
-def test_frames_that_count_from_0(tmp_path):
-    assert frames_of(tmp_path, (0, 1, 2), "00.jpg", "01.jpg", "02.jpg")[0] == {"00.jpg": 0, "01.jpg": 1, "02.jpg": 2}
-    assert frames_of(tmp_path, (1, 2, 3), "00.jpg", "01.jpg", "02.jpg")[0] == {"00.jpg": 1, "01.jpg": 2, "02.jpg": 3}
-    assert frames_of(tmp_path, (0, 1, 2), "01.jpg", "02.jpg", "03.jpg")[0] == {"01.jpg": 0, "02.jpg": 1, "03.jpg": 2}
-    with pytest.raises(ConfigError, match="counts its frames from 0 to 1, the images' names from 1 to 3"):
-        frames_of(tmp_path, (0, 1), "01.jpg", "02.jpg", "03.jpg")
-
-
-@pytest.mark.parametrize(
-    ("names", "sentence"),
-    [
-        (("cam1_02.jpg", "cam2_01.jpg"), "more than one number could be the frame's"),
-        (("a/1.jpg", "a/2.jpg", "b/1.jpg"), "a/1.jpg and b/1.jpg have the same frame number"),
-        (("000000.jpg", "000001.jpg", "cover2.jpg"), "not named alike"),
-        (("1_a.jpg", "2_a.jpg", "a3_.jpg"), "not named alike"),
-        (("1.jpg", "1.png"), "same frame number"),
-        (("101.jpg", "102.jpg"), "has frames 1 to 2, data.images has frames 101 to 102"),
-    ],
-)
-def test_frames_that_nobody_can_tell_are_refused(tmp_path, names, sentence):
-    with pytest.raises(ConfigError, match=sentence):
-        frames_of(tmp_path, (1, 2), *names)
-
-
 def test_one_id_for_two_images_and_two_ids_for_one(tmp_path):
-    content = coco_of(1, 1, categories=named(_1="person"))
+    content = coco_of(1, 1, categories=[{"id": 1, "name": "person"}])
     content["images"].append({"id": "1", "file_name": "b.jpg"})
     with pytest.raises(ConfigError, match=r"boxes.txt gives two images, a.jpg and b.jpg, the same id 1,"):
         boxes_of(CocoBoxes, tmp_path, content, "a.jpg", "b.jpg")
