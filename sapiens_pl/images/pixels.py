@@ -54,6 +54,10 @@ def _decode_other(data: bytes, header: ImageHeader) -> np.ndarray | None:
     try:
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError from None
+        pixels = None
     except Exception:  # whatever a decoder makes of a broken file, the others go on
         pixels = None
     if pixels is None and header.format in _OPTIONAL_IN_OPENCV:
@@ -72,6 +76,8 @@ def _decode_by_pillow(data: bytes, kind: str) -> np.ndarray | None:
                 if image.mode not in _EIGHT_BIT_MODES:
                     return None
                 return np.asarray(image.convert("RGB"))[..., ::-1]
+    except MemoryError:
+        raise
     except Exception:  # Pillow's plugins raise whatever they please
         return None
 

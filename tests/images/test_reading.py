@@ -3,6 +3,9 @@ from __future__ import annotations
 import gc
 import io
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -135,3 +138,20 @@ def test_files_of_no_size_are_not_opened():
         pytest.skip("needs /proc")
     with pytest.raises(UnreadableImageError, match="is an empty file"):
         read_image("/proc/self/environ")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_lack_of_memory_is_no_damage(tmp_path, suffix):
+    """In a process whose memory is limited."""
+    Image.new("RGB", (6000, 6000)).save(tmp_path / f"x{suffix}")
+    code = (
+        "import resource, sys; from sapiens_pl.images import read_image; "
+        "pages = int(open('/proc/self/statm').read().split()[0]); "
+        "resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (90 << 20),) * 2)\n"
+        "try: read_image(sys.argv[1])\nexcept Exception as error: print(type(error).__name__, error)"
+    )
+    if not os.path.exists("/proc/self/statm"):
+        pytest.skip("needs /proc")
+    command = [sys.executable, "-c", code, str(tmp_path / f"x{suffix}")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent.parent, timeout=120)
+    assert done.stdout.startswith("UnreadableImageError") and "more memory than there is" in done.stdout, done
