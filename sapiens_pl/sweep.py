@@ -253,7 +253,7 @@ def draw(rows: list[SweepRow], path: Path) -> None:
 
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     speed, memory = figure.subplots(1, 2)
-    sizes = sorted({row.batch_size for row in rows if row.batch_size})
+    sizes = sorted({row.batch_size for row in rows if row.batch_size and row.status == "complete"})
     for others in dict.fromkeys(row.others for row in rows):
         group = [row for row in rows if row.others == others and row.batch_size and row.status == "complete"]
         label = others or None

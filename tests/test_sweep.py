@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from conftest import COCO, check_same
 
 from sapiens_pl.keypoints import keypoint_spec
 from sapiens_pl.structures import PoseResult
-from sapiens_pl.sweep import SweepRow, compare, read_sweep, recommended, table
+from sapiens_pl.sweep import SweepRow, compare, draw, read_sweep, recommended, table
 from sapiens_pl.writers.json import result_json
 from sapiens_pl.writers.run_folder import RunFolder
 
@@ -98,6 +99,14 @@ def test_results_that_differ_are_seen(tmp_path):
     assert compare(tmp_path / "a", tmp_path / "b") == (0.5, 1, 2)
     (tmp_path / "b" / "predictions" / "2.jpg.json").unlink()
     assert compare(tmp_path / "a", tmp_path / "b")[0] == np.inf
+
+
+def test_a_sweep_of_which_nothing_was_complete_has_its_picture(tmp_path):
+    rows = [SweepRow(str(n), "", n, "not started", None, None, "host", None, None, None) for n in (1, 2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw(rows, tmp_path / "sweep.png")
+    assert cv2.imread(str(tmp_path / "sweep.png")) is not None
 
 
 def test_an_interrupted_sweep_can_still_be_read(tmp_path):
