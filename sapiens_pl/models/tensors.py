@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sapiens_pl.errors import CheckpointError
-from sapiens_pl.models.archive import read_archive
+from sapiens_pl.models.archive import LEGACY_MAGIC, read_archive
 from sapiens_pl.models.mapping import FileMap
 from sapiens_pl.models.pickles import BrokenArchiveError
 
@@ -59,7 +59,7 @@ def read_tensors(path: Path, setting: str = "model.checkpoint") -> tuple[dict[st
     try:
         if start[8:9] == b"{":
             return _map_safetensors(path)
-        if start.startswith((b"PK\x03\x04", b"\x80")):  # zip, pickle
+        if start.startswith((b"PK\x03\x04", b"\x80", b"L%dL\n" % LEGACY_MAGIC)):  # zip, pickle, pickle's first forms
             return read_archive(path), {}
     except (BrokenArchiveError, SafetensorError, ValueError, LookupError, TypeError, OSError) as error:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that one is for a place that no file has

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 _WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 """No part of a network of ours has such a name, so they may stand anywhere."""
+_COUNTER = "n_averaged"
+"""What torch's AveragedModel keeps beside its network."""
 _USUAL = ("state_dict", "model", "model_state_dict", "network", "net")
 """Of several networks in a file that is meant which only these names lead to: not its average, not its teacher."""
 
@@ -33,6 +35,7 @@ def unwrap(path: Path, tensors: dict[str, Tensor], known_names: Sequence[str]) -
     Raises:
         CheckpointError: several networks, of which none is the one that is meant as a matter of course.
     """
+    tensors = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[2] != _COUNTER}
     plain = {_without_wrappers(name): tensor for name, tensor in tensors.items()}
     if len(plain) < len(tensors):
         plain = tensors  # two networks, one of them wrapped

@@ -90,7 +90,17 @@ def test_a_whole_module_and_one_in_lightnings_file(tmp_path, network):
     assert_same(tmp_path / "last.ckpt", network)
 
 
-@pytest.mark.parametrize("protocol", [2, 4])
+def test_an_averaged_model_and_what_else_stands_beside(tmp_path, network):
+    averaged = torch.optim.swa_utils.AveragedModel(network).state_dict()
+    assert "n_averaged" in averaged
+    torch.save(averaged, tmp_path / "averaged.pth")
+    assert_same(tmp_path / "averaged.pth", network)
+    others = {"a": torch.zeros(1).expand(1000), "b": torch.zeros(3, device="meta"), "c": torch.eye(3).to_sparse()}
+    torch.save({"state_dict": network.state_dict(), "others": others}, tmp_path / "beside.pth")
+    assert_same(tmp_path / "beside.pth", network)
+
+
+@pytest.mark.parametrize("protocol", [1, 2, 4])
 def test_the_form_before_zip(tmp_path, network, protocol):
     path = tmp_path / "old.pth"
     options = {"_use_new_zipfile_serialization": False, "pickle_protocol": protocol}
