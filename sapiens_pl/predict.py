@@ -72,7 +72,7 @@ def predict(cfg: DictConfig) -> int:
     rank = getattr(rank_zero_only, "rank", 0) or 0
     folder = RunFolder(cfg.output.dir, rank, cfg.data.shard, cfg.data.num_shards)
     ranks = Ranks(folder)
-    stop = StopRequest(ranks.processes)
+    stop = StopRequest(ranks.processes, ranks.is_started)
     run: dict[str, Any] = {}
     with stop.listening():
         try:

@@ -110,6 +110,11 @@ class Ranks:
         self.agreed = False
         """True once it is known what is left to do, and the ranks can do without the first one."""
 
+    @property
+    def is_started(self) -> bool:
+        """True in a rank that the first one has started."""
+        return self._folder.rank != 0 and self._id is not None
+
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """In the first rank, which has the folder's lock: a new run begins. In the others: they take part in one."""
@@ -117,7 +122,7 @@ class Ranks:
             self._id = f"{os.getpid()}-{secrets.token_hex(8)}"
             self._folder.members.take_over(self._id, alone=self._folder.lock.only_one)
             os.environ[_RUN_ID] = self._id
-        elif self._id is not None:
+        elif self.is_started:
             self._join()
         try:
             yield

@@ -31,14 +31,16 @@ class StopRequest(L.Callback):
 
     Args:
         others: gives the ranks that this process has started; a signal is passed on to them.
+        is_started: the first rank has started this process, and passes signals on to it.
 
     Attributes:
         signal: the first signal that came, or None.
         reason: the sentence of whoever asked, or None.
     """
 
-    def __init__(self, others: Callable[[], list[subprocess.Popen]] = lambda: []) -> None:
+    def __init__(self, others: Callable[[], list[subprocess.Popen]] = lambda: [], is_started: bool = False) -> None:
         self._others = others
+        self._signals = (*SIGNALS, _FROM_FIRST_RANK) if is_started else SIGNALS
         self.signal: signal.Signals | None = None
         self.reason: str | None = None
         self._in_loop = False
@@ -63,7 +65,7 @@ class StopRequest(L.Callback):
         if threading.current_thread() is not threading.main_thread():  # Python hands signals to no other
             yield
             return
-        before = {number: signal.signal(number, self._handle) for number in (*SIGNALS, _FROM_FIRST_RANK)}
+        before = {number: signal.signal(number, self._handle) for number in self._signals}
         try:
             yield
         finally:
