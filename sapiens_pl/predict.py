@@ -44,12 +44,14 @@ from sapiens_pl.module import PoseModule
 from sapiens_pl.progress import CropProgress
 from sapiens_pl.ranks import Ranks, build_trainer
 from sapiens_pl.report import EXIT_BAD_CONFIG, EXIT_COMPLETE, EXIT_FAILED, close_run, note_the_end, versions
-from sapiens_pl.resume import finished_names, prepare_folder, result_settings
+from sapiens_pl.resume import finished_names, prepare_folder, refuse_moved_links, result_settings
 from sapiens_pl.settings import check_settings
 from sapiens_pl.stopping import StopRequest
+from sapiens_pl.structures import ImageTask
 from sapiens_pl.sweep import note_exit_code
 from sapiens_pl.terminal import keep_going_without_a_terminal, make_log_lines_printable
 from sapiens_pl.writers.callback import PoseWriter
+from sapiens_pl.writers.listing import section
 from sapiens_pl.writers.run_folder import RunFolder
 
 
@@ -116,14 +118,8 @@ def _predict_in(
     if rank == 0:
         prepare_folder(folder, cfg, settings)
         record.write()
-    data: ImageDataModule = instantiate(cfg.data, boxes=None, _partial_=True, _convert_="all")(
-        boxes=boxes,
-        input_hw=network.shape.input_hw,
-        crop_settings=network.crop_settings,
-        finished=lambda tasks: finished_names(folder, tasks, cfg.output.retry_failed),
-        stopped=stop,
-        agree=ranks.agree,
-    )
+    left_out = {} if cfg.output.overwrite else section(folder.read_run(), "left_out")  # on all ranks alike
+    data = _image_data(folder, ranks, cfg, network, boxes, stop, left_out)
     ranks.data = data
     module = PoseModule(
         network,
@@ -138,7 +134,7 @@ def _predict_in(
     trainer = build_trainer(cfg, [writer, *progress, loading, demo_notes, stop])
     ranks.trained_by(trainer)
     run |= {"status": "running", "settings": settings, "config": OmegaConf.to_container(cfg, resolve=True)}
-    run["world_size"] = trainer.world_size
+    run |= {"world_size": trainer.world_size, "left_out": left_out}
     if rank == 0:
         folder.write_run(run | {"versions": versions()})
         folder.lock.share()
@@ -151,6 +147,26 @@ def _predict_in(
         trainer.predict(module, datamodule=data, return_predictions=False)
     seconds = time.perf_counter() - loop_start
     return close_run(trainer, data, writer, stop, ranks, run, seconds, time.perf_counter() - start)
+
+
+def _image_data(
+    folder: RunFolder, ranks: Ranks, cfg: DictConfig, network: Any, boxes: Any, stop: StopRequest, left_out: dict
+) -> ImageDataModule:
+    """The run's images; `left_out` is what an earlier run in the folder has said of its own."""
+
+    def finished(tasks: list[ImageTask]) -> tuple[set[str], set[str]]:
+        refuse_moved_links(folder, left_out, data.list_images().left_out.followed)
+        return finished_names(folder, tasks, cfg.output.retry_failed)
+
+    data: ImageDataModule = instantiate(cfg.data, boxes=None, _partial_=True, _convert_="all")(
+        boxes=boxes,
+        input_hw=network.shape.input_hw,
+        crop_settings=network.crop_settings,
+        finished=finished,
+        stopped=stop,
+        agree=ranks.agree,
+    )
+    return data
 
 
 def _detect_people(

@@ -13,6 +13,7 @@ from sapiens_pl.errors import ConfigError
 from sapiens_pl.geometry import SAPIENS_CROPS, CropSettings
 from sapiens_pl.models.tensors import checkpoint_sha256
 from sapiens_pl.structures import ImageTask
+from sapiens_pl.writers.listing import section
 from sapiens_pl.writers.run_folder import RunFolder
 from sapiens_pl.writers.wholeness import set_damaged_aside
 
@@ -132,6 +133,25 @@ def _earlier_settings(folder: RunFolder) -> dict[str, Any]:
 
 def _is_of_detector(key: str) -> bool:
     return key.startswith("boxes.")
+
+
+def refuse_moved_links(folder: RunFolder, left_out: dict[str, Any], followed: dict[str, str]) -> None:
+    """Refuses to take the results of other pictures for those that lie behind a link now.
+
+    Args:
+        left_out: what `run.json` said of it.
+        followed: by name, the links to folders elsewhere, and where each leads.
+
+    Raises:
+        ConfigError: one led elsewhere when the folder's results were made.
+    """
+    earlier = section(left_out, "links_followed")
+    for name, target in followed.items():
+        if earlier.get(name, target) != target:
+            raise ConfigError(
+                f"the link {name} led to {earlier[name]} when the results in {folder.path} were made, and leads to "
+                f"{target} now, so they are of other pictures; {_START_OVER}."
+            )
 
 
 def finished_names(folder: RunFolder, tasks: list[ImageTask], retry_failed: bool = False) -> tuple[set[str], set[str]]:

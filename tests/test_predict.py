@@ -263,7 +263,7 @@ def test_two_processes_share_the_images(predict):
         fresh=True,
     )
     assert two.code == 0, two.err
-    assert two.err.count("poses: 100%") == 1 and "17/17" in two.err and "6/6 images" in two.err  # one bar for both
+    assert two.err.count("poses:   0%") == 1 and "17/17" in two.err and "6/6 images" in two.err  # one bar for both
     assert list(two.results) == list(one.results)
     for name, result in one.results.items():
         np.testing.assert_allclose(keypoints_of(two.results[name]), keypoints_of(result), atol=0.01)

@@ -73,6 +73,8 @@ class LeftOut:
         files: by name, the files that look like pictures or videos and are not read.
         run_folders: names of run folders below the root, which are not searched (an ordered set).
         links: by name, the links to what lies below the root anyway, and the name that this has.
+        followed: by name, the links that lead elsewhere, and what stands in each; they are not left out, but another
+            time they may lead to other pictures.
         folders: by name, the folders that cannot be listed, and what the operating system says of them.
     """
 
@@ -80,6 +82,7 @@ class LeftOut:
         self.files: dict[str, Kind] = {}
         self.run_folders: dict[str, None] = {}
         self.links: dict[str, str] = {}
+        self.followed: dict[str, str] = {}
         self.folders: dict[str, str] = {}
         self._looked_into = 0
         self._by_base: dict[str, list[str]] | None = None
@@ -159,6 +162,7 @@ class LeftOut:
             "first_files": list(self.files)[:_FIRST_NAMES],
             "run_folders": list(self.run_folders)[:_MOST_RUN_FOLDERS],
             "links": len(self.links),
+            "links_followed": self.followed,
             "folders_not_listed": len(self.folders),
         }
 

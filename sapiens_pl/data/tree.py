@@ -64,6 +64,7 @@ class _Search:
             name, states = self._folder_links.popleft()
             first = self._seen.get(_identity(self._path(name)))
             if first is None:
+                self.left_out.followed[name] = os.readlink(self._path(name))
                 self._walk(name, states)
             else:
                 self.left_out.links[name] = first or os.curdir

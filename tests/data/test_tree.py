@@ -225,11 +225,14 @@ def test_a_second_run_poses_the_same_pictures_and_folders_that_cannot_be_listed_
     (photos / "own" / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     (photos / "aaa").symlink_to("own")
     (photos / "gone").symlink_to("nowhere")
+    for name in ("s1", "s2"):
+        shutil.copytree(IMAGES / "wide", tmp_path / name)
+    (photos / "cam").symlink_to("../s1")
     settings = [f"data.images={photos}", "boxes=whole_image", *mini, "data.num_workers=0"]
     first = predict(*settings, "output.overlay=true", "output.formats=[json,openpose]", folder="photos/out")
-    assert first.code == 0 and len(first.results) == 6, first.err
+    assert first.code == 0 and len(first.results) == 8, first.err
     assert [failure["image"] for failure in first.failures] == ["gone"]
-    assert first.info["counts"]["images_failed"] == 1 and first.info["counts"]["images_planned"] == 7
+    assert first.info["counts"]["images_failed"] == 1 and first.info["counts"]["images_planned"] == 9
     assert first.info["left_out"]["files"] == {"HEIC": 1} and first.info["left_out"]["links"] == 1
     assert "own/IMG_1.HEIC is HEIC" in first.out and "gone cannot be listed" in first.out
     (photos / "gone").unlink()
@@ -242,4 +245,8 @@ def test_a_second_run_poses_the_same_pictures_and_folders_that_cannot_be_listed_
     boxed = predict(*settings, "boxes=json", f"boxes.file={boxes}", folder="photos/out2")
     reasons = {failure["image"]: failure["message"] for failure in boxed.failures}
     assert "is HEIC" in reasons["own/IMG_1.HEIC"] and "folder of a run" in reasons["out/overlays/own/one.jpg.jpg"]
-    assert boxed.code == 0 and len(boxed.results) == 6, boxed.err
+    assert boxed.code == 0 and len(boxed.results) == 8, boxed.err
+    (photos / "cam").unlink()
+    (photos / "cam").symlink_to("../s2")
+    moved = predict(*settings, folder="photos/out")
+    assert moved.code == 2 and "the link cam led to ../s1 when" in moved.err, moved.err
