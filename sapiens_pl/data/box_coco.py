@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from sapiens_pl.data.box_classes import COCO_PERSON, ClassId, ClassRule, class_id
 from sapiens_pl.data.box_files import JsonReader, RepeatedKeys, existing_file, filled_text, shortened
 from sapiens_pl.data.box_rules import BoxRow, BoxRules
+from sapiens_pl.data.box_units import check_within
 from sapiens_pl.data.boxes import BoxedImages, BoxListing, assign_boxes
 from sapiens_pl.data.image_finder import ImageNumbers, NoImage, plain_id
 from sapiens_pl.data.sources import ImageSource
@@ -64,6 +65,7 @@ class CocoBoxes:
         rows, bad_rows = _numbered(annotations)
         rows = self._people(rows, given)
         found, lost = _with_names(rows, listed, source, listing_path)
+        check_within(self.file, found, _sizes(given), self.rules)
         box_listing = BoxListing(
             self.file, "entry", found, listed.ids, bad_rows, lost, lists_others=isinstance(data, list)
         )
@@ -146,6 +148,16 @@ def _listed_images(listing: dict[str, Any], path: str) -> _ListedImages:
         fits = isinstance(image_id, int) and abs(image_id) <= _LARGEST_ID
         ids.setdefault(name, image_id if fits and isinstance(image_id, int) else None)
     return _ListedImages(names, ids)
+
+
+def _sizes(listing: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    """Width and height by name of the listed images that have them."""
+    images = [(image, image.get("width"), image.get("height")) for image in listing.get("images") or []]
+    return {
+        str(image["file_name"]): (width, height)
+        for image, width, height in images
+        if type(width) in (int, float) and type(height) in (int, float) and width > 0 and height > 0
+    }
 
 
 def _category_names(listing: dict[str, Any]) -> dict[ClassId, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -18,6 +18,8 @@ _LOOKED_AT = 1000
 """Boxes that are enough to see that a file is in px."""
 _MOST_OF = 3
 """Of fewer boxes "most" says nothing."""
+_SLACK = 1.02
+"""Boxes of detectors may reach a little over the edge."""
 _BEYOND = 2.0
 """No part of an image's width or height is so large, not even of a person who stands half outside."""
 
@@ -45,6 +47,31 @@ def check_units(path: str, rows: Sequence[BoxRow], rules: BoxRules) -> None:
         raise ConfigError(
             f"All boxes of {path} lie between 0 and 1, such as {_text(fraction)}: they are parts of the images' width "
             "and height, not px; say boxes.format=cxcywhn if they are centre and size, else multiply them."
+        )
+
+
+def check_within(path: str, rows: Sequence[BoxRow], sizes: Mapping[str, tuple[float, float]], rules: BoxRules) -> None:
+    """Raises ConfigError if corners are given as corner and size: most boxes leave their images, and would not so.
+
+    Args:
+        sizes: width and height of the images, by name, where the file tells them.
+    """
+    if rules.format != "xywh":
+        return
+    seen = [
+        (box, sizes[row.image]) for row in islice(rows, _LOOKED_AT) if row.image in sizes and (box := _numbers(row))
+    ]
+    corners = [
+        (box, size)
+        for box, size in seen
+        if (box[0] + box[2] > _SLACK * size[0] or box[1] + box[3] > _SLACK * size[1])
+        and all(low < high <= _SLACK * most for low, high, most in zip(box[:2], box[2:], size))
+    ]
+    if len(seen) >= _MOST_OF and 2 * len(corners) > len(seen):
+        box, (width, height) = corners[0]
+        raise ConfigError(
+            f"{path}: {len(corners)} of {len(seen)} boxes reach beyond their images, such as {_text(box)} in one of "
+            f"{width:g}x{height:g} px: was boxes.format=xyxy meant?"
         )
 
 

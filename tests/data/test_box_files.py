@@ -94,6 +94,16 @@ def test_inverted_boxes_ask_for_the_other_format(tmp_path):
     assert all(failure.message.endswith("was boxes.format=xywh meant?") for failure in failures)
 
 
+def test_corners_that_are_taken_for_a_corner_and_a_size_are_asked_for(tmp_path):
+    content = {"images": [{"id": 1, "file_name": "a.jpg", "width": 640, "height": 480}]}
+    content["annotations"] = [{"id": n, "image_id": 1, "bbox": [300 + n, 200, 500, 400]} for n in range(4)]
+    with pytest.raises(ConfigError, match="4 of 4 boxes reach beyond .*640x480 px: was boxes.format=xyxy meant"):
+        boxes_of(CocoBoxes, tmp_path, content)
+    assert len(boxes_of(CocoBoxes, tmp_path, content, format="xyxy")[0]["a.jpg"]) == 4
+    content["annotations"][:2] = [{"id": n, "image_id": 1, "bbox": [300, 200, 339, 270]} for n in range(2)]
+    assert len(boxes_of(CocoBoxes, tmp_path, content)[0]["a.jpg"]) == 4
+
+
 def test_parts_of_an_image_are_no_px(tmp_path):
     parts = {"a.jpg": [[0.1, 0.2, 0.3, 0.4], [0, 0, 1, 1]]}
     with pytest.raises(ConfigError, match="lie between 0 and 1, such as 0.1, 0.2, 0.3, 0.4: .*boxes.format=cxcywhn"):
