@@ -112,7 +112,7 @@ def _predict_in(
     loading = LoadingNote(run, cfg.model.checkpoint, time.perf_counter() - start)
     spec = keypoint_spec(network.shape.num_keypoints)
     # Of the weights it reads every byte.
-    settings = result_settings(cfg, network.crop_settings, boxes) if rank == 0 else {}
+    settings = result_settings(cfg, network, boxes) if rank == 0 else {}
     if rank == 0 and network.watch is not None:
         network.watch.settle(settings["model.checkpoint"].removeprefix("SHA-256 "))
     if rank == 0:

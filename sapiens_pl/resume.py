@@ -10,7 +10,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from sapiens_pl.errors import ConfigError
-from sapiens_pl.geometry import SAPIENS_CROPS, CropSettings
+from sapiens_pl.geometry import SAPIENS_CROPS
+from sapiens_pl.models.checkpoints import PoseNetwork
 from sapiens_pl.models.tensors import checkpoint_sha256
 from sapiens_pl.structures import ImageTask
 from sapiens_pl.writers.listing import section
@@ -21,15 +22,18 @@ _START_OVER = "choose another output.dir, or set output.overwrite=true to start 
 _DIGEST_BYTES = 8
 
 
-def result_settings(cfg: DictConfig, crop_settings: CropSettings, boxes: Any = None) -> dict[str, Any]:
+def result_settings(cfg: DictConfig, network: PoseNetwork, boxes: Any = None) -> dict[str, Any]:
     """What decides a result, besides the image and its boxes; a resumed run must have the same.
 
     Args:
+        network: what the checkpoint gave.
         boxes: the box source; one that finds the boxes itself says what decides them.
     """
+    crop = network.crop_settings
     return {
         "model.checkpoint": f"SHA-256 {checkpoint_sha256(cfg.model.checkpoint)}",
-        "model.crop": None if crop_settings == SAPIENS_CROPS else json.loads(json.dumps(crop_settings._asdict())),
+        "model.crop": None if crop == SAPIENS_CROPS else json.loads(json.dumps(crop._asdict())),
+        "model.numerics": network.numerics,
         "model.num_heads": cfg.model.num_heads,
         "model.input_hw": cfg.model.input_hw and list(cfg.model.input_hw),
         "model.flip_test": cfg.model.flip_test,

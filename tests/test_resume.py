@@ -8,6 +8,9 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from conftest import GOLDEN
+
+from sapiens_pl import demo
 
 
 @pytest.fixture
@@ -76,7 +79,7 @@ def test_other_boxes_of_a_finished_image_are_refused_others_are_not(predict, alb
     [
         ("model.flip_test=true", "model.flip_test=False, not True"),
         ("trainer.precision=bf16-mixed", "trainer.precision=32-true, not bf16-mixed"),
-        ("model.checkpoint=null", "model.checkpoint=SHA-256 "),
+        (f"model.checkpoint={demo.CHECKPOINT}", "model.checkpoint=SHA-256 "),
     ],
 )
 def test_what_makes_a_result_must_stay(predict, album, mini, override, words):
@@ -96,3 +99,20 @@ def test_batches_workers_and_the_place_of_the_checkpoint_may_change(predict, alb
     moved = f"model.checkpoint={root / 'copy.safetensors'}"
     again = predict(*mini, *settings, moved, "data.batch_size=1", "data.num_workers=1")
     assert again.code == 0 and again.info["counts"]["images_planned"] == 0, again.err
+
+
+def test_a_sapiens2_run_of_an_earlier_version_is_not_gone_on_with(predict, album):
+    _, settings = album
+    sapiens2 = [
+        "model=sapiens2",
+        f"model.checkpoint={GOLDEN / 'tiny_sapiens2_pose.safetensors'}",
+        "model.input_hw=[64,48]",
+    ]
+    first = predict(*sapiens2, *settings)
+    assert first.code == 0, first.err
+    assert predict(*sapiens2, *settings).code == 0
+    earlier = first.info
+    del earlier["settings"]["model.numerics"]  # which that version, turning in float32, did not write
+    (first.folder / "run.json").write_text(json.dumps(earlier))
+    again = predict(*sapiens2, *settings)
+    assert again.code == 2 and "model.numerics=None, not rotation by stored periods" in again.err, again.err

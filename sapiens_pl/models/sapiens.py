@@ -201,6 +201,8 @@ class SapiensPose(nn.Module):
     """
 
     crop_settings: CropSettings = SAPIENS_CROPS
+    numerics: str | None = None
+    """What the weights do not tell of how results are made, where that has changed; None: it never has."""
     watch: WeightsWatch | None = None
     """Over the file that the weights may be a memory map of."""
 

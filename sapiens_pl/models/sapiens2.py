@@ -207,6 +207,8 @@ class Sapiens2Pose(nn.Module):
     """
 
     crop_settings: CropSettings = SAPIENS2_CROPS
+    numerics = "rotation by stored periods in bfloat16, crops by OpenCV's warp"
+    """Earlier versions turned in float32 and cut crops otherwise; their results are not mixed with these."""
     watch: WeightsWatch | None = None
     """Over the file that the weights may be a memory map of."""
 
