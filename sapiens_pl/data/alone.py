@@ -9,7 +9,9 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
 
 import torch
 
@@ -21,10 +23,17 @@ from sapiens_pl.structures import CropSpan
 _POLL_SECONDS = 0.1
 
 
+class Trial(NamedTuple):
+    """How it ended: an `error` of the picture's, or what was `read` of it; neither where nothing is known of it."""
+
+    error: SapiensError | None = None
+    read: Any = None
+
+
 def try_alone(
     dataset: CropDataset, span: CropSpan, times: int, read_timeout: float, stopped: Callable[[], bool]
-) -> SapiensError | None:
-    """Reads and cuts a span so many times in one new process; tells how that ended, None for well.
+) -> Trial:
+    """Reads and cuts a span so many times in one new process.
 
     A picture that damages the process that reads it may do so without a sign, until the next read.
     """
@@ -32,35 +41,55 @@ def try_alone(
     where = task.path or task.name
     reads = mmap.mmap(-1, 1)  # shared with a forked process, in no file
     context: Any = multiprocessing.get_context(START_METHOD)
-    process = context.Process(target=_read, args=(dataset, span, times, read_timeout, reads, os.getpid()), daemon=True)
     try:
+        receiver, sender = context.Pipe(duplex=False)
+        given = (dataset, span, times, read_timeout, reads, sender, os.getpid())
+        process = context.Process(target=_read, args=given, daemon=True)
         process.start()
-    except OSError:  # no room for one process more: nothing is known of the picture
-        return None
-    done, since = 0, time.monotonic()
+    except OSError:  # no room for one process more
+        return Trial()
+    sender.close()
+    read, done, since = None, 0, time.monotonic()
     while process.is_alive() and time.monotonic() - since < read_timeout and not stopped():
         process.join(_POLL_SECONDS)
+        read = read or _received(receiver)
         if reads[0] != done:
             done, since = reads[0], time.monotonic()
+    read = read or _received(receiver)
+    receiver.close()
     if process.is_alive():
         process.kill()
         process.join(1)
-        if stopped() or done:  # nothing is known of the picture; or it can be read, and the disk is slow
-            return None
-        return ReadTimeoutError(
-            f"{where} could not be read within {read_timeout:g} s (data.read_timeout), even alone; check the disk or "
-            "the network mount that it lies on."
+        if stopped() or done:  # it can be read, and the disk is slow
+            return Trial(read=read)
+        return Trial(
+            ReadTimeoutError(
+                f"{where} could not be read within {read_timeout:g} s (data.read_timeout), even alone; check the disk "
+                "or the network mount that it lies on."
+            )
         )
     if process.exitcode == 0:
-        return None
+        return Trial(read=read)
     how = f"exit code {process.exitcode}"
     if process.exitcode is not None and process.exitcode < 0:
         how = signal.Signals(-process.exitcode).name
-    return ReaderDiedError(f"{where} killed the process that read it, even alone ({how}); replace it.")
+    return Trial(ReaderDiedError(f"{where} killed the process that read it, even alone ({how}); replace it."))
+
+
+def _received(receiver: Connection) -> Any:
+    """What has come by now; None for nothing yet, and where it broke off."""
+    with suppress(EOFError, OSError):
+        return receiver.recv() if receiver.poll(0) else None
 
 
 def _read(
-    dataset: CropDataset, span: CropSpan, times: int, read_timeout: float, reads: mmap.mmap, main_process: int
+    dataset: CropDataset,
+    span: CropSpan,
+    times: int,
+    read_timeout: float,
+    reads: mmap.mmap,
+    sender: Connection,
+    main_process: int,
 ) -> None:
     die_with(main_process)
     # As torch does for its workers: the threads of the process that this one was forked from are not here.
@@ -70,5 +99,7 @@ def _read(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for number in range(times):
         signal.alarm(math.ceil(2 * read_timeout))  # should nobody be there to end it
-        dataset.cut(span)
+        image = dataset.cut(span)
         reads[0] = number + 1
+    with suppress(OSError, MemoryError):  # that it cannot be told says nothing against the picture
+        sender.send(image)

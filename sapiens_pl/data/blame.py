@@ -10,13 +10,13 @@ from collections.abc import Callable
 from sapiens_pl.data.alone import try_alone
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.data.worker_watch import LostWorker
-from sapiens_pl.errors import ReaderDiedError, SapiensError
+from sapiens_pl.errors import SapiensError
 from sapiens_pl.structures import Failure
 
 log = logging.getLogger(__name__)
 
 _LOSSES_PER_IMAGE = 3
-"""An image that was being read so often when a worker died is to blame, even if it passes when alone."""
+"""From then on an image that passes when alone is not read by a worker any more: what was read alone is taken."""
 _READS_ALONE = 5
 """A picture may crash its decoder only some reads later."""
 
@@ -52,15 +52,13 @@ class Blame:
             if index in self._dataset.condemned or (index in self._cleared and index != reading):
                 continue
             times = _READS_ALONE if crashed else 1
-            error = try_alone(self._dataset, span, times, self._read_timeout, self._stopped)
-            if error is not None:
-                self._condemn(index, error)
+            trial = try_alone(self._dataset, span, times, self._read_timeout, self._stopped)
+            if trial.error is not None:
+                self._condemn(index, trial.error)
                 return True
             self._cleared.add(index)
-        if reading is not None and self._losses[reading] >= _LOSSES_PER_IMAGE:
-            message = f"was being read each of the {_LOSSES_PER_IMAGE} times that a loader process was lost ({reason})"
-            self._condemn(reading, ReaderDiedError(f"{self._where(reading)} {message}; look at it."))
-            return True
+            if trial.read is not None and self._losses[index] >= _LOSSES_PER_IMAGE:
+                self._dataset.read_alone[span] = trial.read
         return False
 
     def _condemn(self, image_index: int, error: SapiensError) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -47,6 +47,8 @@ class CropDataset(Dataset):
         self.input_hw, self.max_megapixels, self.crop_settings = input_hw, max_megapixels, crop_settings
         self.condemned: dict[int, Failure] = {}
         """Images that no process shall touch again, by index."""
+        self.read_alone: dict[CropSpan, Any] = {}
+        """What a process of its own has read, where the workers died again and again."""
         self.watch: Watch | None = None
 
     def __len__(self) -> int:
@@ -61,13 +63,16 @@ class CropDataset(Dataset):
     def __getitem__(self, index: int) -> list[ImageCrops]:
         worker = get_worker_info()
         if self.watch is None or worker is None:
-            return [self.cut(span) for span in self.batches[index]]
+            return [self._image(span) for span in self.batches[index]]
         images = []
         for position, span in enumerate(self.batches[index]):
             self.watch.reading(worker.id, index, position)
-            images.append(self.cut(span))
+            images.append(self._image(span))
         self.watch.resting(worker.id)
         return images
+
+    def _image(self, span: CropSpan) -> ImageCrops:
+        return self.read_alone[span] if span in self.read_alone else self.cut(span)
 
     def cut(self, span: CropSpan) -> ImageCrops:
         """Reads one image and cuts out the span's boxes; whatever is wrong with it stays its own failure."""

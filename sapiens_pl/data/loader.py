@@ -3,7 +3,8 @@
 A worker can be killed, run out of memory, crash inside a decoder, or wait for ever on a dead disk. Each worker notes
 what it reads (`worker_watch`). When one is lost, all are started anew behind the last batch that arrived, and the
 images that the lost one has read are first tried alone, each in a process of its own (`alone`): an image that kills or
-blocks that one too is recorded as failed, the others go on. Where the system has too little shared memory, or
+blocks that one too is recorded as failed, the others go on. With an image that passes alone and is lost with a worker
+again, what was read alone is taken. Where the system has too little shared memory, or
 allows too few processes or open files, the loader goes on with less (`transport`).
 """
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import get_worker_info
 
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.data.loader import CropLoader
@@ -143,6 +144,25 @@ def test_a_crash_that_comes_reads_later_condemns_the_picture_that_caused_it(dela
     monkeypatch.setattr(DelayedCrash, "delay", delay)
     values, failed = read_all(CropLoader(dataset_of(DelayedCrash, batch_size=8), num_workers=1))
     assert failed == ["05"] and values == [value for value in range(NUM_IMAGES) if value != 5]
+
+
+class DiesInWorkers(CropDataset):
+    """No worker survives picture 5; alone it passes, as where there is not memory enough for several."""
+
+    number: signal.Signals
+
+    def cut(self, span):
+        if span.image_index == 5 and get_worker_info() is not None:
+            os.kill(os.getpid(), self.number)
+        return super().cut(span)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_of_a_picture_that_passes_alone_every_time_the_crops_are_taken_from_there(number, monkeypatch):
+    monkeypatch.setattr(DiesInWorkers, "number", number, raising=False)
+    size = (400, 300)  # more than a pipe holds
+    loader = CropLoader(dataset_of(DiesInWorkers, batch_size=8, input_hw=size, size=size), num_workers=2)
+    assert read_all(loader) == (list(range(NUM_IMAGES)), [])
 
 
 class UsesThreads(CropDataset):
