@@ -57,7 +57,7 @@ LONG = "n" * 251 + ".jpg"
 UNDECODABLE = os.fsdecode(b"bytes \xff\xfe.jpg")
 
 # Name in the folder: content (or what makes it), outcome. The outcome is the upright picture's width and
-# height, with the one box's person found; or the class of the error that is recorded.
+# height, with the one box's person found; the class of the error that is recorded; or None, left out and counted.
 FILES = {
     "good/0.jpg": (PHOTO, (640, 425)),
     "good/1.png": (encoded(".png"), WIDE),
@@ -110,7 +110,7 @@ FILES = {
     "dangling.jpg": (lambda: os.symlink("nowhere", "dangling.jpg"), "MissingImageError"),
     "fifo.jpg": (lambda: os.mkfifo("fifo.jpg"), "UnreadableImageError"),
     "folder.jpg/inside.jpg": (encoded(".jpg"), WIDE),
-    "link.jpg": (lambda: os.symlink("good/0.jpg", "link.jpg"), (640, 425)),
+    "link.jpg": (lambda: os.symlink("good/0.jpg", "link.jpg"), None),  # the same box by a second name counts once
 }
 
 # Image: boxes in the file, indices of those that give a person. The others are recorded, each as a BoxError.
@@ -161,8 +161,11 @@ def test_the_folder_and_its_boxes(predict, poisoned, mini):
     assert run.code == 0 and "Traceback" not in run.err, run.err
     results, failed = run.results, {row["image"]: row for row in run.failures if row["instance_id"] is None}
     assert len(failed) == sum(row["instance_id"] is None for row in run.failures), "an image is recorded twice"
+    assert run.info["left_out"]["links"] == 1
     for name, (_, outcome) in FILES.items():
-        if isinstance(outcome, str):
+        if outcome is None:
+            assert name not in results and name not in failed, name
+        elif isinstance(outcome, str):
             assert name not in results and name in failed, name
             assert failed[name]["error"] == outcome, failed[name]
             assert os.path.basename(name) in failed[name]["message"] and failed[name]["message"].endswith(".")
@@ -177,7 +180,8 @@ def test_the_folder_and_its_boxes(predict, poisoned, mini):
         assert all(row["error"] == "BoxError" and name in row["message"] for row in recorded)
     assert results["not in the box file.jpg"]["instance_info"] == []
     assert failed["not there.jpg"]["error"] == "MissingImageError"
-    assert set(results) | set(failed) == {*FILES, *BOXES, "not in the box file.jpg", "not there.jpg"}
+    listed = {name for name, (_, outcome) in FILES.items() if outcome is not None}
+    assert set(results) | set(failed) == {*listed, *BOXES, "not in the box file.jpg", "not there.jpg"}
 
     clean = predict(
         *settings, f"data.images={poisoned / 'clean'}", f"boxes.file={poisoned / 'clean.json'}", folder="clean"

@@ -105,7 +105,7 @@ def assign_boxes(source: ImageSource, listing: BoxListing, rules: BoxRules) -> B
     num_rows = left_out = 0
     origin = f"{listing.file}, {listing.unit}"
     for index, file in enumerate(source.files):
-        rows = rows_of.get(index, [])
+        rows = _once(rows_of.get(index, []))
         task, complaints = rules.apply(file, rows, origin)
         tasks.append(task._replace(image_id=ids.get(index)))
         failures += complaints
@@ -116,6 +116,16 @@ def assign_boxes(source: ImageSource, listing: BoxListing, rules: BoxRules) -> B
     if left_out:
         log.info("%s: %s.", listing.file, rules.left_out_sentence(left_out, num_rows))
     return BoxedImages(tasks, failures + _without_an_image(listing.file, lost, source))
+
+
+def _once(rows: list[BoxRow]) -> list[BoxRow]:
+    """A picture's rows, without those that a second name of it (a link, say) only repeats: nobody is there twice."""
+    if len({row.image for row in rows}) < 2:
+        return rows
+    names: dict[str, str] = {}
+    return [
+        row for row in rows if names.setdefault(repr((row.bbox, row.score, row.instance_id)), row.image) == row.image
+    ]
 
 
 def _without_image(listing: BoxListing, rules: BoxRules) -> list[Failure]:

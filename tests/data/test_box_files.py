@@ -201,3 +201,8 @@ def test_every_form_says_the_same_of_the_same_people(tmp_path):
             np.testing.assert_allclose(task.bboxes_xyxy, expected, atol=1e-9)
             assert task.bbox_scores.tolist() == [row[4] for row in of_image], kind
             assert task.instance_ids.tolist() == [row[5] for row in of_image], kind
+
+
+def test_a_box_that_a_second_name_of_its_picture_repeats_counts_once(tmp_path):
+    text = json.dumps({"A.JPG": [BOX, BOX], "a.jpg": [BOX, [5, 5, 9, 9]]})
+    assert boxes_of(JsonBoxes, tmp_path, text, "a.jpg") == ({"a.jpg": [BOX, BOX, [5, 5, 9, 9]]}, [])
