@@ -24,7 +24,7 @@ def check_opencv() -> None:
         return
     if module_to_run() is None:
         raise ImportError(complaint)
-    print(f"error: {complaint}", file=sys.stderr)
+    _tell(f"error: {complaint}\n")
     sys.exit(2)
 
 
@@ -45,8 +45,15 @@ def opencv_complaint() -> str | None:
             "OpenCV is there in parts only, as it is when one of its two builds was uninstalled after the other was "
             f"installed; pip install --force-reinstall --no-deps {_BUILDS[1]}."
         )
-    sys.stderr.write(said.getvalue())
+    _tell(said.getvalue())
     return None
+
+
+def _tell(text: str) -> None:
+    """Nothing is made of the standard streams yet: this one may be closed, or a full disk behind it."""
+    if text and sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
 
 
 def _sentence(reason: str) -> str:

@@ -59,6 +59,14 @@ def test_the_other_commands_end_as_they_would(predict, settings, tmp_path):
     assert target.is_file()
 
 
+@pytest.mark.parametrize("where", ["> /dev/full 2> /dev/full", ">&- 2>&-"])
+def test_a_command_whose_streams_are_of_no_use_from_its_first_moment_works(where, tmp_path):
+    target = tmp_path / "copy.safetensors"
+    command = [sys.executable, "-m", "sapiens_pl.convert", str(demo.CHECKPOINT), str(target)]
+    assert subprocess.run(["sh", "-c", f'exec "$@" {where}', "sh", *command], timeout=240).returncode == 0
+    assert target.is_file()
+
+
 def test_a_sweeps_table_that_cannot_be_written_ends_nothing(start, settings, tmp_path):
     where = [f"hydra.sweep.dir={tmp_path / 'sweep'}", "-m", "data.batch_size=1,2"]
     run = start(*settings, *where, inject=turn_away(OUT, ERR, to="full")).finish()
