@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Sequence
 from difflib import get_close_matches
 
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
 
@@ -26,6 +27,8 @@ def sentence_of(error: BaseException) -> str:
         error = error.__cause__
     if isinstance(error, SapiensError):
         return str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:  # an OSError as well
+        return _no_such_choice(str(error.missing_cfg_file), error.options or [])
     if isinstance(error, OSError):
         return disk_sentence(error)
     if isinstance(error, ConfigKeyError | ConfigAttributeError) and isinstance(error.parent_node, DictConfig):
@@ -39,6 +42,18 @@ def sentence_of(error: BaseException) -> str:
         return f"{error.full_key} is not set; give {error.full_key}=..."
     remedy = "; install the launcher: pip install 'sapiens_pl[slurm]'" if "submitit" in str(error) else ""
     return f"the configuration cannot be used: {' '.join(str(error).split())}{remedy}"
+
+
+def _no_such_choice(file: str, choices: Sequence[str]) -> str:
+    """`file` is what Hydra looked for: `boxes/jsn`."""
+    group, _, choice = file.rpartition("/")
+    alike = get_close_matches(choice, choices, 1)
+    hint = f"did you mean {alike[0]}? There are" if alike else "there are"
+    return (
+        f"{group}={choice} is no choice; {hint} {', '.join(choices)}."
+        if choices
+        else f"{file} does not exist in conf/."
+    )
 
 
 def hydra_sentence(error: BaseException) -> str:
