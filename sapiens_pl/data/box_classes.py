@@ -19,6 +19,8 @@ _PERSON_WORDS = {
     *("man", "men", "woman", "women", "boy", "boys", "girl", "girls", "child", "children", "adult", "adults"),
     *("person sitting", "sitting person", "standing person"),
 }
+OFTEN_OTHERS = ("name", "names", "type", "types", "object", "objects", "tag", "tags", "kind", "kinds")
+"""What columns are called that may be the class, or anything else."""
 _SHOWN = 30
 """Characters of what a file says, in a sentence."""
 _NAMED_AT_MOST = 10
@@ -58,14 +60,19 @@ class ClassRule:
         people = self._among(given)
         if given and not people and None not in counts:
             raise ConfigError(
-                f"{self.path} has rows of the classes {self._listed(counts)}, and none of them is known for people; "
-                "say which one is with boxes.category_id= (its number or its name)."
+                f"{self.path} has rows of the classes {self._listed(counts)}, and none of them is {self._sought()} "
+                "(its number or its name)."
             )
         left = {kind: count for kind, count in counts.items() if kind is not None and kind not in people}
         others: Counter[ClassId | None] = Counter(left)
         if others:
             log.info("%s: left out %d rows of other classes (%s).", self.path, others.total(), self._listed(others))
         return people | {None}
+
+    def _sought(self) -> str:
+        if self.wanted is None:
+            return "known for people; say which one is with boxes.category_id="
+        return f"boxes.category_id={self.wanted}; say which one is a person"
 
     def _among(self, given: set[ClassId]) -> set[ClassId]:
         if self.wanted is not None:
@@ -119,10 +126,9 @@ def keep_people(
     """
     by_name = {name: [class_id(value) for value in values] for name, values in columns.items()}
     by_name = {name: kinds for name, kinds in by_name.items() if any(kind is not None for kind in kinds)}
-    if set(by_name) & {"name", "names"} and not _has_classes(by_name):
-        for name in set(by_name) & {"name", "names"}:
-            log.warning("%s: the column %s was not looked at, as no class in it is a person.", path, name)
-            del by_name[name]
+    for name in [name for name in by_name if not _has_classes(name, by_name)]:
+        log.warning("%s: the column %s was not looked at, as no class in it is a person.", path, name)
+        del by_name[name]
     if not by_name:
         return list(rows)
     in_words = {name for name, kinds in by_name.items() if any(isinstance(kind, str) for kind in kinds)}
@@ -135,6 +141,8 @@ def keep_people(
     return [row for row, kind in zip(rows, by_name[chosen]) if kind in people]
 
 
-def _has_classes(by_name: Mapping[str, Sequence[ClassId | None]]) -> bool:
-    """Whether a column `name` is the class's: there is a number for it, or it has people, who have other names."""
-    return len(by_name) > 1 or any(map(is_person_name, set(next(iter(by_name.values())))))
+def _has_classes(name: str, by_name: Mapping[str, Sequence[ClassId | None]]) -> bool:
+    """Whether a column is the class's; one that often is something else must have people, or `name` a number beside."""
+    if name in ("name", "names") and len(by_name) > 1:
+        return True
+    return name not in OFTEN_OTHERS or any(map(is_person_name, set(by_name[name])))

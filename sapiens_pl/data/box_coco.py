@@ -65,6 +65,12 @@ class CocoBoxes:
         rows, bad_rows = _numbered(annotations)
         rows = self._people(rows, given)
         found, lost = _with_names(rows, listed, source, listing_path)
+        if listed.names and lost and not found:
+            raise ConfigError(
+                f"{self.file} has boxes of the image_id {next(iter(lost))} ({len(lost)} such ids), and {listing_path} "
+                f"lists no image with any of them, but one with {next(iter(listed.names))}; give files that belong "
+                "together."
+            )
         check_within(self.file, found, _sizes(given), self.rules)
         box_listing = BoxListing(
             self.file, "entry", found, listed.ids, bad_rows, lost, lists_others=isinstance(data, list)
@@ -72,12 +78,18 @@ class CocoBoxes:
         return assign_boxes(source, box_listing, self.rules)
 
     def _people(self, rows: list[_Numbered], listing: dict[str, Any]) -> list[_Numbered]:
-        rule = ClassRule(self.file, self.category_id, _category_names(listing), usual=COCO_PERSON, first=COCO_PERSON)
+        names = _category_names(listing)
+        if listing.get("categories") and not names and self.category_id is None:
+            raise ConfigError(
+                f"{self.file}: its categories {shortened(listing['categories'])} have no id and name each, so that "
+                "nobody knows which one is a person; correct them, or say it with boxes.category_id=."
+            )
+        rule = ClassRule(self.file, self.category_id, names, usual=COCO_PERSON, first=COCO_PERSON)
         kinds = [class_id(row.entry.get("category_id")) for row in rows]
         people = rule.people(kinds)
         rows = [row for row, kind in zip(rows, kinds) if kind in people]
-        alone = [row for row in rows if not row.entry.get("iscrowd")]
-        labelled = [row for row in alone if row.entry.get("num_keypoints", 1) != 0]
+        alone = [row for row in rows if plain_id(row.entry.get("iscrowd") or 0) in (0, "False", "false")]
+        labelled = [row for row in alone if plain_id(row.entry.get("num_keypoints", 1)) != 0]
         if alone and not labelled:
             log.warning("%s has no labelled keypoints at all, so all of its people count.", self.file)
             labelled = alone
@@ -179,7 +191,8 @@ def _with_names(
     lost: dict[str, NoImage] = {}
     numbers = None if listed.names else ImageNumbers(source)
     unlisted = NoImage(f"is the id of no image that {path} lists; add it there or correct the box file")
-    names: dict[int | str, str | NoImage] = dict(listed.names)
+    names: dict[int | str, str | NoImage] = {name: name for name in listed.ids}  # some write the name for the id
+    names.update(listed.names)
     for number, entry in rows:
         image_id = entry["image_id"]
         key = image_id if type(image_id) is int else str(image_id) if numbers else plain_id(image_id)

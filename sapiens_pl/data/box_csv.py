@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -33,18 +34,20 @@ IMAGE_COLUMNS = ("image", "image_path", "path", "file_name", "filename", "file",
 SCORE_COLUMNS = ("score", "bbox_score", "confidence", "conf")
 ID_COLUMNS = ("id", "instance_id", "track_id", "person_id")
 CLASS_COLUMNS = (
-    *("class_name", "category_name", "label_name", "class", "category", "label", "name", "cls"),
-    *("class_id", "label_id", "category_id"),
+    *("class_name", "category_name", "label_name", "class_label", "object_class", "object_category", "object_name"),
+    *("object_type", "class", "category", "label", "name", "cls", "object", "type", "tag", "kind"),
+    *("class_id", "label_id", "category_id", "class_idx", "class_index"),
 )
+"""However they are written: also `Class Name`, `className`, `class-name`."""
 
 
 class CsvBoxes:
     """Boxes from a table with a header, a row a box (`boxes=csv`).
 
     The columns are found by name, whatever their order and case: the image, four of the box, and where there are
-    such a score and an id. The separator is a comma, a semicolon or a tab. A row with an image and four empty
-    fields for the box says that nobody is in that image. Where a column has classes (class, label, category, ...;
-    names or numbers), only people count.
+    such a score and an id. The separator is a comma, or a semicolon or a tab, and then decimals may have a comma. A
+    row with an image and four empty fields for the box says that nobody is in that image. Where a column has
+    classes (class, label, category, ...; names or numbers), only people count.
 
     Args:
         file: the table.
@@ -63,6 +66,8 @@ class CsvBoxes:
         self.file, self.category_id = existing_file(file), category_id
         if format is not None:
             BoxRules(format)  # says so if there is none
+        with open_text(self.file, newline="") as table:
+            self.delimiter = max(",;\t", key=table.readline().count)
         header = next(self._lines(), None)
         if header is None:
             raise empty_error(self.file)
@@ -86,10 +91,10 @@ class CsvBoxes:
                 bad_rows.append((number, "it names no image"))
                 continue
             images[image] = None
-            box = [fields[column].strip() for column in columns.box]
+            box = [self._number(fields[column]) for column in columns.box]
             if any(box):
                 score, identity = (
-                    fields[column].strip() or None if column is not None else None
+                    self._number(fields[column]) or None if column is not None else None
                     for column in (columns.score, columns.identity)
                 )
                 rows.append(BoxRow(image, box, score, identity, number))
@@ -99,11 +104,14 @@ class CsvBoxes:
         listing = BoxListing(self.file, "line", rows, images, bad_rows)
         return assign_boxes(source, _by_name(listing, source) if columns.by_id else listing, self.rules)
 
+    def _number(self, text: str) -> str:
+        """With a decimal point; behind a semicolon or a tab a comma is one, as in half of the world's spreadsheets."""
+        text = text.strip()
+        return text if self.delimiter == "," else text.replace(",", ".")
+
     def _lines(self) -> Iterator[tuple[int, list[str]]]:
         with open_text(self.file, newline="") as file:
-            first = file.readline()
-            file.seek(0)
-            reader = csv.reader(file, delimiter=max(",;\t", key=first.count))
+            reader = csv.reader(file, delimiter=self.delimiter)
             try:
                 for fields in reader:
                     if any(field.strip() for field in fields):
@@ -157,7 +165,10 @@ def _find_columns(path: str, header: Sequence[str], format: str | None) -> _Colu
     kind, names = found
     score, identity = _first_of(where, SCORE_COLUMNS), _first_of(where, ID_COLUMNS)
     by_id = image == where.get("image_id")
-    classes = {name: where[name] for name in CLASS_COLUMNS if name in where and where[name] != image}
+    bare = {re.sub("[^a-z0-9]", "", name): column for name, column in where.items()}
+    by_name = {name: bare.get(name.replace("_", "")) for name in CLASS_COLUMNS}
+    taken = {image, *(where[name] for name in names), score, identity}
+    classes = {name: column for name, column in by_name.items() if column is not None and column not in taken}
     return _Columns(kind, image, tuple(where[name] for name in names), score, identity, by_id, classes)
 
 

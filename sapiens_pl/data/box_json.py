@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sapiens_pl.data.box_classes import keep_people
@@ -15,7 +15,12 @@ from sapiens_pl.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-_CLASS_KEYS = ("category_name", "class_name", "category", "label", "class", "name", "cls", "class_id", "category_id")
+_CLASS_KEYS = (
+    *("category_name", "class_name", "label_name", "object_class", "category", "label", "class", "name", "cls"),
+    *("object", "type", "tag", "kind", "class_id", "label_id", "category_id"),
+)
+SCORE_KEYS = ("score", "bbox_score", "confidence", "conf")
+ID_KEYS = ("id", "instance_id", "track_id", "person_id")
 _CLASS_LISTS = {key: f"{key}es" if key.endswith("s") else f"{key}s" for key in _CLASS_KEYS} | {"category": "categories"}
 
 
@@ -54,7 +59,7 @@ class JsonBoxes:
                 bad_rows.append((number, str(error)))
             else:
                 images[image] = None
-                for box in boxes if isinstance(boxes, list) else [boxes]:
+                for box in boxes if isinstance(boxes, list) and not _is_one_box(boxes) else [boxes]:
                     _note_classes(box, len(rows), classes)
                     rows.append(_row(image, box, number))
         if bad_rows and not images:
@@ -64,6 +69,11 @@ class JsonBoxes:
             columns = {key: [values.get(row) for row in range(len(rows))] for key, values in classes.items()}
             rows = keep_people(self.file, rows, columns, self.category_id)
         return assign_boxes(source, BoxListing(self.file, unit, rows, images, bad_rows), self.rules)
+
+
+def _is_one_box(boxes: list[Any]) -> bool:
+    """Whether it is the numbers of a single box, without the list around it."""
+    return len(boxes) in (4, 5) and all(type(value) in (int, float) for value in boxes)
 
 
 def _note_classes(box: Any, row: int, classes: dict[str, dict[int, Any]]) -> None:
@@ -83,6 +93,8 @@ def _json_entries(path: str) -> tuple[str, list[tuple[int, Any]]]:
         lines = list(_json_lines(text, reader))
         _note_repeated(path, reader, "the last one counts")
         return "line", lines
+    if _is_coco(data):
+        raise ConfigError(f"{path} is a COCO file; read it with boxes=coco.")
     merged = isinstance(data, RepeatedKeys) and "image" not in data
     _note_repeated(path, reader, "what both say counts" if merged else "the last one counts")
     if isinstance(data, dict) and "image" not in data:
@@ -96,6 +108,18 @@ def _json_entries(path: str) -> tuple[str, list[tuple[int, Any]]]:
     if not isinstance(data, list):
         raise ConfigError(f"{path} holds neither an object nor a list; give boxes by image path.")
     return "entry", list(enumerate(data, 1))
+
+
+def _is_coco(data: Any) -> bool:
+    """Whether these are COCO's annotations or detection results."""
+    if isinstance(data, dict):
+        return isinstance(data.get("annotations"), list) and isinstance(data.get("images"), list)
+    first = data[0] if isinstance(data, list) and data else None
+    return (
+        isinstance(first, dict)
+        and {"image_id", "bbox"} <= set(first)
+        and not {"image", "path", "file_name"} & set(first)
+    )
 
 
 def _note_repeated(path: str, reader: JsonReader, outcome: str) -> None:
@@ -120,7 +144,7 @@ def _image_and_boxes(entry: Any) -> tuple[str, Any]:
         image = next((entry[key] for key in ("image", "path", "file_name") if key in entry), None)
         boxes = next((entry[key] for key in ("bboxes", "boxes") if key in entry), None)
         if isinstance(image, str) and isinstance(boxes, list):
-            return image, _with_lists(entry, boxes)
+            return image, _with_lists(entry, [boxes] if _is_one_box(boxes) else boxes)
         if isinstance(image, str) and "bbox" in entry:
             return image, [entry]
         if len(entry) == 1 and "image" not in entry:
@@ -133,8 +157,11 @@ def _image_and_boxes(entry: Any) -> tuple[str, Any]:
 
 def _with_lists(entry: dict[str, Any], boxes: list[Any]) -> list[Any]:
     """Each box with what the entry's other lists say of it."""
-    lists = {"score": entry.get("scores"), "id": entry.get("ids")}
+    lists = {key: entry[f"{key}s"] for key in (*SCORE_KEYS, *ID_KEYS) if entry.get(f"{key}s") is not None}
     lists |= {key: entry[name] for key, name in _CLASS_LISTS.items() if name in entry}
+    for key, values in lists.items():
+        if isinstance(values, list) and len(values) != len(boxes):
+            raise ValueError(f"it has {len(boxes)} boxes and {len(values)} of what it calls {key} ({shortened(entry)})")
     return [
         box if isinstance(box, dict) else {"bbox": box, **{key: _item(values, index) for key, values in lists.items()}}
         for index, box in enumerate(boxes)
@@ -145,10 +172,15 @@ def _item(values: Any, index: int) -> Any:
     return values[index] if isinstance(values, list) and index < len(values) else None
 
 
+def _first_of(box: dict[str, Any], keys: Sequence[str]) -> Any:
+    return next((box[key] for key in keys if box.get(key) is not None), None)
+
+
 def _row(image: str, box: Any, number: int) -> BoxRow:
     score, instance_id = None, None
     if isinstance(box, dict):
-        score, instance_id, box = box.get("score"), box.get("id"), box.get("bbox")
+        score, instance_id = _first_of(box, SCORE_KEYS), _first_of(box, ID_KEYS)
+        box = box.get("bbox")
     if isinstance(box, list) and len(box) == 5:
         box, score = box[:4], box[4]
     return BoxRow(image, box, score, instance_id, number)

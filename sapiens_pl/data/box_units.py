@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 _LOOKED_AT = 1000
 """Boxes that are enough to see that a file is in px."""
 _MOST_OF = 3
-"""Of fewer boxes "most" says nothing."""
+"""Of fewer boxes "most" or "all" says nothing."""
 _SLACK = 1.02
 """Boxes of detectors may reach a little over the edge."""
 _BEYOND = 2.0
@@ -82,6 +82,12 @@ def check_inverted(path: str, failures: Sequence[Failure], num_rows: int, rules:
         raise ConfigError(
             f"{path}: {len(inverted)} of {num_rows} boxes are inverted{rules.if_inverted or '.'} {inverted[0].message}"
         )
+
+
+def check_usable(path: str, failures: Sequence[Failure], num_rows: int) -> None:
+    """Raises ConfigError if not one of a file's boxes can be used: it is written otherwise than it is read."""
+    if num_rows >= _MOST_OF and len(failures) == num_rows:
+        raise ConfigError(f"{path}: none of its {num_rows} boxes can be used. {failures[0].message}")
 
 
 def note_high_scores(path: str, tasks: Sequence[ImageTask]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from sapiens_pl.data.box_classes import ClassRule
 from sapiens_pl.data.box_files import lines_of
 from sapiens_pl.data.box_rules import BoxRow, BoxRules
-from sapiens_pl.data.box_units import check_inverted, check_units
+from sapiens_pl.data.box_units import check_inverted, check_units, check_usable
 from sapiens_pl.data.boxes import BoxedImages
 from sapiens_pl.data.image_finder import either, one_spelling
 from sapiens_pl.data.sources import ImageSource
@@ -64,12 +64,14 @@ class YoloBoxes:
             rows.setdefault(label.image, []).append(_row(source.files[label.image].name, label, columns))
         check_units(self.folder, [row for of_image in rows.values() for row in of_image], self.rules)
         tasks = []
+        unusable: list[Failure] = []
         for index, file in enumerate(source.files):
             task, complaints = self.rules.apply(file, rows.get(index, []), f"{files.get(index, '')}, line")
             tasks.append(task)
-            failures += complaints
-        check_inverted(self.folder, failures, len(people), self.rules)
-        return BoxedImages(tasks, failures)
+            unusable += complaints
+        check_inverted(self.folder, unusable, len(people), self.rules)
+        check_usable(self.folder, unusable, len(people))
+        return BoxedImages(tasks, failures + unusable)
 
     def _people(self, labels: list[Label], data_set: DataSet) -> list[Label]:
         where = f"{self.folder} (classes of {data_set.file})" if data_set.file else self.folder

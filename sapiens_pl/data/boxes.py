@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sapiens_pl.data.box_rules import BoxRow, BoxRules, strict_error
-from sapiens_pl.data.box_units import check_inverted, check_units, note_high_scores
+from sapiens_pl.data.box_units import check_inverted, check_units, check_usable, note_high_scores
 from sapiens_pl.data.image_finder import ImageFinder, NoImage
 from sapiens_pl.data.sources import ImageSource
 from sapiens_pl.errors import BoxError, ConfigError
@@ -102,20 +102,22 @@ def assign_boxes(source: ImageSource, listing: BoxListing, rules: BoxRules) -> B
         _check_some_image_is_meant(listing.file, lost, source)
     tasks: list[ImageTask] = []
     failures = _without_image(listing, rules)
+    unusable: list[Failure] = []
     num_rows = left_out = 0
     origin = f"{listing.file}, {listing.unit}"
     for index, file in enumerate(source.files):
         rows = _once(rows_of.get(index, []))
         task, complaints = rules.apply(file, rows, origin)
         tasks.append(task._replace(image_id=ids.get(index)))
-        failures += complaints
+        unusable += complaints
         num_rows += len(rows)
         left_out += len(rows) - task.num_boxes - len(complaints)
-    check_inverted(listing.file, failures, num_rows, rules)
+    check_inverted(listing.file, unusable, num_rows, rules)
+    check_usable(listing.file, unusable, num_rows)
     note_high_scores(listing.file, tasks)
     if left_out:
         log.info("%s: %s.", listing.file, rules.left_out_sentence(left_out, num_rows))
-    return BoxedImages(tasks, failures + _without_an_image(listing.file, lost, source))
+    return BoxedImages(tasks, failures + unusable + _without_an_image(listing.file, lost, source))
 
 
 def _once(rows: list[BoxRow]) -> list[BoxRow]:

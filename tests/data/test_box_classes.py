@@ -59,11 +59,26 @@ def test_where_no_category_is_a_person_those_there_are_are_named(tmp_path, conte
     assert boxes["a.jpg"]
 
 
+@pytest.mark.parametrize("categories", [{"1": "dog", "2": "person"}, ["dog", "person"], [{"name": "person"}], "person"])
+def test_categories_that_cannot_be_read_are_no_numbers_of_coco(tmp_path, categories):
+    content = coco_of(1, 2, categories=categories)
+    with pytest.raises(ConfigError, match=r"boxes.txt: its categories .* have no id and name each"):
+        boxes_of(CocoBoxes, tmp_path, content)
+    assert [box[0] for box in boxes_of(CocoBoxes, tmp_path, content, category_id=2)[0]["a.jpg"]] == [1]
+
+
+def test_marks_of_crowds_and_labels_may_be_texts(tmp_path):
+    content = coco_of(1, 1, 1)
+    for row, crowd, labelled in zip(content["annotations"], ("0", "1", False), ("3", "3", "0")):
+        row.update(iscrowd=crowd, num_keypoints=labelled)
+    assert [box[0] for box in boxes_of(CocoBoxes, tmp_path, content)[0]["a.jpg"]] == [0]
+
+
 def test_a_category_may_be_chosen_by_its_name(tmp_path):
     content = coco_of(1, 2, categories=named(_1="person", _2="Goal keeper"))
     boxes, _ = boxes_of(CocoBoxes, tmp_path, content, category_id="goal_keeper")
     assert [box[0] for box in boxes["a.jpg"]] == [1]
-    with pytest.raises(ConfigError, match="category_id"):
+    with pytest.raises(ConfigError, match=r"2 'Goal keeper' \(1\), and none of them is boxes.category_id=3; say which"):
         boxes_of(CocoBoxes, tmp_path, content, category_id=3)
 
 
@@ -95,6 +110,10 @@ CSV_TABLES = {
     "Label": "image;Label;x1;y1;x2;y2\na.jpg;Pedestrian;{}\na.jpg;car;{}\n",
     "category_id": "image,category_id,x1,y1,x2,y2\na.jpg,1,{}\na.jpg,18,{}\n",
     "name alone": "image,name,x1,y1,x2,y2\na.jpg,person,{}\na.jpg,dog,{}\n",
+    "className": "image,className,x1,y1,x2,y2\na.jpg,person,{}\na.jpg,dog,{}\n",
+    "Class Name": "image,Class Name,x1,y1,x2,y2\na.jpg,person,{}\na.jpg,dog,{}\n",
+    "type": "image,type,x1,y1,x2,y2\na.jpg,pedestrian,{}\na.jpg,Car,{}\n",
+    "object": "image,object,x1,y1,x2,y2\na.jpg,person,{}\na.jpg,dog,{}\n",
     "a blank": "image,class,x1,y1,x2,y2\na.jpg,,{}\na.jpg,dog,{}\n",
     "numbers and names": "image,category_id,category_name,x1,y1,x2,y2\na.jpg,5,human,{}\na.jpg,1,dog,{}\n",
 }
@@ -113,9 +132,10 @@ def test_a_tables_numbers_need_a_word_where_they_could_mean_anything(tmp_path, c
         boxes_of(CsvBoxes, tmp_path, text.format(0, 16))
     assert boxes_of(CsvBoxes, tmp_path, text.format(0, 16), category_id=0)[0] == {"a.jpg": [BOX]}
     assert boxes_of(CsvBoxes, tmp_path, text.format(0, 0))[0] == {"a.jpg": [BOX, DOG]}
-    text = "image,name,x1,y1,x2,y2\na.jpg,Alice,10,20,30,60\na.jpg,Bob,40,50,70,80\n"
-    assert boxes_of(CsvBoxes, tmp_path, text)[0] == {"a.jpg": [BOX, DOG]}
-    assert "the column name was not looked at" in caplog.text
+    for name, first, other in (("name", "Alice", "Bob"), ("type", "gt", "det"), ("object", "1", "2")):
+        text = f"image,{name},x1,y1,x2,y2\na.jpg,{first},10,20,30,60\na.jpg,{other},40,50,70,80\n"
+        assert boxes_of(CsvBoxes, tmp_path, text)[0] == {"a.jpg": [BOX, DOG]}
+        assert f"the column {name} was not looked at" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -124,6 +144,7 @@ def test_a_tables_numbers_need_a_word_where_they_could_mean_anything(tmp_path, c
         [{"image": "a.jpg", "bbox": BOX, "category_id": 1}, {"image": "a.jpg", "bbox": DOG, "category_id": 18}],
         [{"image": "a.jpg", "bbox": BOX, "class": "person"}, {"image": "a.jpg", "bbox": DOG, "class": "dog"}],
         [{"image": "a.jpg", "bbox": BOX, "name": "person", "class": 0}, {"image": "a.jpg", "bbox": DOG, "name": "dog"}],
+        [{"image": "a.jpg", "bbox": BOX, "type": "person"}, {"image": "a.jpg", "bbox": DOG, "type": "dog"}],
         {"a.jpg": [{"bbox": BOX, "label": "human"}, {"bbox": DOG, "label": "dog"}]},
         {"a.jpg": {"bboxes": [BOX, DOG], "labels": ["person", "dog"]}},
         {"image": "a.jpg", "bboxes": [BOX, DOG], "category_ids": [1, 18]},

@@ -42,6 +42,85 @@ def test_one_id_for_two_images_and_two_ids_for_one(tmp_path):
     assert len(boxes["a.jpg"]) == 2 and failure.image == "77" and "is the id of no image that" in failure.message
 
 
+def test_ids_that_a_list_of_images_does_not_have(tmp_path):
+    content = coco_of(1, 1)
+    content["annotations"][0]["image_id"] = "a.jpg"
+    content["annotations"][1]["image_id"] = 5
+    boxes, (failure,) = boxes_of(CocoBoxes, tmp_path, content)
+    assert boxes["a.jpg"] == [[0, 0, 9, 9]] and failure.image == "5"
+    content["annotations"][0]["image_id"] = 6
+    with pytest.raises(
+        ConfigError, match=r"boxes.txt has boxes of the image_id 6 \(2 such ids\), and .* but one with 1;"
+    ):
+        boxes_of(CocoBoxes, tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "what"),
+    [
+        (CsvBoxes, "image,x1,y1,x2,y2\n" + 3 * 'a.jpg,"60,5",0,"110,5",63\n', '"60,5", "0", "110,5", "63"'),
+        (CsvBoxes, "image,x1,y1,x2,y2,score\n" + 3 * "a.jpg,60,0,110,63,95%\n", 'a score of "95%"'),
+        (JsonBoxes, {"a.jpg": 3 * [[60, 0, 110, 63, 0.9, 0]]}, "60, 0, 110, 63, 0.9, 0"),
+        (JsonBoxes, {"a.jpg": 3 * [{"x1": 1, "y1": 2, "x2": 3, "y2": 4}]}, "null, not four"),
+        (MotBoxes, 3 * "1,1,x,1,50,63,1\n", '"x", "1", "50", "63"'),
+        (CocoBoxes, coco_of(1, 1, 1) | {"annotations": 3 * [{"image_id": 1, "bbox": [1, 2, 3]}]}, "1, 2, 3"),
+    ],
+)
+def test_a_file_without_one_box_that_can_be_used_is_refused(tmp_path, kind, content, what):
+    with pytest.raises(ConfigError, match=rf"boxes.txt: none of its 3 boxes can be used. .*{what}"):
+        boxes_of(kind, tmp_path, content, "a.jpg" if kind is not MotBoxes else "1.jpg")
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_decimals_may_have_a_comma_where_columns_have_none_between_them(tmp_path, separator):
+    text = "image,x1,y1,x2,y2,score\na_1.jpg,10.5,20,30.25,60,0.5\n".replace(",", separator).replace(".5", ",5")
+    text = text.replace(".25", ",25").replace("a_1", "a,1")
+    assert boxes_of(CsvBoxes, tmp_path, text, "a,1.jpg") == ({"a,1.jpg": [[10.5, 20, 30.25, 60]]}, [])
+    assert boxes_of(CsvBoxes, tmp_path, text, "a,1.jpg", score_threshold=0.6) == ({"a,1.jpg": []}, [])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"a.jpg": BOX},
+        {"a.jpg": [*BOX, 0.5]},
+        {"image": "a.jpg", "bboxes": BOX},
+        {"a.jpg": [BOX]},
+    ],
+)
+def test_a_single_box_needs_no_list_around_it(tmp_path, content):
+    assert boxes_of(JsonBoxes, tmp_path, content) == ({"a.jpg": [BOX]}, [])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"a.jpg": [{"bbox": BOX, "confidence": 0.5, "track_id": 7}]},
+        {"a.jpg": {"bboxes": [BOX], "bbox_scores": [0.5], "track_ids": [7]}},
+        [{"image": "a.jpg", "bbox": BOX, "conf": 0.5, "person_id": "7"}],
+    ],
+)
+def test_scores_and_ids_of_json_have_the_names_of_tables(tmp_path, content):
+    (tmp_path / "b.json").write_text(json.dumps(content))
+    (task,), failures = JsonBoxes(str(tmp_path / "b.json"))(
+        ImageSource("/photos", [ImageFile("a.jpg", "/photos/a.jpg")], True)
+    )
+    assert (task.bbox_scores.tolist(), task.instance_ids.tolist(), failures) == ([0.5], [7], [])
+
+
+def test_a_list_of_another_length_than_the_boxes_is_not_guessed_at(tmp_path):
+    content = [{"image": "a.jpg", "bboxes": [BOX, BOX], "scores": [0.5]}, {"image": "b.jpg", "bboxes": [BOX]}]
+    boxes, (failure,) = boxes_of(JsonBoxes, tmp_path, content, "a.jpg", "b.jpg")
+    assert boxes == {"a.jpg": [], "b.jpg": [BOX]}
+    assert "boxes.txt, entry 1: it has 2 boxes and 1 of what it calls score" in failure.message
+
+
+@pytest.mark.parametrize("content", [coco_of(1), [{"image_id": 1, "category_id": 1, "bbox": BOX, "score": 0.5}]])
+def test_cocos_files_are_not_taken_for_boxes_by_path(tmp_path, content):
+    with pytest.raises(ConfigError, match=r"boxes.txt is a COCO file; read it with boxes=coco"):
+        boxes_of(JsonBoxes, tmp_path, content)
+
+
 @pytest.mark.parametrize("image_id", ["000785", 785.0, "785.0", 785])
 def test_ids_are_found_however_they_are_written(tmp_path, image_id):
     row = {"image_id": image_id, "category_id": 1, "bbox": [0, 0, 5, 5], "score": 0.9}
