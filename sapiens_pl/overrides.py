@@ -42,7 +42,7 @@ def unreadable_override(arguments: Sequence[str] | None = None, choices: bool = 
         if choices and override.is_sweep_override():
             return (
                 f"{argument} is a choice of values, which needs -m; if it is one text, quote the value for Hydra too: "
-                f"{quoted(key, value)}"
+                f"{quoted(key, value)}, and if it is a list, write {shlex.quote(f'{key}=[{value}]')}"
             )
     return None
 

@@ -151,3 +151,10 @@ def test_arrays_that_are_no_pixels_harm_nobody_and_hear_what_makes_them_such(est
     np.testing.assert_array_equal(good.keypoints, expected)
     for hint, result in zip(wrong, others):
         assert hint in result.error and not len(result.keypoints)
+
+
+def test_a_box_that_holds_nobody_hears_nothing_of_box_files(estimator):
+    (result,) = estimator.predict([PATH], [[[50, 50, 10, 90], *BOX]])
+    (failure,) = result.failures
+    assert len(result.keypoints) == 1 and failure.instance_id == 0
+    assert failure.message.endswith("before the left or upper one); give x1, y1, x2, y2 in image px.")

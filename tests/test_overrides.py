@@ -41,3 +41,5 @@ def test_what_hydra_cannot_read_is_told_with_the_value_filled_in(argument, words
 def test_a_choice_without_m_is_told():
     found = unreadable_override(["data.images=a,b"], choices=True)
     assert "needs -m" in found and "\"data.images='a,b'\"" in found
+    found = unreadable_override(["output.formats=json,coco"], choices=True)
+    assert found.endswith("and if it is a list, write 'output.formats=[json,coco]'")

@@ -100,9 +100,8 @@ class BoxRules:
             if box is None or complaint:
                 where = f" ({origin} {row.number})" if origin else ""
                 hint = self.if_inverted if complaint == INVERTED else ""
-                message = (
-                    f"Box {instance_id} of {file.path}{where} {complaint}; correct it in the box file{hint or '.'}"
-                )
+                remedy = f"correct it in the box file{hint or '.'}" if origin else "give x1, y1, x2, y2 in image px."
+                message = f"Box {instance_id} of {file.path}{where} {complaint}; {remedy}"
                 if self.strict:
                     raise strict_error(message)
                 failures.append(Failure(file.name, instance_id, BoxError.__name__, message))

@@ -126,11 +126,20 @@ def _from_list(list_file: str) -> ImageSource:
             if "\0" in line:
                 raise ConfigError(f"{list_file}, line {number} holds a zero byte, so it is no list of paths; {_WAYS}")
             if line.strip():
-                path = os.path.join(root, os.path.expanduser(line))
-                if not os.path.lexists(path) and os.path.exists(line):
-                    path = line
-                paths.append(path)
+                paths.append(_listed(root, line))
     return _named(root, paths)
+
+
+def _listed(root: str, line: str) -> str:
+    """The path in a line, as it stands or as other systems write it: blanks and quotes around it, backslashes."""
+    bare = line.strip().strip("\"'").replace("\\", "/")
+    for text in (line, bare or line):
+        path = os.path.join(root, os.path.expanduser(text))
+        if os.path.lexists(path):
+            return path
+        if os.path.exists(text):
+            return text
+    return os.path.join(root, os.path.expanduser(line))
 
 
 def _named(root: str, paths: list[str]) -> ImageSource:

@@ -61,6 +61,20 @@ def test_a_list_keeps_its_order_and_its_missing_files_and_stays_inside(folder, t
     assert not any(".." in name for name in names(source))
 
 
+def test_a_lists_lines_may_have_blanks_and_quotes_around_them_and_backslashes(folder):
+    (folder / " blank.jpg ").write_bytes(b"x")
+    lines = ["  a.jpg  ", '"b.png"', "sub\\c.JPEG", " blank.jpg ", " missing.jpg", '"']
+    (folder / "list.txt").write_text("\r\n".join(lines))
+    assert names(list_images(folder / "list.txt")) == [
+        "a.jpg",
+        "b.png",
+        "sub/c.JPEG",
+        " blank.jpg ",
+        " missing.jpg",
+        '"',
+    ]
+
+
 @pytest.mark.parametrize("images", ["nowhere", "nowhere/*.jpg", "nothing"])
 def test_nothing_there_is_one_sentence(tmp_path, images):
     (tmp_path / "nothing").mkdir()
