@@ -97,7 +97,9 @@ def test_a_stopped_run_ends_both_ranks_in_order(start, two_ranks):
 
 
 def test_a_new_run_takes_over_from_ranks_that_a_killed_one_has_left(start, predict, two_ranks):
-    run = start(*two_ranks, inject=LONG_STEPS, fresh=True)
+    # The third step lasts longer than the new run would wait.
+    steps = LONG_STEPS.replace("time.sleep(6)", "time.sleep(6 if batch_idx < 2 else 300)")
+    run = start(*two_ranks, inject=steps, fresh=True)
     wait_for_both(run)
     orphan, before = second_rank(run), len(list(run.folder.glob(".unfinished-1-*")))
     run.kill()
