@@ -15,6 +15,8 @@ from sapiens_pl.errors import MissingImageError, UnreadableImageError
 _NAMED_AT_MOST = 3
 """So many of the images that one name could mean are kept, which is enough to say that it is not clear."""
 
+_COCO_2014 = re.compile(r"COCO_(?:train|val|test)20\d\d_(\d{12})")
+"""How COCO named its images of 2014 and 2015; later ones are named by the bare number."""
 
 _Key = TypeVar("_Key")
 
@@ -153,7 +155,9 @@ def _any_spelling(name: str) -> str:
 
 
 class ImageNumbers:
-    """Finds the image that a number means: 785 for `000000000785.jpg`; text also by all of the name but its suffix."""
+    """Finds the image that a number means: 785 for `000000000785.jpg` or `COCO_val2014_000000000785.jpg`; text also by
+    all of the name but its suffix.
+    """
 
     def __init__(self, source: ImageSource) -> None:
         self._stems: dict[int | str, list[int]] = {}
@@ -162,7 +166,8 @@ class ImageNumbers:
         for index, file in enumerate(source.files):
             stem = os.path.splitext(os.path.basename(file.name))[0]
             _add(self._stems, stem, index)
-            _add(self._numbers, plain_id(stem), index)
+            coco2014 = _COCO_2014.fullmatch(stem)
+            _add(self._numbers, plain_id(coco2014[1] if coco2014 else stem), index)
 
     def find(self, image_id: Any) -> str | NoImage:
         """The image's name; text that no image is named by comes back, as it may be a path."""

@@ -122,6 +122,12 @@ def test_a_number_written_otherwise(image_id):
     assert plain_id(image_id) == 785
 
 
+def test_numbers_of_images_as_coco_named_them_in_2014():
+    numbers = ImageNumbers(source_of("COCO_val2014_000000000785.jpg", "COCO_val2014_000000000786.jpg", "786.jpg"))
+    assert numbers.find(785) == "COCO_val2014_000000000785.jpg" and numbers.find(786).here
+    assert not ImageNumbers(source_of("IMG_785.jpg", "COCO_val2014_785.jpg")).find(785).here  # counted otherwise
+
+
 @pytest.mark.parametrize("names", [("camA/07.jpg", "camB/07.jpg"), ("7.jpg", "7.png"), ("7.jpg", "007.jpg")])
 def test_a_number_that_two_images_have_is_nobodys(names):
     for image_id in (7, "7", 7.0):
