@@ -73,6 +73,8 @@ def _frame_numbers(stems: Sequence[str], names: Sequence[str], wanted: Collectio
             )
         return numbers
     columns = [[int(number) for number in column] for column in list(zip(*parts))[1::2]]
+    in_base = len(_DIGITS.findall(os.path.basename(stems[0])))
+    columns = columns[-in_base:]  # a folder's number is the frame's only where the files have none
     candidates: list[list[int]] = []
     for column in columns:
         if len(set(column)) == len(column) and column not in candidates:

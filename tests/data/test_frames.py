@@ -29,6 +29,7 @@ def test_frames_that_count_from_0(tmp_path):
     [
         (("cam1_02.jpg", "cam2_01.jpg"), "more than one number could be the frame's"),
         (("a/1.jpg", "a/2.jpg", "b/1.jpg"), "a/1.jpg and b/1.jpg have the same frame number"),
+        (("s1/01.jpg", "s2/01.jpg"), "s1/01.jpg and s2/01.jpg have the same frame number"),
         (("000000.jpg", "000001.jpg", "cover2.jpg"), "not named alike"),
         (("1_a.jpg", "2_a.jpg", "a3_.jpg"), "not named alike"),
         (("1.jpg", "1.png"), "same frame number"),
