@@ -72,10 +72,17 @@ class RankLauncher(_SubprocessScriptLauncher):
 
 
 def build_trainer(cfg: DictConfig, callbacks: list[L.Callback], **own: Any) -> L.Trainer:
-    """The configured trainer; where it would start ranks itself, on one machine, they are independent."""
+    """The configured trainer; where it would start ranks itself, on one machine, they are independent.
+
+    Raises:
+        ConfigError: a sweep's job is to have several devices.
+    """
+    sweeps = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    if sweeps and cfg.trainer.devices in ("auto", -1, "-1"):
+        own = {"devices": 1} | own
     trainer = instantiate(cfg.trainer, _convert_="all", **own)
     if trainer.world_size > 1 and trainer.num_nodes == 1 and _starts_ranks(trainer.strategy):
-        if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        if sweeps:
             raise ConfigError(
                 f"trainer.devices={trainer.num_devices} with -m: the jobs of a sweep run in one process each; set "
                 "trainer.devices=1, or start the runs one by one without -m."

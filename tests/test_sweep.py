@@ -75,6 +75,13 @@ def test_a_sweep_ends_in_a_table_and_a_picture(swept):
         check_same(one, results[0])
 
 
+def test_a_job_of_a_sweep_is_one_process(start, tmp_path):
+    options = ("data.batch_size=4,8", "trainer.accelerator=cpu", "trainer.devices=2")
+    run = start("-m", *options, f"hydra.sweep.dir={tmp_path / 'sweep'}").finish()
+    assert run.code == 2 and "Traceback" not in run.err, run.err
+    assert run.err.count("error: trainer.devices=2 with -m: the jobs of a sweep run in one process each") == 2
+
+
 def test_the_smallest_batch_near_the_best_speed_is_recommended():
     rows = [row_of(1, 50.0), row_of(4, 96.9), row_of(8, 97.1), row_of(16, 100.0), row_of(32, 300.0, "out of memory")]
     assert recommended(rows).batch_size == 8
