@@ -18,9 +18,9 @@ import lightning as L
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._inductor import list_mode_options
 from torch.nn.parallel import DistributedDataParallel
 
+from sapiens_pl.compiling import compile_options
 from sapiens_pl.decoding import decode_heatmaps
 from sapiens_pl.errors import ConfigError, DeviceMemoryError
 from sapiens_pl.geometry import SAPIENS_CROPS, CropSettings
@@ -130,9 +130,7 @@ class PoseModule(L.LightningModule):
         """Has the network compiled, in its first pass, for batches of so many crops."""
         self.compiled_for = batch_size
         torch.compiler.reset()  # what is compiled for another size would hold on to its memory
-        # Else the compiler keeps more digits between the layers than the dtypes have, and Sapiens2's patches, which
-        # stand at positions rounded to bfloat16, are elsewhere.
-        options = list_mode_options(self.compile_mode) | {"emulate_precision_casts": True}
+        options = compile_options(self.network, self.compile_mode)
         # In place: the names of the weights stay, and whoever saves or moves the network sees no difference.
         self.network.compile(options=options, fullgraph=True, dynamic=False)
 

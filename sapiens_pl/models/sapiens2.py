@@ -207,6 +207,7 @@ class Sapiens2Pose(nn.Module):
     """
 
     crop_settings: CropSettings = SAPIENS2_CROPS
+    rounds_between_layers = True
     numerics = "rotation by stored periods in bfloat16, crops by OpenCV's warp"
     """Earlier versions turned in float32 and cut crops otherwise; their results are not mixed with these."""
     watch: WeightsWatch | None = None
