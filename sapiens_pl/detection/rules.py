@@ -14,7 +14,6 @@ from torchvision.ops import nms
 from sapiens_pl.errors import ConfigError
 
 COORDINATE_DECIMALS, SCORE_DECIMALS = 2, 5
-NO_PEOPLE = np.empty((0, 5))
 
 
 class PersonRules:

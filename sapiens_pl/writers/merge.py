@@ -22,7 +22,6 @@ from sapiens_pl.writers.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
-MERGED_FORMATS = ("coco", "csv", "parquet")
 _NO_RESULT = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
 
 
