@@ -20,8 +20,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from sapiens_pl.core.errors import SapiensError
 from sapiens_pl.demo import IMAGES
-from sapiens_pl.errors import SapiensError
 from sapiens_pl.images import read_image
 
 PHOTOGRAPHS = Path(__file__).parent.parent / "tests" / "golden" / "coco"

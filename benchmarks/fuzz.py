@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from benchmarks.bombs import bombs
 from benchmarks.fuzz_samples import KINDS, Kind
-from sapiens_pl.errors import SapiensError
+from sapiens_pl.core.errors import SapiensError
 
 HANG_SECONDS = 60.0
 """So long for what takes a hundredth: other work may slow the machine."""

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
+from sapiens_pl.core.structures import ImageFile
 from sapiens_pl.data.box_coco import CocoBoxes
 from sapiens_pl.data.box_csv import CsvBoxes
 from sapiens_pl.data.box_json import JsonBoxes
@@ -26,7 +27,6 @@ from sapiens_pl.images import read_image
 from sapiens_pl.models.checkpoints import load_network, save_network
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
 from sapiens_pl.models.sapiens2 import Sapiens2Pose, Sapiens2Shape
-from sapiens_pl.structures import ImageFile
 
 NAMES = [f"{number:06d}.jpg" for number in range(1, 6)]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sapiens_pl.memory import GIB, host_peak_gib, start_afresh
+from sapiens_pl.core.devices import GIB, host_peak_gib, start_afresh
 from sapiens_pl.models.checkpoints import load_network, save_network
 from sapiens_pl.models.sapiens import SapiensPose
 from sapiens_pl.models.zoo import SAPIENS_SIZES, sapiens_shape

@@ -21,13 +21,13 @@ import lightning as L
 from benchmarks.networks import build, tiny_shape
 from benchmarks.report import Result, Row, default_device, wait_for
 from sapiens_pl import module as module_room
+from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.data import loader as loader_room
 from sapiens_pl.data.box_json import JsonBoxes
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.demo import CHECKPOINT
 from sapiens_pl.demo.draw import random_scenes, write_scenes
-from sapiens_pl.keypoints import keypoint_spec
 from sapiens_pl.models.checkpoints import load_network
 from sapiens_pl.models.zoo import sapiens_shape
 from sapiens_pl.module import PoseModule, normalise

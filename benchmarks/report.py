@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from sapiens_pl.memory import device_name
+from sapiens_pl.core.devices import device_name
 from sapiens_pl.report import versions
 
 Row = dict[str, Any]

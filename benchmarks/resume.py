@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sapiens_pl.core.structures import ImageTask
 from sapiens_pl.resume import boxes_digest, finished_names
-from sapiens_pl.structures import ImageTask
 from sapiens_pl.writers.run_folder import RunFolder
 from sapiens_pl.writers.wholeness import set_damaged_aside
 

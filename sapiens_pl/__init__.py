@@ -1,18 +1,18 @@
 """Batched Sapiens pose estimation on PyTorch Lightning."""
 
-from sapiens_pl import interrupts
+from sapiens_pl.core import interrupts
 
 interrupts.end_at_once()
 
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
-from sapiens_pl import opencv  # noqa: E402
+from sapiens_pl.core import opencv  # noqa: E402
 
 opencv.check_opencv()
 
 if TYPE_CHECKING:
+    from sapiens_pl.core.structures import PoseResult
     from sapiens_pl.estimator import PoseEstimator, inference_topdown
-    from sapiens_pl.structures import PoseResult
 
 __version__ = "0.1.0"
 __all__ = ["PoseEstimator", "PoseResult", "inference_topdown"]
@@ -21,7 +21,7 @@ __all__ = ["PoseEstimator", "PoseResult", "inference_topdown"]
 def __getattr__(name: str) -> Any:
     """Imports torch and Lightning only for those who use them: processes that read pictures start in a moment."""
     if name == "PoseResult":
-        from sapiens_pl.structures import PoseResult
+        from sapiens_pl.core.structures import PoseResult
 
         return PoseResult
     if name in __all__:

@@ -18,7 +18,7 @@ from typing import Any
 import lightning as L
 import torch
 
-from sapiens_pl.memory import device_name, free_cached, is_out_of_memory, memory_limit_gib, peak_gib, reset_peak
+from sapiens_pl.core.devices import device_name, free_cached, is_out_of_memory, memory_limit_gib, peak_gib, reset_peak
 
 GOOD_ENOUGH = 0.97
 """The smallest batch that reaches so much of the best speed is the one to use: larger ones only cost memory."""

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from sapiens_pl.command import complain
+from sapiens_pl.core.errors import ConfigError, SapiensError
+from sapiens_pl.core.interrupts import run
+from sapiens_pl.core.terminal import keep_going_without_a_terminal, printable
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.detection.writer import summed_passes
-from sapiens_pl.errors import ConfigError, SapiensError
-from sapiens_pl.interrupts import run
-from sapiens_pl.terminal import keep_going_without_a_terminal, printable
 from sapiens_pl.writers.listing import section
 from sapiens_pl.writers.members import any_at_work
 from sapiens_pl.writers.merge import merge

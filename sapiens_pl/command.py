@@ -11,9 +11,9 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
 
-from sapiens_pl.errors import SapiensError
+from sapiens_pl.core.errors import SapiensError
+from sapiens_pl.core.terminal import printable
 from sapiens_pl.overrides import unreadable_override
-from sapiens_pl.terminal import printable
 
 NO_MORE_PROCESSES = (
     "the system lets this run start no further process or thread; raise the limit (ulimit -u, a container's "

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 from torch._inductor import list_mode_options
 
-from sapiens_pl.errors import ConfigError
+from sapiens_pl.core.errors import ConfigError
 
 
 def compile_options(network: nn.Module, mode: str | None) -> dict[str, Any]:

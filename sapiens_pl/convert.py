@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
-from sapiens_pl.errors import CheckpointError, ConfigError, SapiensError, WriteError, write_error
-from sapiens_pl.interrupts import run
+from sapiens_pl.core.errors import CheckpointError, ConfigError, SapiensError, WriteError, write_error
+from sapiens_pl.core.interrupts import run
+from sapiens_pl.core.terminal import keep_going_without_a_terminal, printable
 from sapiens_pl.models.checkpoints import expanded, load_network, network_metadata, save_network
 from sapiens_pl.models.tensors import checkpoint_sha256
-from sapiens_pl.terminal import keep_going_without_a_terminal, printable
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 

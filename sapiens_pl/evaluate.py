@@ -14,11 +14,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sapiens_pl.annotations import Annotations, read_annotations
 from sapiens_pl.command import complain, disk_error, disk_sentence, hydra_sentence, sentence_of
-from sapiens_pl.configs import config_folder
-from sapiens_pl.errors import ConfigError, SapiensError
+from sapiens_pl.core.configs import config_folder
+from sapiens_pl.core.errors import ConfigError, SapiensError
+from sapiens_pl.core.interrupts import run
+from sapiens_pl.core.terminal import keep_going_without_a_terminal, printable
 from sapiens_pl.evaluation import OKS_NMS_THRESHOLD, evaluate, table
-from sapiens_pl.interrupts import run
-from sapiens_pl.terminal import keep_going_without_a_terminal, printable
 from sapiens_pl.writers.merge import all_results
 from sapiens_pl.writers.run_folder import RunFolder
 

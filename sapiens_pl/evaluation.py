@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sapiens_pl.annotations import LENGTHS, Annotations, IdFinder, has_labels, pycocotools
-from sapiens_pl.errors import ConfigError
-from sapiens_pl.geometry import box_center_scale
-from sapiens_pl.keypoints import KeypointSpec, keypoint_spec
-from sapiens_pl.scoring import instance_scores, oks_nms
-from sapiens_pl.structures import PoseResult
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.geometry import box_center_scale
+from sapiens_pl.core.instance_scores import instance_scores, oks_nms
+from sapiens_pl.core.keypoints import KeypointSpec, keypoint_spec
+from sapiens_pl.core.structures import PoseResult
 
 METRICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 OKS_NMS_THRESHOLD = 0.9

@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig
 
-from sapiens_pl.errors import ConfigError
+from sapiens_pl.core.errors import ConfigError
 
 
 def fit_to_launcher(cfg: DictConfig) -> None:

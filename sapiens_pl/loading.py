@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning as L
 
-from sapiens_pl.memory import GIB, host_peak_gib
+from sapiens_pl.core.devices import GIB, host_peak_gib
 from sapiens_pl.models.tensors import weights_files
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,12 @@ from omegaconf.errors import OmegaConfBaseException
 from sapiens_pl import demo
 from sapiens_pl.annotations import read_annotations
 from sapiens_pl.command import NO_MORE_PROCESSES, complain, disk_error, disk_sentence, hydra_sentence, sentence_of
-from sapiens_pl.configs import config_folder
+from sapiens_pl.core.configs import config_folder
+from sapiens_pl.core.devices import free_cached, is_out_of_memory, start_afresh
+from sapiens_pl.core.errors import ConfigError, SapiensError
+from sapiens_pl.core.keypoints import keypoint_spec
+from sapiens_pl.core.structures import ImageTask
+from sapiens_pl.core.terminal import keep_going_without_a_terminal, make_log_lines_printable
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.packing import check_shard
 from sapiens_pl.data.sources import check_images
@@ -31,13 +36,10 @@ from sapiens_pl.detection.data import DetectionData
 from sapiens_pl.detection.module import DetectionModule
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.detection.writer import DetectionWriter
-from sapiens_pl.errors import ConfigError, SapiensError
 from sapiens_pl.estimator import flip_indices_for
 from sapiens_pl.hydra_record import HydraRecord, record_job_of_sweep
-from sapiens_pl.keypoints import keypoint_spec
 from sapiens_pl.launch import array_complaint, fit_to_launcher, follow
 from sapiens_pl.loading import LoadingNote
-from sapiens_pl.memory import free_cached, is_out_of_memory, start_afresh
 from sapiens_pl.models.hub import find_weights
 from sapiens_pl.models.truncation import zeros_for_what_is_cut_off
 from sapiens_pl.module import PoseModule
@@ -47,9 +49,7 @@ from sapiens_pl.report import EXIT_BAD_CONFIG, EXIT_COMPLETE, EXIT_FAILED, close
 from sapiens_pl.resume import finished_names, prepare_folder, refuse_moved_links, result_settings
 from sapiens_pl.settings import check_settings
 from sapiens_pl.stopping import StopRequest
-from sapiens_pl.structures import ImageTask
 from sapiens_pl.sweep import note_exit_code
-from sapiens_pl.terminal import keep_going_without_a_terminal, make_log_lines_printable
 from sapiens_pl.writers.callback import PoseWriter
 from sapiens_pl.writers.listing import section
 from sapiens_pl.writers.run_folder import RunFolder

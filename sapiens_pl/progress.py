@@ -10,8 +10,8 @@ import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
-from sapiens_pl.memory import peak_gib
-from sapiens_pl.structures import CropBatch
+from sapiens_pl.core.devices import peak_gib
+from sapiens_pl.core.structures import CropBatch
 from sapiens_pl.writers.run_folder import RunFolder
 
 _SECONDS_BETWEEN_LOG_LINES = 30.0

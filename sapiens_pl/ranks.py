@@ -31,9 +31,9 @@ from lightning.pytorch.strategies import DDPStrategy, ParallelStrategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from omegaconf import DictConfig
 
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.structures import ImageTask
 from sapiens_pl.data.datamodule import ImageDataModule
-from sapiens_pl.errors import ConfigError
-from sapiens_pl.structures import ImageTask
 from sapiens_pl.writers.run_folder import RunFolder
 
 log = logging.getLogger(__name__)

@@ -9,11 +9,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from sapiens_pl.errors import ConfigError
-from sapiens_pl.geometry import SAPIENS_CROPS
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.geometry import SAPIENS_CROPS
+from sapiens_pl.core.structures import ImageTask
 from sapiens_pl.models.checkpoints import PoseNetwork
 from sapiens_pl.models.tensors import checkpoint_sha256
-from sapiens_pl.structures import ImageTask
 from sapiens_pl.writers.listing import section
 from sapiens_pl.writers.run_folder import RunFolder
 from sapiens_pl.writers.wholeness import set_damaged_aside

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from sapiens_pl.errors import ConfigError
+from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.overrides import no_text
 
 _GROUPS = ("data", "boxes", "model", "trainer", "output")

@@ -24,8 +24,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sapiens_pl.batch_size import smallest_good_enough
 from sapiens_pl.collect import tell
-from sapiens_pl.errors import ConfigError
-from sapiens_pl.terminal import printable
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.terminal import printable
 from sapiens_pl.writers.csv import FORMULA_SIGNS
 from sapiens_pl.writers.json import COORDINATE_DECIMALS
 from sapiens_pl.writers.listing import read_object, section, visible

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sapiens_pl.geometry import heatmap_to_image
-from sapiens_pl.structures import PosePrediction
+from sapiens_pl.core.geometry import heatmap_to_image
+from sapiens_pl.core.structures import PosePrediction
 
 
 class HostCopy:

@@ -13,7 +13,7 @@ from pycocotools.cocoeval import COCOeval
 from test_evaluation import drawn_poses
 
 from sapiens_pl.annotations import read_annotations
-from sapiens_pl.errors import ConfigError
+from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.evaluation import METRICS, evaluate
 
 CONTENT = json.loads((GOLDEN / "evaluation_17_annotations.json").read_text())

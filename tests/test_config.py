@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, get_method
 from omegaconf import DictConfig, OmegaConf
 
-from sapiens_pl.configs import config_folder
+from sapiens_pl.core.configs import config_folder
 
 CHOICES = [
     f"{path.parent.relative_to(config_folder()).as_posix()}={path.stem}"

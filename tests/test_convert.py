@@ -17,7 +17,7 @@ from safetensors import safe_open
 
 from sapiens_pl import PoseEstimator
 from sapiens_pl.convert import convert, main
-from sapiens_pl.errors import CheckpointError, ConfigError, WriteError
+from sapiens_pl.core.errors import CheckpointError, ConfigError, WriteError
 from sapiens_pl.models.checkpoints import load_network, save_network
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
 
@@ -110,7 +110,7 @@ def test_file_systems_without_hard_links(tmp_path):
     script = """
 import sys
 from sapiens_pl.convert import convert
-from sapiens_pl.errors import ConfigError
+from sapiens_pl.core.errors import ConfigError
 for target in sys.argv[2:]:
     try:
         convert(sys.argv[1], target, num_heads=4)

@@ -7,9 +7,9 @@ import torch
 from conftest import COCO, GOLDEN, TINY, TINY_HEADS
 
 from sapiens_pl import PoseEstimator, inference_topdown
+from sapiens_pl.core.errors import CheckpointError, ConfigError
 from sapiens_pl.demo import CHECKPOINT
 from sapiens_pl.demo.evaluate import figures
-from sapiens_pl.errors import CheckpointError, ConfigError
 from sapiens_pl.models.checkpoints import load_network, save_network
 
 REFERENCE = np.load(GOLDEN / "tiny_inference_topdown.npz")

@@ -9,13 +9,13 @@ import pytest
 from conftest import COCO, GOLDEN
 
 from sapiens_pl.annotations import read_annotations
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.instance_scores import oks_nms
+from sapiens_pl.core.keypoints import keypoint_spec
+from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.demo.draw import write_scenes
 from sapiens_pl.demo.figures import draw_scene
-from sapiens_pl.errors import ConfigError
 from sapiens_pl.evaluation import METRICS, evaluate
-from sapiens_pl.keypoints import keypoint_spec
-from sapiens_pl.scoring import oks_nms
-from sapiens_pl.structures import PoseResult
 
 LISTS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
 # By xtcocotools 1.14.3 for `noisy_people()`; None where nobody is of that size.

@@ -17,11 +17,11 @@ import pytest
 import torch
 from conftest import check_same
 
-from sapiens_pl.errors import DeviceMemoryError
-from sapiens_pl.memory import is_out_of_memory
+from sapiens_pl.core.devices import is_out_of_memory
+from sapiens_pl.core.errors import DeviceMemoryError
+from sapiens_pl.core.structures import CropBatch
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
 from sapiens_pl.module import PoseModule
-from sapiens_pl.structures import CropBatch
 
 KILLER, STICKY = b"this picture crashes decoders", b"this picture is never read to its end"
 # A decoder with a fatal bug, and a disk that does not answer: no library here has either at hand.

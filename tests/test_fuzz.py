@@ -15,7 +15,7 @@ import sapiens_pl
 sys.path.insert(0, str(Path(sapiens_pl.__file__).parents[1]))
 from benchmarks import fuzz as fuzzing
 from benchmarks.fuzz_samples import KINDS, Kind
-from sapiens_pl.errors import CheckpointError
+from sapiens_pl.core.errors import CheckpointError
 
 TRIALS = {"pose": 150, "detector": 25, "detector_folder": 15, "boxes": 400, "pictures": 300}
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from hydra import compose, initialize_config_dir
 
-from sapiens_pl.configs import config_folder
-from sapiens_pl.errors import ConfigError
+from sapiens_pl.core.configs import config_folder
+from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.launch import fit_to_launcher
 
 SRUN = {"SLURM_NTASKS": "2", "SLURM_NNODES": "1", "SLURM_STEP_ID": "0", "SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "x"}

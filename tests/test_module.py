@@ -12,15 +12,15 @@ from conftest import COCO, check_same
 from torch._dynamo.utils import counters
 
 from sapiens_pl.compiling import rounds_on_cpu
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.structures import CropBatch
 from sapiens_pl.demo import CHECKPOINT
 from sapiens_pl.demo.draw import random_scenes, write_scenes
 from sapiens_pl.demo.evaluate import figures
-from sapiens_pl.errors import ConfigError
 from sapiens_pl.estimator import PoseEstimator
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
 from sapiens_pl.models.sapiens2 import Sapiens2Pose, Sapiens2Shape, _turned
 from sapiens_pl.module import PoseModule, normalise
-from sapiens_pl.structures import CropBatch
 
 SHAPE = SapiensShape(8, 1, 2, 16, (8, 8), (8,), 17, (64, 48))
 MIRRORED = [0, *(partner for left in range(1, 17, 2) for partner in (left + 1, left))]

@@ -12,7 +12,7 @@ from conftest import COCO, GOLDEN, TINY, TINY_HEADS, keypoints_of
 from hydra import compose, initialize_config_dir
 
 from sapiens_pl import demo
-from sapiens_pl.configs import config_folder
+from sapiens_pl.core.configs import config_folder
 from sapiens_pl.demo.draw import random_scenes, write_scenes
 
 SMALL_CPU = ["trainer.accelerator=cpu", "boxes=json"]

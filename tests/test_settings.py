@@ -8,9 +8,9 @@ import pytest
 from conftest import COCO
 from hydra import compose, initialize_config_dir
 
-from sapiens_pl import errors
 from sapiens_pl import predict as predict_command
-from sapiens_pl.configs import config_folder
+from sapiens_pl.core import errors
+from sapiens_pl.core.configs import config_folder
 from sapiens_pl.predict import run_job
 
 REFUSED = {

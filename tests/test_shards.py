@@ -191,7 +191,7 @@ def test_a_shard_is_not_let_in_beside_a_whole_run_or_itself(tmp_path, monkeypatc
     hold = """
 import sys
 from sapiens_pl.writers.run_lock import RunLock
-from sapiens_pl.errors import ConfigError
+from sapiens_pl.core.errors import ConfigError
 from pathlib import Path
 import sapiens_pl.writers.run_lock as module
 module._PREPARATION_SECONDS = 0

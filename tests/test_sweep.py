@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from conftest import COCO, check_same
 
-from sapiens_pl.keypoints import keypoint_spec
-from sapiens_pl.structures import PoseResult
+from sapiens_pl.core.keypoints import keypoint_spec
+from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.sweep import SweepRow, compare, draw, read_sweep, recommended, table
 from sapiens_pl.writers.json import result_json
 from sapiens_pl.writers.run_folder import RunFolder

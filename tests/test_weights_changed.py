@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sapiens_pl import PoseEstimator
-from sapiens_pl.errors import WeightsChangedError
+from sapiens_pl.core.errors import WeightsChangedError
 
 IMAGES = sorted(str(path) for path in COCO.glob("*.jpg"))
 INJECTED = """

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import torch
 
+from sapiens_pl.core.errors import ReaderDiedError, ReadTimeoutError, SapiensError
+from sapiens_pl.core.structures import CropSpan
 from sapiens_pl.data.dataset import CropDataset, prepare_worker
 from sapiens_pl.data.worker_watch import START_METHOD, die_with
-from sapiens_pl.errors import ReaderDiedError, ReadTimeoutError, SapiensError
-from sapiens_pl.structures import CropSpan
 
 _POLL_SECONDS = 0.1
 

@@ -7,11 +7,11 @@ import signal
 from collections import Counter
 from collections.abc import Callable
 
+from sapiens_pl.core.errors import SapiensError
+from sapiens_pl.core.structures import Failure
 from sapiens_pl.data.alone import try_alone
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.data.worker_watch import LostWorker
-from sapiens_pl.errors import SapiensError
-from sapiens_pl.structures import Failure
 
 log = logging.getLogger(__name__)
 

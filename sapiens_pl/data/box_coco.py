@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, NamedTuple
 
+from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.data.box_classes import COCO_PERSON, ClassId, ClassRule, class_id
 from sapiens_pl.data.box_files import JsonReader, RepeatedKeys, existing_file, filled_text, shortened
 from sapiens_pl.data.box_rules import BoxRow, BoxRules
@@ -12,7 +13,6 @@ from sapiens_pl.data.box_units import check_within
 from sapiens_pl.data.boxes import BoxedImages, BoxListing, assign_boxes
 from sapiens_pl.data.image_finder import ImageNumbers, NoImage, plain_id
 from sapiens_pl.data.sources import ImageSource
-from sapiens_pl.errors import ConfigError
 
 log = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.data.box_classes import keep_people
 from sapiens_pl.data.box_files import JsonReader, RepeatedKeys, existing_file, filled_text, shortened
 from sapiens_pl.data.box_rules import BoxRow, BoxRules
 from sapiens_pl.data.boxes import BoxedImages, BoxListing, assign_boxes
 from sapiens_pl.data.sources import ImageSource
-from sapiens_pl.errors import ConfigError
 
 log = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.data.box_classes import ClassId, ClassRule, class_id
 from sapiens_pl.data.box_files import empty_error, existing_file, lines_of, whole
 from sapiens_pl.data.box_rules import BoxRow, BoxRules
@@ -12,7 +13,6 @@ from sapiens_pl.data.boxes import BoxedImages, BoxListing, assign_boxes
 from sapiens_pl.data.frames import frames_of
 from sapiens_pl.data.image_finder import NoImage
 from sapiens_pl.data.sources import ImageSource
-from sapiens_pl.errors import ConfigError
 
 _COLUMNS_WITH_CLASS = 9
 _PEOPLE_OF_MOT16: dict[ClassId, str] = {

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torchvision.ops import nms
 
-from sapiens_pl.errors import BoxError, ConfigError
-from sapiens_pl.structures import Failure, ImageFile, ImageTask
+from sapiens_pl.core.errors import BoxError, ConfigError
+from sapiens_pl.core.structures import Failure, ImageFile, ImageTask
 
 BOX_FORMATS = ("xyxy", "xywh", "cxcywh", "cxcywhn")
 FARTHEST_PX = 1e7

@@ -7,6 +7,9 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from sapiens_pl.core.errors import ConfigError, MissingImageError
+from sapiens_pl.core.folders import walk
+from sapiens_pl.core.structures import Failure
 from sapiens_pl.data.box_classes import ClassRule
 from sapiens_pl.data.box_files import lines_of
 from sapiens_pl.data.box_rules import BoxRow, BoxRules
@@ -16,9 +19,6 @@ from sapiens_pl.data.image_finder import either, one_spelling
 from sapiens_pl.data.sources import ImageSource
 from sapiens_pl.data.yolo_data_set import CLASS_FILES, DataSet, data_set_of
 from sapiens_pl.data.yolo_labels import Columns, Label, columns_of, parse_line, score_and_id, what_is_wrong
-from sapiens_pl.errors import ConfigError, MissingImageError
-from sapiens_pl.folders import walk
-from sapiens_pl.structures import Failure
 
 log = logging.getLogger(__name__)
 

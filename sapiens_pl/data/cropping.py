@@ -8,8 +8,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from sapiens_pl.core.geometry import CropSettings
 from sapiens_pl.data.large_pictures import LONGEST_SIDE, blend_neighbours, cut_to_region
-from sapiens_pl.geometry import CropSettings
 
 _INTERPOLATIONS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 

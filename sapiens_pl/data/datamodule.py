@@ -10,15 +10,15 @@ from typing import Any, TypeVar
 import lightning as L
 
 from sapiens_pl.batch_size import best_batch_size
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.geometry import SAPIENS_CROPS, CropSettings
+from sapiens_pl.core.structures import CropSpan, Failure, ImageFile, ImageTask
 from sapiens_pl.data.boxes import BoxedImages, DealtImages
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.data.loader import READ_TIMEOUT_SECONDS, CropLoader
 from sapiens_pl.data.packing import check_shard, pack_batches, shard_images
 from sapiens_pl.data.sources import ImageSource, list_images
-from sapiens_pl.errors import ConfigError
-from sapiens_pl.geometry import SAPIENS_CROPS, CropSettings
 from sapiens_pl.images import MAX_MEGAPIXELS
-from sapiens_pl.structures import CropSpan, Failure, ImageFile, ImageTask
 
 _Named = TypeVar("_Named", ImageTask, ImageFile)
 

@@ -22,6 +22,8 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from sapiens_pl.core.errors import ReadersLostError
+from sapiens_pl.core.structures import CropBatch
 from sapiens_pl.data.blame import Blame
 from sapiens_pl.data.dataset import CropDataset, ragged_collate
 from sapiens_pl.data.transport import (
@@ -34,8 +36,6 @@ from sapiens_pl.data.transport import (
     unpacked,
 )
 from sapiens_pl.data.worker_watch import POLL_SECONDS, START_METHOD, LostWorker, WorkerWatch
-from sapiens_pl.errors import ReadersLostError
-from sapiens_pl.structures import CropBatch
 
 log = logging.getLogger(__name__)
 

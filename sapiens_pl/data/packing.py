@@ -9,8 +9,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 
-from sapiens_pl.errors import ConfigError
-from sapiens_pl.structures import CropSpan
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.structures import CropSpan
 
 MIN_IMAGES_PER_BATCH_LIMIT = 64
 """So many images without boxes may ride in a batch (or `batch_size`, if larger), to keep it short."""

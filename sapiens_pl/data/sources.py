@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.structures import Failure, ImageFile
+from sapiens_pl.core.text_files import open_text
 from sapiens_pl.data.left_out import LeftOut, not_read_here, shortened
-from sapiens_pl.data.text_files import open_text
 from sapiens_pl.data.tree import find_pictures
-from sapiens_pl.errors import ConfigError
-from sapiens_pl.structures import Failure, ImageFile
 
 LIST_SUFFIXES = (".txt", ".lst", ".list")
 _MAGIC = "*?["

@@ -10,9 +10,9 @@ from collections import deque
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from sapiens_pl.core.errors import UnreadableFolderError
+from sapiens_pl.core.structures import Failure
 from sapiens_pl.data.left_out import LeftOut, is_no_picture, looks_like_picture, shortened
-from sapiens_pl.errors import UnreadableFolderError
-from sapiens_pl.structures import Failure
 
 ANYWHERE = "**"
 # A folder of ours has one of each.

@@ -12,8 +12,8 @@ import lightning as L
 import numpy as np
 from omegaconf import DictConfig
 
+from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.demo.accuracy import accuracy_line, recall_line
-from sapiens_pl.errors import ConfigError
 from sapiens_pl.writers.run_folder import RunFolder
 
 log = logging.getLogger(__name__)

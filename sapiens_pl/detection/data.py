@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sapiens_pl.core.errors import SapiensError, UnreadableImageError
+from sapiens_pl.core.structures import CropSpan, Failure, ImageFile, ImagePart, ImageTask
 from sapiens_pl.data.datamodule import ImageDataModule, in_order
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.data.loader import CropLoader
 from sapiens_pl.data.packing import shard_images
 from sapiens_pl.detection.boxes import DetectorBoxes
-from sapiens_pl.errors import SapiensError, UnreadableImageError
-from sapiens_pl.structures import CropSpan, Failure, ImageFile, ImagePart, ImageTask
 
 _IMAGES_ON_GPU, _IMAGES_ON_CPU = 8, 1
 

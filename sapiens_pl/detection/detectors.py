@@ -15,8 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.detection.torchvision_weights import DEFAULT_MODEL, TORCHVISION_MODELS
-from sapiens_pl.errors import ConfigError
 
 
 class People(NamedTuple):

@@ -10,11 +10,11 @@ import numpy as np
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from sapiens_pl.core.devices import free_cached, is_out_of_memory, memory_in_numbers
+from sapiens_pl.core.errors import DeviceMemoryError
 from sapiens_pl.detection.data import ImageBatch
 from sapiens_pl.detection.detectors import People, PersonDetector
 from sapiens_pl.detection.rules import PersonRules
-from sapiens_pl.errors import DeviceMemoryError
-from sapiens_pl.memory import free_cached, is_out_of_memory, memory_in_numbers
 
 log = logging.getLogger(__name__)
 

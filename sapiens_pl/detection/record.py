@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sapiens_pl.errors import ConfigError, write_error
-from sapiens_pl.structures import ListedImage
+from sapiens_pl.core.errors import ConfigError, write_error
+from sapiens_pl.core.structures import ListedImage
 from sapiens_pl.writers.coco import PERSON_CATEGORY, image_ids
 from sapiens_pl.writers.json import to_json
 from sapiens_pl.writers.run_folder import RunFolder

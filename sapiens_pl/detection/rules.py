@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torchvision.ops import nms
 
-from sapiens_pl.errors import ConfigError
+from sapiens_pl.core.errors import ConfigError
 
 COORDINATE_DECIMALS, SCORE_DECIMALS = 2, 5
 

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torchvision.models import get_model_weights
 from torchvision.transforms.functional import convert_image_dtype
 
+from sapiens_pl.core.errors import CheckpointError
 from sapiens_pl.detection.detectors import People, PersonDetector
 from sapiens_pl.detection.grouping import in_groups
 from sapiens_pl.detection.torchvision_weights import DEFAULT_MODEL, builder, read_weights
-from sapiens_pl.errors import CheckpointError
 from sapiens_pl.models.wrapping import unwrap
 
 _COCO = get_model_weights(DEFAULT_MODEL).DEFAULT.meta["categories"]

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torchvision.models import get_model_builder, get_model_weights
 
+from sapiens_pl.core.errors import CheckpointError, ConfigError
 from sapiens_pl.detection.fcos_small import fcos_small
-from sapiens_pl.errors import CheckpointError, ConfigError
 from sapiens_pl.models.tensors import read_tensors
 
 PUBLISHED = ("fasterrcnn_resnet50_fpn_v2", "retinanet_resnet50_fpn_v2", "ssdlite320_mobilenet_v3_large")

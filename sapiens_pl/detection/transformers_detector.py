@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 import torch
 from torch import Tensor, nn
 
+from sapiens_pl.core.errors import CheckpointError, ConfigError
 from sapiens_pl.detection.detectors import People, PersonDetector
 from sapiens_pl.detection.grouping import in_groups
 from sapiens_pl.detection.torchvision_weights import OTHER_BOXES
 from sapiens_pl.detection.transformers_limits import ClaimError, believing_no_more_than, check_settings
-from sapiens_pl.errors import CheckpointError, ConfigError
 from sapiens_pl.models.tensors import CONFIG_FILE
 
 PERSON = "person"

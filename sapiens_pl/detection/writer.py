@@ -11,9 +11,9 @@ import lightning as L
 import numpy as np
 from tqdm import tqdm
 
+from sapiens_pl.core.structures import Failure, ListedImage
 from sapiens_pl.detection.boxes import DetectorBoxes
 from sapiens_pl.detection.data import ImageBatch
-from sapiens_pl.structures import Failure, ListedImage
 from sapiens_pl.writers.failure_list import FailureList
 
 _SECONDS_BETWEEN_LOG_LINES = 30.0

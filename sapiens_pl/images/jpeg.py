@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from sapiens_pl.errors import DamagedImageError, UnreadableImageError
+from sapiens_pl.core.errors import DamagedImageError, UnreadableImageError
 from sapiens_pl.images.tags import exif_orientation
 
 _SOI, _EOI, _SOS, _APP0, _APP1, _APP14, _COM = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xEE, 0xFE

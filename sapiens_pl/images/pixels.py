@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from sapiens_pl.errors import DamagedImageError
+from sapiens_pl.core.errors import DamagedImageError
 from sapiens_pl.images.header import ImageHeader, png_chunks
 from sapiens_pl.images.jpeg import decode_jpeg
 from sapiens_pl.images.tags import ORIENTATION, first_tags

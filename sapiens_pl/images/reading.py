@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sapiens_pl.errors import MissingImageError, OversizedImageError, SapiensError, UnreadableImageError
+from sapiens_pl.core.errors import MissingImageError, OversizedImageError, SapiensError, UnreadableImageError
 from sapiens_pl.images.header import read_header
 from sapiens_pl.images.orientation import upright
 from sapiens_pl.images.pixels import decode

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sapiens_pl.configs import published_models
-from sapiens_pl.interrupts import run
+from sapiens_pl.core.configs import published_models
+from sapiens_pl.core.interrupts import run
+from sapiens_pl.core.terminal import keep_going_without_a_terminal
 from sapiens_pl.models.hub import cached_weights
 from sapiens_pl.models.zoo import flops_a_crop, num_parameters, sapiens2_shape, sapiens_shape
-from sapiens_pl.terminal import keep_going_without_a_terminal
 
 _HEADINGS = ("model=", "parameters", "TFLOP a crop", "keypoints", "licence", "weights")
 

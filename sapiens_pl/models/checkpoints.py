@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sapiens_pl.errors import CheckpointError, ConfigError, SapiensError
-from sapiens_pl.geometry import CropSettings
-from sapiens_pl.keypoints import keypoint_spec
+from sapiens_pl.core.errors import CheckpointError, ConfigError, SapiensError
+from sapiens_pl.core.geometry import CropSettings
+from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.models.sapiens import PATCH_SIZE, SapiensPose
 from sapiens_pl.models.sapiens2 import Sapiens2Pose
 from sapiens_pl.models.sapiens2_config import CONFIG_KEY

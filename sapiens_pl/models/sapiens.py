@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sapiens_pl.geometry import SAPIENS_CROPS, CropSettings
+from sapiens_pl.core.geometry import SAPIENS_CROPS, CropSettings
 from sapiens_pl.models.watch import WeightsWatch
 
 PATCH_SIZE = 16

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sapiens_pl.geometry import SAPIENS2_CROPS, CropSettings
+from sapiens_pl.core.geometry import SAPIENS2_CROPS, CropSettings
 from sapiens_pl.models.sapiens import HEATMAP_STRIDE, PATCH_SIZE, HeatmapHead
 from sapiens_pl.models.watch import WeightsWatch
 

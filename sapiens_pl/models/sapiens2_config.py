@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sapiens_pl.errors import CheckpointError
+from sapiens_pl.core.errors import CheckpointError
 from sapiens_pl.models.sapiens import PATCH_SIZE
 from sapiens_pl.models.sapiens2 import INPUT_HW, ROPE_BASE, Sapiens2Shape, rotary_periods
 from sapiens_pl.models.tensors import CONFIG_FILE, PROCESSOR_FILE

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sapiens_pl.errors import CheckpointError
+from sapiens_pl.core.errors import CheckpointError
 from sapiens_pl.models.sapiens2 import ROPE_DTYPE, Sapiens2Pose, Sapiens2Shape, rotary_periods
 from sapiens_pl.models.sapiens2_config import (
     Sapiens2Config,

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sapiens_pl.errors import CheckpointError
+from sapiens_pl.core.errors import CheckpointError
 from sapiens_pl.models.sapiens import PATCH_SIZE, PUBLISHED_HEADS, SapiensPose, SapiensShape
 
 _LAST_LAYER = "head.final_layer.weight"

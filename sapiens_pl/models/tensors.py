@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from sapiens_pl.errors import CheckpointError
+from sapiens_pl.core.errors import CheckpointError
 from sapiens_pl.models.archive import LEGACY_MAGIC, read_archive
 from sapiens_pl.models.mapping import FileMap
 from sapiens_pl.models.pickles import BrokenArchiveError

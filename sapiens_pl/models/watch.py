@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sapiens_pl.errors import CheckpointError, WeightsChangedError
+from sapiens_pl.core.errors import CheckpointError, WeightsChangedError
 from sapiens_pl.models.tensors import checkpoint_sha256
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from sapiens_pl.errors import CheckpointError
+from sapiens_pl.core.errors import CheckpointError
 
 log = logging.getLogger(__name__)
 

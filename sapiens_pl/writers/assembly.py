@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sapiens_pl.errors import NonFiniteError
-from sapiens_pl.structures import CropBatch, Failure, ImagePart, ImageTask, PosePrediction, PoseResult
+from sapiens_pl.core.errors import NonFiniteError
+from sapiens_pl.core.structures import CropBatch, Failure, ImagePart, ImageTask, PosePrediction, PoseResult
 
 
 class _Pending:

@@ -14,9 +14,9 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import BasePredictionWriter
 
-from sapiens_pl.errors import ConfigError, ResultError
-from sapiens_pl.keypoints import KeypointSpec
-from sapiens_pl.structures import CropBatch, Failure, PosePrediction, PoseResult
+from sapiens_pl.core.errors import ConfigError, ResultError
+from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.structures import CropBatch, Failure, PosePrediction, PoseResult
 from sapiens_pl.transfer import PendingPrediction
 from sapiens_pl.writers.assembly import ResultAssembler
 from sapiens_pl.writers.drawings import Drawings

@@ -6,8 +6,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from sapiens_pl.errors import ConfigError
-from sapiens_pl.folders import walk
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.folders import walk
 
 
 def empty_folder(folder: Path) -> None:

@@ -14,9 +14,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from sapiens_pl.keypoints import KeypointSpec
-from sapiens_pl.scoring import instance_scores
-from sapiens_pl.structures import ListedImage, PoseResult
+from sapiens_pl.core.instance_scores import instance_scores
+from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.structures import ListedImage, PoseResult
 from sapiens_pl.writers.json import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded, to_json
 
 PERSON_CATEGORY = 1

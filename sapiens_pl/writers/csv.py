@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterable
 from typing import BinaryIO
 
-from sapiens_pl.keypoints import KeypointSpec
-from sapiens_pl.structures import PoseResult
+from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.writers.json import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded
 
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")

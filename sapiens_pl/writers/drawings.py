@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable
 from queue import LifoQueue
 
-from sapiens_pl.errors import ResultError, WriteError
-from sapiens_pl.keypoints import KeypointSpec
-from sapiens_pl.structures import PoseResult
+from sapiens_pl.core.errors import ResultError, WriteError
+from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.writers.openpose import openpose_png
 from sapiens_pl.writers.overlay import MAX_SIDE, overlay_jpeg
 from sapiens_pl.writers.run_folder import RunFolder

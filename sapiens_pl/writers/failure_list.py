@@ -8,8 +8,8 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from sapiens_pl.errors import ConfigError, UnreadableFolderError, write_error
-from sapiens_pl.structures import Failure
+from sapiens_pl.core.errors import ConfigError, UnreadableFolderError, write_error
+from sapiens_pl.core.structures import Failure
 from sapiens_pl.writers.json import to_json
 from sapiens_pl.writers.run_lock import Turn
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sapiens_pl.keypoints import KeypointSpec
-from sapiens_pl.structures import PoseResult
+from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.structures import PoseResult
 
 COORDINATE_DECIMALS = 3
 SCORE_DECIMALS = 6

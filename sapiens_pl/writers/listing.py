@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sapiens_pl.errors import ConfigError
-from sapiens_pl.folders import walk
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.folders import walk
 
 _OTHERWISE = "choose another output.dir, or set output.overwrite=true to start over"
 

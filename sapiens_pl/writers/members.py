@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from sapiens_pl.errors import ConfigError, write_error
+from sapiens_pl.core.errors import ConfigError, write_error
 
 _ID_BYTES = 64
 _LEAVING_SECONDS = 60.0

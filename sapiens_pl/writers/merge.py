@@ -10,9 +10,9 @@ import logging
 from collections.abc import Collection, Iterable, Iterator
 from itertools import chain, groupby
 
-from sapiens_pl.errors import ConfigError
-from sapiens_pl.keypoints import KeypointSpec, keypoint_spec
-from sapiens_pl.structures import PoseResult
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.keypoints import KeypointSpec, keypoint_spec
+from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.writers.coco import write_coco
 from sapiens_pl.writers.csv import write_csv
 from sapiens_pl.writers.json import read_result, result_json

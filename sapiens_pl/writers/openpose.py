@@ -13,9 +13,9 @@ import colorsys
 import cv2
 import numpy as np
 
-from sapiens_pl.errors import ConfigError
-from sapiens_pl.keypoints import KeypointSpec
-from sapiens_pl.structures import PoseResult
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.structures import PoseResult
 
 _BODY = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
 """OpenPose's 18 points by their numbers among COCO's 17; -1 is the neck, midway between the shoulders."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from sapiens_pl.keypoints import KeypointSpec
-from sapiens_pl.structures import PoseResult
+from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.structures import PoseResult
 
 LEFT_BGR, RIGHT_BGR, MIDDLE_BGR, OUTLINE_BGR = (80, 200, 60), (40, 120, 255), (255, 190, 60), (30, 30, 30)
 BOX_BGR = (230, 230, 230)

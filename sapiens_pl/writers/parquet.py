@@ -16,10 +16,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from sapiens_pl.errors import ConfigError
-from sapiens_pl.keypoints import KeypointSpec
-from sapiens_pl.scoring import instance_scores
-from sapiens_pl.structures import ListedImage, PoseResult
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.instance_scores import instance_scores
+from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.structures import ListedImage, PoseResult
 from sapiens_pl.writers.json import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded
 
 MAX_KEYPOINTS, MAX_IMAGES = 4_000_000, 50_000

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 
-from sapiens_pl.errors import ConfigError
+from sapiens_pl.core.errors import ConfigError
 
 _SLOT_BYTES = 128
 _PREPARATION_SECONDS = 30.0

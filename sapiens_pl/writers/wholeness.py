@@ -14,8 +14,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from sapiens_pl.errors import ConfigError, write_error
-from sapiens_pl.folders import make_folders
+from sapiens_pl.core.errors import ConfigError, write_error
+from sapiens_pl.core.folders import make_folders
 from sapiens_pl.writers.parquet import images_of, pyarrow
 from sapiens_pl.writers.run_folder import RunFolder
 

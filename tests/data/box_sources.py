@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
+from sapiens_pl.core.structures import ImageFile
 from sapiens_pl.data.sources import ImageSource
-from sapiens_pl.structures import ImageFile
 
 BOX = [10, 20, 30, 60]
 DOG = [40, 50, 70, 80]

@@ -8,10 +8,10 @@ import logging
 import pytest
 from box_sources import BOX, DOG, boxes_of, coco_of
 
+from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.data.box_coco import CocoBoxes
 from sapiens_pl.data.box_csv import CsvBoxes
 from sapiens_pl.data.box_json import JsonBoxes
-from sapiens_pl.errors import ConfigError
 
 
 def named(**names):

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from box_sources import BOX, boxes_of, coco_of
 
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.structures import ImageFile
 from sapiens_pl.data.box_coco import CocoBoxes
 from sapiens_pl.data.box_csv import CsvBoxes
 from sapiens_pl.data.box_json import JsonBoxes
 from sapiens_pl.data.box_mot import MotBoxes
 from sapiens_pl.data.sources import ImageSource
-from sapiens_pl.errors import ConfigError
-from sapiens_pl.structures import ImageFile
 
 
 def test_mot_classes_by_their_columns(tmp_path):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from conftest import COCO
 
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.structures import ImageFile
 from sapiens_pl.data.box_coco import CocoBoxes
 from sapiens_pl.data.box_json import JsonBoxes
 from sapiens_pl.data.boxes import WholeImage
 from sapiens_pl.data.sources import ImageSource, list_images
-from sapiens_pl.errors import ConfigError
-from sapiens_pl.structures import ImageFile
 
 
 def source_of(*names, complete=True):

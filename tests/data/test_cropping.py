@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from conftest import COCO, GOLDEN
 
+from sapiens_pl.core.geometry import SAPIENS2_CROPS, SAPIENS_CROPS, box_center_scale, box_to_crop
 from sapiens_pl.data.cropping import cut_crop
-from sapiens_pl.geometry import SAPIENS2_CROPS, SAPIENS_CROPS, box_center_scale, box_to_crop
 
 INPUT_WH = (768, 1024)
 ROWS = json.loads((GOLDEN / "crops.json").read_text())

@@ -8,9 +8,9 @@ import pytest
 from conftest import COCO
 from PIL import Image
 
+from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.data.box_json import JsonBoxes
 from sapiens_pl.data.datamodule import ImageDataModule
-from sapiens_pl.errors import ConfigError
 
 INPUT_HW = (64, 48)
 

@@ -6,9 +6,9 @@ import unicodedata
 
 import pytest
 
+from sapiens_pl.core.structures import ImageFile
 from sapiens_pl.data.image_finder import ImageFinder, ImageNumbers, NoImage, plain_id
 from sapiens_pl.data.sources import ImageSource
-from sapiens_pl.structures import ImageFile
 
 NFC, NFD = (unicodedata.normalize(form, "sub/café.jpg") for form in ("NFC", "NFD"))
 

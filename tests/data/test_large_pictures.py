@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
+from sapiens_pl.core.geometry import SAPIENS2_CROPS, SAPIENS_CROPS, box_center_scale, box_to_crop, heatmap_to_image
+from sapiens_pl.core.structures import CropSpan, ImageTask
 from sapiens_pl.data import cropping
 from sapiens_pl.data.cropping import cut_crop
 from sapiens_pl.data.dataset import CropDataset
-from sapiens_pl.geometry import SAPIENS2_CROPS, SAPIENS_CROPS, box_center_scale, box_to_crop, heatmap_to_image
-from sapiens_pl.structures import CropSpan, ImageTask
 
 INPUT_WH = (96, 128)
 SETTINGS = {"v1": SAPIENS_CROPS, "sapiens2": SAPIENS2_CROPS}

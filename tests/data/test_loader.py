@@ -17,12 +17,12 @@ import pytest
 import torch
 from torch.utils.data import get_worker_info
 
+from sapiens_pl.core.structures import CropSpan, ImageTask
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.data.loader import CropLoader
 from sapiens_pl.data.packing import pack_batches
 from sapiens_pl.data.transport import Means, fitting
 from sapiens_pl.detection.data import ImageDataset, ragged_images
-from sapiens_pl.structures import CropSpan, ImageTask
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 NUM_IMAGES = 24

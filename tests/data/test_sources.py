@@ -4,8 +4,8 @@ import os
 
 import pytest
 
+from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.data.sources import list_images
-from sapiens_pl.errors import ConfigError
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.data.sources import list_images
 from sapiens_pl.data.tree import find_pictures
 from sapiens_pl.demo import IMAGES
-from sapiens_pl.errors import ConfigError
 
 NOBODY = 65534
 

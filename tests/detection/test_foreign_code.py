@@ -9,8 +9,8 @@ import sys
 import pytest
 import torch
 
+from sapiens_pl.core.errors import CheckpointError
 from sapiens_pl.detection.detectors import load_detector
-from sapiens_pl.errors import CheckpointError
 
 transformers = pytest.importorskip("transformers")
 
@@ -31,7 +31,7 @@ MAP = {"AutoConfig": "code.Config", "AutoModelForObjectDetection": "code.Model",
 LOAD = """
 import sys
 from sapiens_pl.detection.detectors import load_detector
-from sapiens_pl.errors import SapiensError
+from sapiens_pl.core.errors import SapiensError
 for folder in sys.argv[1:]:
     try:
         load_detector(folder)

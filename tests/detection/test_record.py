@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.structures import ListedImage
 from sapiens_pl.detection.record import DetectionRecord
-from sapiens_pl.errors import ConfigError
-from sapiens_pl.structures import ListedImage
 from sapiens_pl.writers.run_folder import RunFolder
 
 ONE = np.array([[1.5, 2.0, 30.0, 40.0, 0.9]])

@@ -13,9 +13,9 @@ from PIL import Image
 from safetensors.torch import save_file
 from torchvision.models import get_model_builder, get_model_weights
 
+from sapiens_pl.core.errors import CheckpointError, ConfigError
 from sapiens_pl.detection.detectors import load_detector
 from sapiens_pl.detection.torchvision_detector import TorchvisionDetector
-from sapiens_pl.errors import CheckpointError, ConfigError
 
 FEW = {"rpn_pre_nms_top_n_test": 100, "rpn_post_nms_top_n_test": 40}
 SMALLER = {  # than torchvision's own sizes, for the tests' speed only

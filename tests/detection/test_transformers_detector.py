@@ -11,9 +11,9 @@ import torch
 from conftest import COCO
 from PIL import Image
 
+from sapiens_pl.core.errors import CheckpointError, ConfigError
 from sapiens_pl.detection.detectors import load_detector
 from sapiens_pl.detection.transformers_detector import LOWEST_SCORE
-from sapiens_pl.errors import CheckpointError, ConfigError
 
 transformers = pytest.importorskip("transformers")
 

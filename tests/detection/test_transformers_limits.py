@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sapiens_pl.core.errors import CheckpointError
 from sapiens_pl.detection.detectors import load_detector
-from sapiens_pl.errors import CheckpointError
 
 transformers = pytest.importorskip("transformers")
 

@@ -47,7 +47,7 @@ ssize_t read(int fd, void *buffer, size_t size) {
 """
 CHILD = """
 import json, sys
-from sapiens_pl.errors import SapiensError
+from sapiens_pl.core.errors import SapiensError
 from sapiens_pl.images import read_image, reading
 reading._PAUSES_S = (0.01, 0.02)
 said = {}

@@ -12,7 +12,7 @@ from conftest import COCO
 from PIL import Image
 from tiff_files import tiff_bytes
 
-from sapiens_pl.errors import DamagedImageError, OversizedImageError, UnreadableImageError
+from sapiens_pl.core.errors import DamagedImageError, OversizedImageError, UnreadableImageError
 from sapiens_pl.images import read_image
 
 PICTURE = Image.open(COCO / "000000000785.jpg").convert("RGB").resize((64, 48))

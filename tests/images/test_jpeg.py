@@ -14,7 +14,7 @@ import pytest
 from conftest import COCO
 from PIL import Image
 
-from sapiens_pl.errors import DamagedImageError, UnreadableImageError
+from sapiens_pl.core.errors import DamagedImageError, UnreadableImageError
 from sapiens_pl.images import read_image
 
 PHOTO = (COCO / "000000000785.jpg").read_bytes()

@@ -13,9 +13,9 @@ import pytest
 from conftest import COCO
 from PIL import Image
 
-from sapiens_pl.errors import DamagedImageError, MissingImageError, OversizedImageError, UnreadableImageError
+from sapiens_pl.core.devices import host_peak_gib, start_afresh
+from sapiens_pl.core.errors import DamagedImageError, MissingImageError, OversizedImageError, UnreadableImageError
 from sapiens_pl.images import read_image, upright_bboxes
-from sapiens_pl.memory import host_peak_gib, start_afresh
 
 PHOTO = COCO / "000000000785.jpg"
 

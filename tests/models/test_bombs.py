@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import sapiens_pl
-from sapiens_pl.errors import CheckpointError
+from sapiens_pl.core.errors import CheckpointError
 from sapiens_pl.models.checkpoints import load_network
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
 

@@ -12,7 +12,7 @@ import torch
 from conftest import GOLDEN, TINY, TINY_HEADS
 from safetensors.torch import save_file
 
-from sapiens_pl.errors import CheckpointError, ConfigError
+from sapiens_pl.core.errors import CheckpointError, ConfigError
 from sapiens_pl.models.checkpoints import load_network, save_network
 from sapiens_pl.models.tensors import checkpoint_sha256
 from sapiens_pl.module import normalise

@@ -13,7 +13,7 @@ from conftest import GOLDEN
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from sapiens_pl.errors import CheckpointError
+from sapiens_pl.core.errors import CheckpointError
 from sapiens_pl.models.checkpoints import load_network
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
 

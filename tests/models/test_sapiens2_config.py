@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 from sapiens2_cases import SMALL, small_network, write_folder
 
-from sapiens_pl.errors import CheckpointError
+from sapiens_pl.core.errors import CheckpointError
 from sapiens_pl.models.checkpoints import load_network
 from sapiens_pl.models.sapiens2_config import CONFIG_KEY
 

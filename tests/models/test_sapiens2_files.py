@@ -17,8 +17,8 @@ from sapiens2_cases import SMALL, as_mixture, as_transformers, config_of, small_
 
 from sapiens_pl import PoseEstimator
 from sapiens_pl.convert import convert
-from sapiens_pl.errors import CheckpointError, ConfigError
-from sapiens_pl.geometry import SAPIENS2_CROPS
+from sapiens_pl.core.errors import CheckpointError, ConfigError
+from sapiens_pl.core.geometry import SAPIENS2_CROPS
 from sapiens_pl.models.checkpoints import load_network
 from sapiens_pl.models.sapiens2 import Sapiens2Shape, rotary_periods
 from sapiens_pl.models.sapiens2_config import CONFIG_KEY

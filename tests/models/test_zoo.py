@@ -6,7 +6,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from sapiens_pl.configs import published_models
+from sapiens_pl.core.configs import published_models
 from sapiens_pl.models.__main__ import main, model_rows
 from sapiens_pl.models.checkpoints import load_network, save_network
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape

@@ -16,10 +16,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from sapiens_pl.collect import tell
-from sapiens_pl.errors import ConfigError
-from sapiens_pl.keypoints import keypoint_spec
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.keypoints import keypoint_spec
+from sapiens_pl.core.structures import Failure, ImageTask, PoseResult
 from sapiens_pl.resume import boxes_digest, finished_names, prepare_folder
-from sapiens_pl.structures import Failure, ImageTask, PoseResult
 from sapiens_pl.sweep import read_run
 from sapiens_pl.writers import parts
 from sapiens_pl.writers.json import result_json

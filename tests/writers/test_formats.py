@@ -19,12 +19,12 @@ from conftest import COCO, check_same
 from pycocotools.coco import COCO as CocoApi
 from pycocotools.cocoeval import COCOeval
 
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.instance_scores import instance_scores
+from sapiens_pl.core.keypoints import keypoint_spec
+from sapiens_pl.core.structures import ListedImage, PoseResult
 from sapiens_pl.demo.draw import write_scenes
 from sapiens_pl.demo.figures import draw_scene
-from sapiens_pl.errors import ConfigError
-from sapiens_pl.keypoints import keypoint_spec
-from sapiens_pl.scoring import instance_scores
-from sapiens_pl.structures import ListedImage, PoseResult
 from sapiens_pl.writers import parts
 from sapiens_pl.writers.coco import image_ids
 from sapiens_pl.writers.json import read_result, result_json

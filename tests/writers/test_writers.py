@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from sapiens_pl.errors import ConfigError, ResultNameError, WriteError
-from sapiens_pl.keypoints import keypoint_spec
+from sapiens_pl.core.errors import ConfigError, ResultNameError, WriteError
+from sapiens_pl.core.keypoints import keypoint_spec
+from sapiens_pl.core.structures import Failure, PoseResult
 from sapiens_pl.models.checkpoints import save_network
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
-from sapiens_pl.structures import Failure, PoseResult
 from sapiens_pl.writers.json import result_json
 from sapiens_pl.writers.openpose import openpose_png
 from sapiens_pl.writers.overlay import LEFT_BGR, RIGHT_BGR, overlay_jpeg

@@ -11,7 +11,7 @@ import pytest
 from conftest import COCO, Run
 
 from sapiens_pl import demo
-from sapiens_pl.terminal import printable
+from sapiens_pl.core.terminal import printable
 
 OUT, ERR = 1, 2
 

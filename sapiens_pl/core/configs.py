@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 def config_folder() -> str:
     """`conf/` inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parent.parent
     inside = package / "conf"
     return str(inside if inside.is_dir() else package.parent / "conf")
 

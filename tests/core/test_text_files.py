@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from sapiens_pl.data.text_files import open_text, read_text
-from sapiens_pl.errors import ConfigError
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.text_files import open_text, read_text
 
 TEXT = "a b.jpg\nä/猫.jpg\n"
 

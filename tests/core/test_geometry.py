@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import COCO, GOLDEN
 
-from sapiens_pl.geometry import box_center_scale, box_to_crop, heatmap_to_image, image_to_heatmap
+from sapiens_pl.core.geometry import box_center_scale, box_to_crop, heatmap_to_image, image_to_heatmap
 
 INPUT_WH = (768, 1024)
 ROWS = json.loads((GOLDEN / "crops.json").read_text())

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from sapiens_pl.errors import ConfigError
-from sapiens_pl.keypoints import keypoint_spec
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.keypoints import keypoint_spec
 
 
 class Failure(NamedTuple):

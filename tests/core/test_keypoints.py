@@ -4,8 +4,8 @@ import numpy as np
 import pandas
 import pytest
 
-from sapiens_pl.keypoints import keypoint_spec
-from sapiens_pl.structures import PoseResult
+from sapiens_pl.core.keypoints import keypoint_spec
+from sapiens_pl.core.structures import PoseResult
 
 COUNTS = {
     17: {"body": 17},

@@ -6,7 +6,7 @@ import contextlib
 import io
 import sys
 
-from sapiens_pl.interrupts import module_to_run
+from sapiens_pl.core.interrupts import module_to_run
 
 _BUILDS = "'opencv-python>=4.11,<5'", "'opencv-python-headless>=4.11,<5'"
 

@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from sapiens_pl.errors import ConfigError
-from sapiens_pl.folders import make_folders, walk
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.folders import make_folders, walk
 from sapiens_pl.writers.run_folder import RunFolder
 
 DEEP = "d/" * 1100

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from sapiens_pl.errors import ConfigError
+from sapiens_pl.core.errors import ConfigError
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),

@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from sapiens_pl.errors import ResultNameError, write_error
-from sapiens_pl.folders import make_folders
+from sapiens_pl.core.errors import ResultNameError, write_error
+from sapiens_pl.core.folders import make_folders
 
 _NAME_ERRORS = frozenset(
     [errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ, errno.ENOTEMPTY]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sapiens_pl import interrupts
+from sapiens_pl.core import interrupts
 
 
 def mapped(pid: int, library: str) -> bool:
