@@ -22,7 +22,7 @@ from PIL import Image
 
 from sapiens_pl.core.errors import SapiensError
 from sapiens_pl.demo import IMAGES
-from sapiens_pl.images import read_image
+from sapiens_pl.pictures import read_image
 
 PHOTOGRAPHS = Path(__file__).parent.parent / "tests" / "golden" / "coco"
 VISIBLE = 8

@@ -20,13 +20,13 @@ from sapiens_pl.data.box_csv import CsvBoxes
 from sapiens_pl.data.box_json import JsonBoxes
 from sapiens_pl.data.box_mot import MotBoxes
 from sapiens_pl.data.box_yolo import YoloBoxes
-from sapiens_pl.data.sources import ImageSource
 from sapiens_pl.detection.fcos_small import fcos_small
 from sapiens_pl.detection.torchvision_detector import load_torchvision
-from sapiens_pl.images import read_image
 from sapiens_pl.models.checkpoints import load_network, save_network
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
 from sapiens_pl.models.sapiens2 import Sapiens2Pose, Sapiens2Shape
+from sapiens_pl.pictures import read_image
+from sapiens_pl.pictures.folder import ImageSource
 
 NAMES = [f"{number:06d}.jpg" for number in range(1, 6)]
 

@@ -30,7 +30,6 @@ from sapiens_pl.core.structures import ImageTask
 from sapiens_pl.core.terminal import keep_going_without_a_terminal, make_log_lines_printable
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.packing import check_shard
-from sapiens_pl.data.sources import check_images
 from sapiens_pl.detection.boxes import DetectorBoxes
 from sapiens_pl.detection.data import DetectionData
 from sapiens_pl.detection.module import DetectionModule
@@ -43,6 +42,7 @@ from sapiens_pl.loading import LoadingNote
 from sapiens_pl.models.hub import find_weights
 from sapiens_pl.models.truncation import zeros_for_what_is_cut_off
 from sapiens_pl.module import PoseModule
+from sapiens_pl.pictures.folder import check_images
 from sapiens_pl.progress import CropProgress
 from sapiens_pl.ranks import Ranks, build_trainer
 from sapiens_pl.report import EXIT_BAD_CONFIG, EXIT_COMPLETE, EXIT_FAILED, close_run, note_the_end, versions

@@ -12,7 +12,7 @@ from sapiens_pl.data.box_rules import BoxRow, BoxRules
 from sapiens_pl.data.box_units import check_within
 from sapiens_pl.data.boxes import BoxedImages, BoxListing, assign_boxes
 from sapiens_pl.data.image_finder import ImageNumbers, NoImage, plain_id
-from sapiens_pl.data.sources import ImageSource
+from sapiens_pl.pictures.folder import ImageSource
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from sapiens_pl.data.box_classes import keep_people
 from sapiens_pl.data.box_files import JsonReader, RepeatedKeys, existing_file, filled_text, shortened
 from sapiens_pl.data.box_rules import BoxRow, BoxRules
 from sapiens_pl.data.boxes import BoxedImages, BoxListing, assign_boxes
-from sapiens_pl.data.sources import ImageSource
+from sapiens_pl.pictures.folder import ImageSource
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from sapiens_pl.data.box_rules import BoxRow, BoxRules
 from sapiens_pl.data.boxes import BoxedImages, BoxListing, assign_boxes
 from sapiens_pl.data.frames import frames_of
 from sapiens_pl.data.image_finder import NoImage
-from sapiens_pl.data.sources import ImageSource
+from sapiens_pl.pictures.folder import ImageSource
 
 _COLUMNS_WITH_CLASS = 9
 _PEOPLE_OF_MOT16: dict[ClassId, str] = {

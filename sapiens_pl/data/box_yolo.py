@@ -16,9 +16,9 @@ from sapiens_pl.data.box_rules import BoxRow, BoxRules
 from sapiens_pl.data.box_units import check_inverted, check_units, check_usable
 from sapiens_pl.data.boxes import BoxedImages
 from sapiens_pl.data.image_finder import either, one_spelling
-from sapiens_pl.data.sources import ImageSource
 from sapiens_pl.data.yolo_data_set import CLASS_FILES, DataSet, data_set_of
 from sapiens_pl.data.yolo_labels import Columns, Label, columns_of, parse_line, score_and_id, what_is_wrong
+from sapiens_pl.pictures.folder import ImageSource
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from sapiens_pl.data.boxes import BoxedImages, DealtImages
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.data.loader import READ_TIMEOUT_SECONDS, CropLoader
 from sapiens_pl.data.packing import check_shard, pack_batches, shard_images
-from sapiens_pl.data.sources import ImageSource, list_images
-from sapiens_pl.images import MAX_MEGAPIXELS
+from sapiens_pl.pictures import MAX_MEGAPIXELS
+from sapiens_pl.pictures.folder import ImageSource, list_images
 
 _Named = TypeVar("_Named", ImageTask, ImageFile)
 

@@ -13,7 +13,7 @@ from sapiens_pl.core.errors import BoxError, SapiensError, UnreadableImageError
 from sapiens_pl.core.geometry import SAPIENS_CROPS, CropSettings, box_center_scale, box_to_crop
 from sapiens_pl.core.structures import CropBatch, CropSpan, Failure, ImageCrops, ImagePart, ImageTask
 from sapiens_pl.data.cropping import cut_crop
-from sapiens_pl.images import MAX_MEGAPIXELS, TURNED_ORIENTATIONS, LoadedImage, read_image, upright_bboxes
+from sapiens_pl.pictures import MAX_MEGAPIXELS, TURNED_ORIENTATIONS, LoadedImage, read_image, upright_bboxes
 
 
 class Watch(Protocol):

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.data.image_finder import either
-from sapiens_pl.data.sources import ImageSource
+from sapiens_pl.pictures.folder import ImageSource
 
 log = logging.getLogger(__name__)
 

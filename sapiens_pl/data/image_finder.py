@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote
 
 from sapiens_pl.core.errors import MissingImageError, UnreadableImageError
-from sapiens_pl.data.sources import ImageSource
+from sapiens_pl.pictures.folder import ImageSource
 
 _NAMED_AT_MOST = 3
 """So many of the images that one name could mean are kept, which is enough to say that it is not clear."""

@@ -13,10 +13,10 @@ from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import Failure, ImageFile, ImageTask
 from sapiens_pl.data.box_json import JsonBoxes
 from sapiens_pl.data.boxes import BoxRow, BoxRules, DealtImages
-from sapiens_pl.data.sources import ImageSource
 from sapiens_pl.detection.detectors import PersonDetector, load_detector
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.detection.rules import PersonRules
+from sapiens_pl.pictures.folder import ImageSource
 
 
 class DetectorBoxes:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from sapiens_pl.core.errors import ReaderDiedError, ReadTimeoutError, SapiensError, UnreadableImageError
-from sapiens_pl.images import read_image
+from sapiens_pl.pictures import read_image
 
 _CHILD = "import sys; sys.path[:] = {path!r}; from sapiens_pl.writers.second_read import serve; serve()"
 _POLL_MILLISECONDS = 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from sapiens_pl.core.structures import ImageFile
-from sapiens_pl.data.sources import ImageSource
+from sapiens_pl.pictures.folder import ImageSource
 
 BOX = [10, 20, 30, 60]
 DOG = [40, 50, 70, 80]

@@ -14,7 +14,7 @@ from sapiens_pl.data.box_coco import CocoBoxes
 from sapiens_pl.data.box_csv import CsvBoxes
 from sapiens_pl.data.box_json import JsonBoxes
 from sapiens_pl.data.box_mot import MotBoxes
-from sapiens_pl.data.sources import ImageSource
+from sapiens_pl.pictures.folder import ImageSource
 
 
 def test_mot_classes_by_their_columns(tmp_path):

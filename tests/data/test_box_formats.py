@@ -18,7 +18,7 @@ from sapiens_pl.data.box_csv import CsvBoxes
 from sapiens_pl.data.box_json import JsonBoxes
 from sapiens_pl.data.box_mot import MotBoxes
 from sapiens_pl.data.box_yolo import YoloBoxes
-from sapiens_pl.data.sources import ImageSource
+from sapiens_pl.pictures.folder import ImageSource
 
 SIZES = {"seq/000001.jpg": (200, 160), "seq/000002.jpg": (120, 240), "seq/000003.jpg": (90, 90)}
 PEOPLE = {  # left, top, width, height, score, id

@@ -11,7 +11,7 @@ from sapiens_pl.core.structures import ImageFile
 from sapiens_pl.data.box_coco import CocoBoxes
 from sapiens_pl.data.box_json import JsonBoxes
 from sapiens_pl.data.boxes import WholeImage
-from sapiens_pl.data.sources import ImageSource, list_images
+from sapiens_pl.pictures.folder import ImageSource, list_images
 
 
 def source_of(*names, complete=True):

@@ -6,8 +6,8 @@ import pytest
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import ImageFile
 from sapiens_pl.data.box_coco import CocoBoxes
-from sapiens_pl.data.sources import ImageSource
 from sapiens_pl.detection.rules import PersonRules
+from sapiens_pl.pictures.folder import ImageSource
 
 BOXES = np.array([[0, 0, 10, 30], [100, 0, 130, 60], [101, 2, 131, 61], [200, 0, 290, 20], [5, 5, 6, 50]], np.float32)
 SCORES = np.array([0.5, 0.8, 0.9, 0.29, 0.7], np.float32)

@@ -14,7 +14,7 @@ import pytest
 from sapiens_pl.core.errors import ReaderDiedError, ReadTimeoutError, UnreadableImageError
 from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.core.structures import PoseResult
-from sapiens_pl.images import read_image
+from sapiens_pl.pictures import read_image
 from sapiens_pl.writers import second_read
 from sapiens_pl.writers.openpose import openpose_png
 from sapiens_pl.writers.overlay import BOX_BGR, MAX_SIDE, overlay_jpeg

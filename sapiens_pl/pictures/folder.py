@@ -9,8 +9,8 @@ from typing import NamedTuple
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import Failure, ImageFile
 from sapiens_pl.core.text_files import open_text
-from sapiens_pl.data.left_out import LeftOut, not_read_here, shortened
-from sapiens_pl.data.tree import find_pictures
+from sapiens_pl.pictures.left_out import LeftOut, not_read_here, shortened
+from sapiens_pl.pictures.tree import find_pictures
 
 LIST_SUFFIXES = (".txt", ".lst", ".list")
 _MAGIC = "*?["

@@ -15,7 +15,7 @@ from PIL import Image
 
 from sapiens_pl.core.devices import host_peak_gib, start_afresh
 from sapiens_pl.core.errors import DamagedImageError, MissingImageError, OversizedImageError, UnreadableImageError
-from sapiens_pl.images import read_image, upright_bboxes
+from sapiens_pl.pictures import read_image, upright_bboxes
 
 PHOTO = COCO / "000000000785.jpg"
 
@@ -145,7 +145,7 @@ def test_a_lack_of_memory_is_no_damage(tmp_path, suffix):
     """In a process whose memory is limited."""
     Image.new("RGB", (6000, 6000)).save(tmp_path / f"x{suffix}")
     code = (
-        "import resource, sys; from sapiens_pl.images import read_image; "
+        "import resource, sys; from sapiens_pl.pictures import read_image; "
         "pages = int(open('/proc/self/statm').read().split()[0]); "
         "resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (90 << 20),) * 2)\n"
         "try: read_image(sys.argv[1])\nexcept Exception as error: print(type(error).__name__, error)"

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from sapiens_pl.core.errors import DamagedImageError
-from sapiens_pl.images.header import ImageHeader, png_chunks
-from sapiens_pl.images.jpeg import decode_jpeg
-from sapiens_pl.images.tags import ORIENTATION, first_tags
+from sapiens_pl.pictures.header import ImageHeader, png_chunks
+from sapiens_pl.pictures.jpeg import decode_jpeg
+from sapiens_pl.pictures.tags import ORIENTATION, first_tags
 
 _OPTIONAL_IN_OPENCV = ("GIF", "AVIF", "JPEG2000", "TIFF")
 """Formats that OpenCV may be built without, or reads in part; Pillow reads the rest."""

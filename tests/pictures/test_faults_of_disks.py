@@ -48,7 +48,7 @@ ssize_t read(int fd, void *buffer, size_t size) {
 CHILD = """
 import json, sys
 from sapiens_pl.core.errors import SapiensError
-from sapiens_pl.images import read_image, reading
+from sapiens_pl.pictures import read_image, reading
 reading._PAUSES_S = (0.01, 0.02)
 said = {}
 for path in sys.argv[1:]:

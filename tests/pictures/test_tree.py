@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.data.sources import list_images
-from sapiens_pl.data.tree import find_pictures
 from sapiens_pl.demo import IMAGES
+from sapiens_pl.pictures.folder import list_images
+from sapiens_pl.pictures.tree import find_pictures
 
 NOBODY = 65534
 

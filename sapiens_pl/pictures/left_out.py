@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sapiens_pl.images import IMAGE_SUFFIXES
+from sapiens_pl.pictures import IMAGE_SUFFIXES
 
 _MOST_LOOKED_INTO = 1000
 """Files of unknown suffix whose first bytes are read; a folder may hold a million, on a slow disk."""

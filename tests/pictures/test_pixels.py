@@ -16,7 +16,7 @@ from tiff_files import tiff_bytes
 
 from sapiens_pl.core.devices import host_peak_gib, start_afresh
 from sapiens_pl.core.errors import DamagedImageError
-from sapiens_pl.images import read_image
+from sapiens_pl.pictures import read_image
 
 PICTURE = Image.open(COCO / "000000000785.jpg").convert("RGB").resize((64, 48))
 PIXELS = np.asarray(PICTURE)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tiff_files import tiff_bytes
 
-from sapiens_pl.images import read_image, upright_bboxes
+from sapiens_pl.pictures import read_image, upright_bboxes
 
 WITHOUT_LOSS = {"PNG": {}, "WEBP": {"lossless": True}, "TIFF": {}}
 OPTIONS = {"JPEG": {"quality": 95}, "MPO": {"quality": 95}, "AVIF": {"quality": 90}, **WITHOUT_LOSS}

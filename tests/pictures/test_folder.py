@@ -5,7 +5,7 @@ import os
 import pytest
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.data.sources import list_images
+from sapiens_pl.pictures.folder import list_images
 
 
 @pytest.fixture

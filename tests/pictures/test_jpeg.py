@@ -15,7 +15,7 @@ from conftest import COCO
 from PIL import Image
 
 from sapiens_pl.core.errors import DamagedImageError, UnreadableImageError
-from sapiens_pl.images import read_image
+from sapiens_pl.pictures import read_image
 
 PHOTO = (COCO / "000000000785.jpg").read_bytes()
 FORMS = {"baseline": {}, "progressive": {"progressive": True}, "restart": {"restart_marker_blocks": 8}}

@@ -16,7 +16,7 @@ import numpy as np
 import simplejpeg
 
 from sapiens_pl.core.errors import DamagedImageError, UnreadableImageError
-from sapiens_pl.images.tags import exif_orientation
+from sapiens_pl.pictures.tags import exif_orientation
 
 _SOI, _EOI, _SOS, _APP0, _APP1, _APP14, _COM = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xEE, 0xFE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}

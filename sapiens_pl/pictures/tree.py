@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sapiens_pl.core.errors import UnreadableFolderError
 from sapiens_pl.core.structures import Failure
-from sapiens_pl.data.left_out import LeftOut, is_no_picture, looks_like_picture, shortened
+from sapiens_pl.pictures.left_out import LeftOut, is_no_picture, looks_like_picture, shortened
 
 ANYWHERE = "**"
 # A folder of ours has one of each.

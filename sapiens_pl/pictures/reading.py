@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from sapiens_pl.core.errors import MissingImageError, OversizedImageError, SapiensError, UnreadableImageError
-from sapiens_pl.images.header import read_header
-from sapiens_pl.images.orientation import upright
-from sapiens_pl.images.pixels import decode
+from sapiens_pl.pictures.header import read_header
+from sapiens_pl.pictures.orientation import upright
+from sapiens_pl.pictures.pixels import decode
 
 IMAGE_SUFFIXES = frozenset(
     [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"]

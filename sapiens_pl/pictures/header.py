@@ -10,9 +10,9 @@ from typing import NamedTuple
 from PIL import Image
 
 from sapiens_pl.core.errors import OversizedImageError, UnreadableImageError
-from sapiens_pl.images.avif import coded_sizes
-from sapiens_pl.images.jpeg import jpeg_header
-from sapiens_pl.images.tags import ORIENTATION, Tag, exif_orientation, first_tags, valid_orientation
+from sapiens_pl.pictures.avif import coded_sizes
+from sapiens_pl.pictures.jpeg import jpeg_header
+from sapiens_pl.pictures.tags import ORIENTATION, Tag, exif_orientation, first_tags, valid_orientation
 
 _SIGNATURES = {
     b"\xff\xd8\xff": "JPEG",
