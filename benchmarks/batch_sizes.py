@@ -11,11 +11,11 @@ import torch
 from benchmarks.networks import build, crops_for, tiny_shape
 from benchmarks.report import Result, Row, default_device, interleaved
 from sapiens_pl.core.devices import free_cached, peak_gib, reset_peak
-from sapiens_pl.decoding import decode_heatmaps
 from sapiens_pl.demo import CHECKPOINT
+from sapiens_pl.inference.decoding import decode_heatmaps
+from sapiens_pl.inference.module import PoseModule
 from sapiens_pl.models.checkpoints import load_network
 from sapiens_pl.models.zoo import sapiens_shape
-from sapiens_pl.module import PoseModule
 
 
 def one_pass(module: PoseModule, crops: torch.Tensor) -> None:

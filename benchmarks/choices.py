@@ -14,15 +14,15 @@ from torch.nn import functional as F
 from benchmarks.networks import build, crops_for, tiny_shape
 from benchmarks.report import Result, Row, default_device, interleaved, times_faster
 from benchmarks.stages import BOXES_XYXY, photograph
-from sapiens_pl import decoding
 from sapiens_pl.core.devices import peak_gib, reset_peak
 from sapiens_pl.core.geometry import SAPIENS_CROPS, box_center_scale, box_to_crop
 from sapiens_pl.demo import CHECKPOINT
+from sapiens_pl.inference import decoding
+from sapiens_pl.inference.module import PoseModule, normalise
 from sapiens_pl.models import sapiens
 from sapiens_pl.models.checkpoints import load_network
 from sapiens_pl.models.sapiens import HeatmapHead, SapiensShape, _InstanceNorm
 from sapiens_pl.models.zoo import sapiens_shape
-from sapiens_pl.module import PoseModule, normalise
 
 Jobs = tuple[Callable[[], object], Callable[[], object]]
 

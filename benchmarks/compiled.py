@@ -19,11 +19,11 @@ from benchmarks.batch_sizes import one_pass
 from benchmarks.networks import build, crops_for, tiny_shape
 from benchmarks.report import Result, default_device, interleaved, times_faster
 from sapiens_pl.demo import CHECKPOINT
+from sapiens_pl.inference.module import PoseModule
 from sapiens_pl.models.checkpoints import load_network, save_network
-from sapiens_pl.module import PoseModule
 
 _COUNTED = """
-from sapiens_pl.module import PoseModule
+from sapiens_pl.inference.module import PoseModule
 from torch._dynamo.utils import counters
 PoseModule.on_predict_end = lambda self: print("graphs:", counters["stats"]["unique_graphs"])
 from sapiens_pl.predict import main

@@ -23,7 +23,7 @@ from sapiens_pl.demo.draw import random_scenes, write_scenes
 
 SLOW_STEPS = """
 import signal, sys, time
-from sapiens_pl.module import PoseModule
+from sapiens_pl.inference.module import PoseModule
 step, signals = PoseModule.predict_step, {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
 def slow_step(self, batch, batch_idx=0):
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)

@@ -32,10 +32,10 @@ from benchmarks.pipeline import Case, measure
 from benchmarks.report import Result, Row, default_device, interleaved, wait_for
 from benchmarks.stages import as_xywh, clear_heatmaps, transformers_processor
 from sapiens_pl.core.structures import CropBatch
-from sapiens_pl.decoding import decode_heatmaps
 from sapiens_pl.demo.draw import random_scenes
+from sapiens_pl.inference.decoding import decode_heatmaps
+from sapiens_pl.inference.module import PoseModule, normalise
 from sapiens_pl.models.zoo import flops_a_crop, sapiens2_shape, sapiens_shape
-from sapiens_pl.module import PoseModule, normalise
 
 ROUNDS = 5
 

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from sapiens_pl.core.devices import GIB, host_peak_gib, start_afresh
+from sapiens_pl.inference.module import PoseModule
 from sapiens_pl.models.checkpoints import load_network, save_network
 from sapiens_pl.models.sapiens import SapiensPose
 from sapiens_pl.models.zoo import SAPIENS_SIZES, sapiens_shape
-from sapiens_pl.module import PoseModule
 
 PRECISIONS = ("32-true", "bf16-true")
 

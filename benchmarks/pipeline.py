@@ -20,7 +20,6 @@ import lightning as L
 
 from benchmarks.networks import build, tiny_shape
 from benchmarks.report import Result, Row, default_device, wait_for
-from sapiens_pl import module as module_room
 from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.data import loader as loader_room
 from sapiens_pl.data.box_json import JsonBoxes
@@ -28,10 +27,11 @@ from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.demo import CHECKPOINT
 from sapiens_pl.demo.draw import random_scenes, write_scenes
+from sapiens_pl.inference import module as module_room
+from sapiens_pl.inference.module import PoseModule, normalise
+from sapiens_pl.inference.transfer import PendingPrediction
 from sapiens_pl.models.checkpoints import load_network
 from sapiens_pl.models.zoo import sapiens_shape
-from sapiens_pl.module import PoseModule, normalise
-from sapiens_pl.transfer import PendingPrediction
 from sapiens_pl.writers.callback import PoseWriter
 from sapiens_pl.writers.run_folder import RunFolder
 

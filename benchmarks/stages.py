@@ -14,9 +14,9 @@ from benchmarks.report import Result, Row, interleaved, times_faster
 from sapiens_pl.core.geometry import SAPIENS2_CROPS, SAPIENS_CROPS, CropSettings
 from sapiens_pl.core.structures import CropSpan, ImageTask
 from sapiens_pl.data.dataset import CropDataset, ragged_collate
-from sapiens_pl.decoding import decode_heatmaps
-from sapiens_pl.module import normalise
-from sapiens_pl.transfer import HostCopy, PendingPrediction
+from sapiens_pl.inference.decoding import decode_heatmaps
+from sapiens_pl.inference.module import normalise
+from sapiens_pl.inference.transfer import HostCopy, PendingPrediction
 
 BOXES_XYXY = np.array([[300.0, 150, 800, 1050], [1000, 200, 1300, 900]])
 """Two people in a photograph of 1920x1080 px."""

@@ -37,11 +37,11 @@ from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.detection.writer import DetectionWriter
 from sapiens_pl.estimator import flip_indices_for
 from sapiens_pl.hydra_record import HydraRecord, record_job_of_sweep
+from sapiens_pl.inference.module import PoseModule
 from sapiens_pl.launch import array_complaint, fit_to_launcher, follow
 from sapiens_pl.loading import LoadingNote
 from sapiens_pl.models.hub import find_weights
 from sapiens_pl.models.truncation import zeros_for_what_is_cut_off
-from sapiens_pl.module import PoseModule
 from sapiens_pl.pictures.folder import check_images
 from sapiens_pl.progress import CropProgress
 from sapiens_pl.ranks import Ranks, build_trainer

@@ -22,10 +22,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sapiens_pl.batch_size import smallest_good_enough
 from sapiens_pl.collect import tell
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.terminal import printable
+from sapiens_pl.inference.batch_size import smallest_good_enough
 from sapiens_pl.writers.csv import FORMULA_SIGNS
 from sapiens_pl.writers.json import COORDINATE_DECIMALS
 from sapiens_pl.writers.listing import read_object, section, visible

@@ -20,8 +20,8 @@ from conftest import check_same
 from sapiens_pl.core.devices import is_out_of_memory
 from sapiens_pl.core.errors import DeviceMemoryError
 from sapiens_pl.core.structures import CropBatch
+from sapiens_pl.inference.module import PoseModule
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
-from sapiens_pl.module import PoseModule
 
 KILLER, STICKY = b"this picture crashes decoders", b"this picture is never read to its end"
 # A decoder with a fatal bug, and a disk that does not answer: no library here has either at hand.
@@ -37,7 +37,7 @@ def bad_decode(data, *given):
 simplejpeg.decode_jpeg = bad_decode
 """
 FAILING_STEP = """
-from sapiens_pl.module import PoseModule
+from sapiens_pl.inference.module import PoseModule
 step = PoseModule.predict_step
 def failing_step(self, batch, batch_idx=0):
     if batch_idx == 3:
@@ -243,7 +243,7 @@ def test_too_many_failures_end_the_run(predict, pictures, mini, tmp_path):
 
 SLOW_RANK = """
 import os, time
-from sapiens_pl.module import PoseModule
+from sapiens_pl.inference.module import PoseModule
 step = PoseModule.predict_step
 def slow_step(self, batch, batch_idx=0):
     if os.environ.get("LOCAL_RANK", "0") == "{rank}":

@@ -5,7 +5,7 @@ from conftest import COCO
 
 SLOW_STEP = """
 import time
-from sapiens_pl.module import PoseModule
+from sapiens_pl.inference.module import PoseModule
 step = PoseModule.predict_step
 PoseModule.predict_step = lambda *given: (time.sleep(0.5), step(*given))[1]
 """

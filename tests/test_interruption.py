@@ -18,7 +18,7 @@ from sapiens_pl.demo.figures import draw_scene
 NUM_IMAGES, NUM_BROKEN = 500, 10
 SLOW_STEP = """
 import time
-from sapiens_pl.module import PoseModule
+from sapiens_pl.inference.module import PoseModule
 step = PoseModule.predict_step
 PoseModule.predict_step = lambda *given: (time.sleep({seconds}), step(*given))[1]
 """

@@ -18,7 +18,7 @@ NUM_IMAGES, BATCH_SIZE = 24, 4
 # A long forward pass: no signal is handled before it ends.
 LONG_STEPS = """
 import signal, time
-from sapiens_pl.module import PoseModule
+from sapiens_pl.inference.module import PoseModule
 step, signals = PoseModule.predict_step, {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
 def long_step(self, batch, batch_idx=0):
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)

@@ -24,7 +24,7 @@ from sapiens_pl.demo.figures import draw_scene
 NUM_IMAGES = 120
 SLOW_STEP = """
 import time
-from sapiens_pl.module import PoseModule
+from sapiens_pl.inference.module import PoseModule
 step = PoseModule.predict_step
 PoseModule.predict_step = lambda *given: (time.sleep(0.2), step(*given))[1]
 """

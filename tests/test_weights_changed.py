@@ -16,7 +16,7 @@ from sapiens_pl.core.errors import WeightsChangedError
 IMAGES = sorted(str(path) for path in COCO.glob("*.jpg"))
 INJECTED = """
 import os, shutil
-from sapiens_pl.module import PoseModule
+from sapiens_pl.inference.module import PoseModule
 path, other = {path!r}, {other!r}
 decode, passes = PoseModule._decode, []
 def overwrite_and_set_the_time_back():

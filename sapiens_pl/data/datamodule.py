@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import lightning as L
 
-from sapiens_pl.batch_size import best_batch_size
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.geometry import SAPIENS_CROPS, CropSettings
 from sapiens_pl.core.structures import CropSpan, Failure, ImageFile, ImageTask
@@ -17,6 +16,7 @@ from sapiens_pl.data.boxes import BoxedImages, DealtImages
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.data.loader import READ_TIMEOUT_SECONDS, CropLoader
 from sapiens_pl.data.packing import check_shard, pack_batches, shard_images
+from sapiens_pl.inference.batch_size import best_batch_size
 from sapiens_pl.pictures import MAX_MEGAPIXELS
 from sapiens_pl.pictures.folder import ImageSource, list_images
 
@@ -38,7 +38,7 @@ class ImageDataModule(L.LightningDataModule):
         images: a folder, a glob, a list file or one image.
         boxes: called with the images found, gives their boxes (`sapiens_pl.data.boxes`).
         input_hw: height and width of a crop, px.
-        batch_size: crops a batch, or "auto" for what `sapiens_pl.batch_size` finds best on the trainer's device.
+        batch_size: crops a batch, or "auto" for what `inference.batch_size` finds best on the trainer's device.
         max_memory_gib: the most that "auto" lets the process hold of the device's memory; None for nine tenths.
         num_workers: loader processes; None for one a core, at most 16, shared by the ranks.
         prefetch_factor: batches that each worker prepares ahead.

@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from sapiens_pl.core.geometry import box_center_scale, box_to_crop, image_to_heatmap
 from sapiens_pl.demo.figures import NUM_KEYPOINTS, draw_scene
+from sapiens_pl.inference.module import normalise
 from sapiens_pl.models.checkpoints import save_network
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
-from sapiens_pl.module import normalise
 
 DEMO_SHAPE = SapiensShape(
     embed_dim=128,

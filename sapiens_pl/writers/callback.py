@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from sapiens_pl.core.errors import ConfigError, ResultError
 from sapiens_pl.core.keypoints import KeypointSpec
 from sapiens_pl.core.structures import CropBatch, Failure, PosePrediction, PoseResult
-from sapiens_pl.transfer import PendingPrediction
+from sapiens_pl.inference.transfer import PendingPrediction
 from sapiens_pl.writers.assembly import ResultAssembler
 from sapiens_pl.writers.drawings import Drawings
 from sapiens_pl.writers.json import result_json

@@ -170,7 +170,7 @@ def test_two_ranks_of_lightning_do_not_wait_for_each_other(predict, settings, al
     slow = SLOW_DETECTION.format(seconds="1.0 if __import__('os').environ.get('LOCAL_RANK') == '1' else 0")
     note = """
 import os, time
-from sapiens_pl.module import PoseModule
+from sapiens_pl.inference.module import PoseModule
 pose_step = PoseModule.predict_step
 def timed(*given):
     print("pose", os.environ.get("LOCAL_RANK", "0"), time.time(), flush=True)

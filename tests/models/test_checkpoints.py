@@ -13,9 +13,9 @@ from conftest import GOLDEN, TINY, TINY_HEADS
 from safetensors.torch import save_file
 
 from sapiens_pl.core.errors import CheckpointError, ConfigError
+from sapiens_pl.inference.module import normalise
 from sapiens_pl.models.checkpoints import load_network, save_network
 from sapiens_pl.models.tensors import checkpoint_sha256
-from sapiens_pl.module import normalise
 
 FILES = ["tiny_mmpose.pth", "tiny_torchscript.pt2", "tiny_bfloat16.pt2"]
 REFERENCE = np.load(GOLDEN / "tiny_heatmaps.npz")

@@ -17,12 +17,12 @@ from sapiens_pl import PoseEstimator
 from sapiens_pl.core.geometry import SAPIENS2_CROPS, heatmap_to_image, image_to_heatmap
 from sapiens_pl.core.structures import CropSpan, ImageTask
 from sapiens_pl.data.dataset import CropDataset
-from sapiens_pl.decoding import decode_heatmaps, largest_of_each
+from sapiens_pl.inference.decoding import decode_heatmaps, largest_of_each
+from sapiens_pl.inference.module import PoseModule, normalise
 from sapiens_pl.models import sapiens
 from sapiens_pl.models import sapiens2 as ours
 from sapiens_pl.models.checkpoints import load_network
 from sapiens_pl.models.sapiens2 import Sapiens2Pose, rotary_periods
-from sapiens_pl.module import PoseModule, normalise
 
 TINY2 = GOLDEN / "tiny_sapiens2_pose.safetensors"
 

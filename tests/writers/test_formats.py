@@ -251,7 +251,7 @@ def figures(tmp_path_factory):
 MERGED = ("coco_keypoints.json", "coco_images.json", "keypoints.csv")
 SLOW_STEP = """
 import time
-from sapiens_pl.module import PoseModule
+from sapiens_pl.inference.module import PoseModule
 step = PoseModule.predict_step
 PoseModule.predict_step = lambda *given: (time.sleep(0.3), step(*given))[1]
 from sapiens_pl.writers import parts
@@ -262,7 +262,7 @@ parts.MAX_IMAGES = 5
 WAITING_STEP = """
 import os, time
 from itertools import count
-from sapiens_pl.module import PoseModule
+from sapiens_pl.inference.module import PoseModule
 step, number = PoseModule.predict_step, count()
 def waiting_step(*given):
     while next(number) > 3 and not os.path.exists(GATE):

@@ -10,8 +10,8 @@ import pytest
 import torch
 from conftest import GOLDEN
 
-from sapiens_pl import decoding
-from sapiens_pl.decoding import decode_heatmaps, largest_of_each
+from sapiens_pl.inference import decoding
+from sapiens_pl.inference.decoding import decode_heatmaps, largest_of_each
 
 REFERENCE = np.load(GOLDEN / "decode.npz")
 
@@ -117,8 +117,8 @@ def test_the_triton_kernel_finds_the_same_maxima_where_they_are_asked_for(tmp_pa
     torch.save(maps, tmp_path / "maps.pt")
     script = """
 import sys, torch
-from sapiens_pl.decoding import _gaussian
-from sapiens_pl.weak_maps import largest_where_weak
+from sapiens_pl.inference.decoding import _gaussian
+from sapiens_pl.inference.weak_maps import largest_where_weak
 maps = torch.load(sys.argv[1])
 weak = torch.tensor([True, True, False, True, False])
 torch.save(largest_where_weak(maps, weak, _gaussian(maps.device)), sys.argv[1])

@@ -118,7 +118,7 @@ def _largest_without_asking(maps: Tensor, doubtful: Tensor) -> Tensor:
     """(M, h, w), (M,) -> (M,) maxima of the blurred maps, at least of the doubtful ones."""
     if not _triton_works(maps.device):
         return largest_of_each(maps)
-    from sapiens_pl.weak_maps import largest_where_weak
+    from sapiens_pl.inference.weak_maps import largest_where_weak
 
     return largest_where_weak(maps, doubtful, _gaussian(maps.device))
 
@@ -129,7 +129,7 @@ def _triton_works(device: torch.device) -> bool:
     if device.type != "cuda":
         return False
     try:
-        from sapiens_pl.weak_maps import largest_where_weak
+        from sapiens_pl.inference.weak_maps import largest_where_weak
 
         sample = torch.rand(3, 32, 16, device=device)
         found = largest_where_weak(sample, torch.ones_like(sample[:, 0, 0], dtype=torch.bool), _gaussian(device))

@@ -11,16 +11,16 @@ import torch
 from conftest import COCO, check_same
 from torch._dynamo.utils import counters
 
-from sapiens_pl.compiling import rounds_on_cpu
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import CropBatch
 from sapiens_pl.demo import CHECKPOINT
 from sapiens_pl.demo.draw import random_scenes, write_scenes
 from sapiens_pl.demo.evaluate import figures
 from sapiens_pl.estimator import PoseEstimator
+from sapiens_pl.inference.compiling import rounds_on_cpu
+from sapiens_pl.inference.module import PoseModule, normalise
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
 from sapiens_pl.models.sapiens2 import Sapiens2Pose, Sapiens2Shape, _turned
-from sapiens_pl.module import PoseModule, normalise
 
 SHAPE = SapiensShape(8, 1, 2, 16, (8, 8), (8,), 17, (64, 48))
 MIRRORED = [0, *(partner for left in range(1, 17, 2) for partner in (left + 1, left))]
@@ -122,7 +122,7 @@ def test_compiled_sapiens2_rounds_as_it_does_uncompiled():
 
 
 COUNT_GRAPHS = """
-from sapiens_pl.module import PoseModule
+from sapiens_pl.inference.module import PoseModule
 from torch._dynamo.utils import counters
 def count_graphs(self):
     print("graphs:", counters["stats"]["unique_graphs"], "for", self.compiled_for)
@@ -205,7 +205,7 @@ def test_normalised_crops_keep_their_means_in_half_precision():
 
 LATE = """
 import os, signal
-from sapiens_pl.module import PoseModule
+from sapiens_pl.inference.module import PoseModule
 step = PoseModule.predict_step
 class Late:
     is_ready = False

@@ -20,14 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from sapiens_pl.compiling import compile_options
 from sapiens_pl.core.devices import GIB, free_cached, is_out_of_memory, memory_in_numbers
 from sapiens_pl.core.errors import ConfigError, DeviceMemoryError
 from sapiens_pl.core.geometry import SAPIENS_CROPS, CropSettings
 from sapiens_pl.core.structures import CropBatch, PosePrediction
-from sapiens_pl.decoding import decode_heatmaps
+from sapiens_pl.inference.compiling import compile_options
+from sapiens_pl.inference.decoding import decode_heatmaps
+from sapiens_pl.inference.transfer import HostCopy, PendingPrediction
 from sapiens_pl.models.watch import WeightsWatch
-from sapiens_pl.transfer import HostCopy, PendingPrediction
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from conftest import COCO, check_same
 
-from sapiens_pl.batch_size import measure, smallest_good_enough
 from sapiens_pl.core.devices import host_peak_gib
+from sapiens_pl.inference.batch_size import measure, smallest_good_enough
 
 CPU = torch.device("cpu")
 ENOUGH = 1e6
