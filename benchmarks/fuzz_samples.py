@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
+from sapiens_pl.boxes.coco_boxes import CocoBoxes
+from sapiens_pl.boxes.csv_boxes import CsvBoxes
+from sapiens_pl.boxes.json_boxes import JsonBoxes
+from sapiens_pl.boxes.mot_boxes import MotBoxes
+from sapiens_pl.boxes.yolo_boxes import YoloBoxes
 from sapiens_pl.core.structures import ImageFile
-from sapiens_pl.data.box_coco import CocoBoxes
-from sapiens_pl.data.box_csv import CsvBoxes
-from sapiens_pl.data.box_json import JsonBoxes
-from sapiens_pl.data.box_mot import MotBoxes
-from sapiens_pl.data.box_yolo import YoloBoxes
 from sapiens_pl.detection.fcos_small import fcos_small
 from sapiens_pl.detection.torchvision_detector import load_torchvision
 from sapiens_pl.models.checkpoints import load_network, save_network

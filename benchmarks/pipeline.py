@@ -20,9 +20,9 @@ import lightning as L
 
 from benchmarks.networks import build, tiny_shape
 from benchmarks.report import Result, Row, default_device, wait_for
+from sapiens_pl.boxes.json_boxes import JsonBoxes
 from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.data import loader as loader_room
-from sapiens_pl.data.box_json import JsonBoxes
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.demo import CHECKPOINT

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sapiens_pl.boxes.classes import is_person_name
+from sapiens_pl.boxes.image_finder import ImageFinder, plain_id
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import ImageFile
-from sapiens_pl.data.box_classes import is_person_name
-from sapiens_pl.data.image_finder import ImageFinder, plain_id
 from sapiens_pl.pictures.folder import ImageSource
 
 LENGTHS = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from sapiens_pl.boxes.rules import BoxRow, BoxRules
 from sapiens_pl.core.structures import Failure, ImageFile, ImageTask
-from sapiens_pl.data.box_rules import BoxRow, BoxRules
 
 ImageLike = str | os.PathLike[str] | np.ndarray
 BoxesLike = np.ndarray | torch.Tensor | Sequence[Sequence[float]] | None

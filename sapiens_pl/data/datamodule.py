@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import lightning as L
 
+from sapiens_pl.boxes.matching import BoxedImages, DealtImages
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.geometry import SAPIENS_CROPS, CropSettings
 from sapiens_pl.core.structures import CropSpan, Failure, ImageFile, ImageTask
-from sapiens_pl.data.boxes import BoxedImages, DealtImages
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.data.loader import READ_TIMEOUT_SECONDS, CropLoader
 from sapiens_pl.data.packing import check_shard, pack_batches, shard_images
@@ -36,7 +36,7 @@ class ImageDataModule(L.LightningDataModule):
 
     Args:
         images: a folder, a glob, a list file or one image.
-        boxes: called with the images found, gives their boxes (`sapiens_pl.data.boxes`).
+        boxes: called with the images found, gives their boxes (`sapiens_pl.boxes.matching`).
         input_hw: height and width of a crop, px.
         batch_size: crops a batch, or "auto" for what `inference.batch_size` finds best on the trainer's device.
         max_memory_gib: the most that "auto" lets the process hold of the device's memory; None for nine tenths.

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from sapiens_pl.boxes.json_boxes import JsonBoxes
+from sapiens_pl.boxes.matching import BoxRow, BoxRules, DealtImages
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import Failure, ImageFile, ImageTask
-from sapiens_pl.data.box_json import JsonBoxes
-from sapiens_pl.data.boxes import BoxRow, BoxRules, DealtImages
 from sapiens_pl.detection.detectors import PersonDetector, load_detector
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.detection.rules import PersonRules

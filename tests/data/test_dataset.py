@@ -8,8 +8,8 @@ import pytest
 from conftest import COCO
 from PIL import Image
 
+from sapiens_pl.boxes.json_boxes import JsonBoxes
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.data.box_json import JsonBoxes
 from sapiens_pl.data.datamodule import ImageDataModule
 
 INPUT_HW = (64, 48)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sapiens_pl.boxes.coco_boxes import CocoBoxes
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import ImageFile
-from sapiens_pl.data.box_coco import CocoBoxes
 from sapiens_pl.detection.rules import PersonRules
 from sapiens_pl.pictures.folder import ImageSource
 

@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from sapiens_pl.boxes.classes import keep_people
+from sapiens_pl.boxes.files import empty_error, existing_file
+from sapiens_pl.boxes.image_finder import ImageNumbers, NoImage
+from sapiens_pl.boxes.matching import BoxedImages, BoxListing, assign_boxes
+from sapiens_pl.boxes.rules import BoxRow, BoxRules
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.text_files import open_text
-from sapiens_pl.data.box_classes import keep_people
-from sapiens_pl.data.box_files import empty_error, existing_file
-from sapiens_pl.data.box_rules import BoxRow, BoxRules
-from sapiens_pl.data.boxes import BoxedImages, BoxListing, assign_boxes
-from sapiens_pl.data.image_finder import ImageNumbers, NoImage
 from sapiens_pl.pictures.folder import ImageSource
 
 _CENTERED = (("cx", "cy", "w", "h"), ("cx", "cy", "width", "height"), ("x_center", "y_center", "width", "height"))

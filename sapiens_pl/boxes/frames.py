@@ -7,8 +7,8 @@ import os
 import re
 from collections.abc import Collection, Sequence
 
+from sapiens_pl.boxes.image_finder import either
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.data.image_finder import either
 from sapiens_pl.pictures.folder import ImageSource
 
 log = logging.getLogger(__name__)

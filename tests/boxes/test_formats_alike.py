@@ -11,13 +11,13 @@ import pytest
 from conftest import COCO, check_same
 from PIL import Image
 
+from sapiens_pl.boxes.coco_boxes import CocoBoxes
+from sapiens_pl.boxes.csv_boxes import CsvBoxes
+from sapiens_pl.boxes.json_boxes import JsonBoxes
+from sapiens_pl.boxes.mot_boxes import MotBoxes
+from sapiens_pl.boxes.yolo_boxes import YoloBoxes
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import ImageFile
-from sapiens_pl.data.box_coco import CocoBoxes
-from sapiens_pl.data.box_csv import CsvBoxes
-from sapiens_pl.data.box_json import JsonBoxes
-from sapiens_pl.data.box_mot import MotBoxes
-from sapiens_pl.data.box_yolo import YoloBoxes
 from sapiens_pl.pictures.folder import ImageSource
 
 SIZES = {"seq/000001.jpg": (200, 160), "seq/000002.jpg": (120, 240), "seq/000003.jpg": (90, 90)}

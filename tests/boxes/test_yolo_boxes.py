@@ -7,9 +7,9 @@ import unicodedata
 
 import pytest
 
+from sapiens_pl.boxes.yolo_boxes import YoloBoxes
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import ImageFile
-from sapiens_pl.data.box_yolo import YoloBoxes
 from sapiens_pl.pictures.folder import ImageSource
 
 BOX = "0.5 0.5 0.2 0.4"

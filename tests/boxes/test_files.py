@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from box_sources import BOX, boxes_of, coco_of
 
+from sapiens_pl.boxes.coco_boxes import CocoBoxes
+from sapiens_pl.boxes.csv_boxes import CsvBoxes
+from sapiens_pl.boxes.json_boxes import JsonBoxes
+from sapiens_pl.boxes.mot_boxes import MotBoxes
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import ImageFile
-from sapiens_pl.data.box_coco import CocoBoxes
-from sapiens_pl.data.box_csv import CsvBoxes
-from sapiens_pl.data.box_json import JsonBoxes
-from sapiens_pl.data.box_mot import MotBoxes
 from sapiens_pl.pictures.folder import ImageSource
 
 

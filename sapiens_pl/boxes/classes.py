@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sapiens_pl.boxes.image_finder import plain_id
+from sapiens_pl.boxes.rules import BoxRow
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.data.box_rules import BoxRow
-from sapiens_pl.data.image_finder import plain_id
 
 log = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sapiens_pl.boxes.image_finder import ImageFinder, NoImage
+from sapiens_pl.boxes.rules import BoxRow, BoxRules, strict_error
+from sapiens_pl.boxes.units import check_inverted, check_units, check_usable, note_high_scores
 from sapiens_pl.core.errors import BoxError, ConfigError
 from sapiens_pl.core.structures import Failure, ImageTask
-from sapiens_pl.data.box_rules import BoxRow, BoxRules, strict_error
-from sapiens_pl.data.box_units import check_inverted, check_units, check_usable, note_high_scores
-from sapiens_pl.data.image_finder import ImageFinder, NoImage
 from sapiens_pl.pictures.folder import ImageSource
 
 log = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
+from sapiens_pl.boxes.classes import ClassId
+from sapiens_pl.boxes.files import whole
 from sapiens_pl.core.text_files import read_text
-from sapiens_pl.data.box_classes import ClassId
-from sapiens_pl.data.box_files import whole
 
 log = logging.getLogger(__name__)
 

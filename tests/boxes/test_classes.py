@@ -8,10 +8,10 @@ import logging
 import pytest
 from box_sources import BOX, DOG, boxes_of, coco_of
 
+from sapiens_pl.boxes.coco_boxes import CocoBoxes
+from sapiens_pl.boxes.csv_boxes import CsvBoxes
+from sapiens_pl.boxes.json_boxes import JsonBoxes
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.data.box_coco import CocoBoxes
-from sapiens_pl.data.box_csv import CsvBoxes
-from sapiens_pl.data.box_json import JsonBoxes
 
 
 def named(**names):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from conftest import COCO
 
+from sapiens_pl.boxes.coco_boxes import CocoBoxes
+from sapiens_pl.boxes.json_boxes import JsonBoxes
+from sapiens_pl.boxes.matching import WholeImage
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import ImageFile
-from sapiens_pl.data.box_coco import CocoBoxes
-from sapiens_pl.data.box_json import JsonBoxes
-from sapiens_pl.data.boxes import WholeImage
 from sapiens_pl.pictures.folder import ImageSource, list_images
 
 

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from sapiens_pl.boxes.classes import keep_people
+from sapiens_pl.boxes.files import JsonReader, RepeatedKeys, existing_file, filled_text, shortened
+from sapiens_pl.boxes.matching import BoxedImages, BoxListing, assign_boxes
+from sapiens_pl.boxes.rules import BoxRow, BoxRules
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.data.box_classes import keep_people
-from sapiens_pl.data.box_files import JsonReader, RepeatedKeys, existing_file, filled_text, shortened
-from sapiens_pl.data.box_rules import BoxRow, BoxRules
-from sapiens_pl.data.boxes import BoxedImages, BoxListing, assign_boxes
 from sapiens_pl.pictures.folder import ImageSource
 
 log = logging.getLogger(__name__)

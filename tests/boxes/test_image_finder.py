@@ -6,8 +6,8 @@ import unicodedata
 
 import pytest
 
+from sapiens_pl.boxes.image_finder import ImageFinder, ImageNumbers, NoImage, plain_id
 from sapiens_pl.core.structures import ImageFile
-from sapiens_pl.data.image_finder import ImageFinder, ImageNumbers, NoImage, plain_id
 from sapiens_pl.pictures.folder import ImageSource
 
 NFC, NFD = (unicodedata.normalize(form, "sub/café.jpg") for form in ("NFC", "NFD"))

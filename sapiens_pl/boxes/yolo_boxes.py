@@ -7,17 +7,17 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from sapiens_pl.boxes.classes import ClassRule
+from sapiens_pl.boxes.files import lines_of
+from sapiens_pl.boxes.image_finder import either, one_spelling
+from sapiens_pl.boxes.matching import BoxedImages
+from sapiens_pl.boxes.rules import BoxRow, BoxRules
+from sapiens_pl.boxes.units import check_inverted, check_units, check_usable
+from sapiens_pl.boxes.yolo_data_set import CLASS_FILES, DataSet, data_set_of
+from sapiens_pl.boxes.yolo_labels import Columns, Label, columns_of, parse_line, score_and_id, what_is_wrong
 from sapiens_pl.core.errors import ConfigError, MissingImageError
 from sapiens_pl.core.folders import walk
 from sapiens_pl.core.structures import Failure
-from sapiens_pl.data.box_classes import ClassRule
-from sapiens_pl.data.box_files import lines_of
-from sapiens_pl.data.box_rules import BoxRow, BoxRules
-from sapiens_pl.data.box_units import check_inverted, check_units, check_usable
-from sapiens_pl.data.boxes import BoxedImages
-from sapiens_pl.data.image_finder import either, one_spelling
-from sapiens_pl.data.yolo_data_set import CLASS_FILES, DataSet, data_set_of
-from sapiens_pl.data.yolo_labels import Columns, Label, columns_of, parse_line, score_and_id, what_is_wrong
 from sapiens_pl.pictures.folder import ImageSource
 
 log = logging.getLogger(__name__)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from sapiens_pl.boxes.classes import ClassId, ClassRule, class_id
+from sapiens_pl.boxes.files import empty_error, existing_file, lines_of, whole
+from sapiens_pl.boxes.frames import frames_of
+from sapiens_pl.boxes.image_finder import NoImage
+from sapiens_pl.boxes.matching import BoxedImages, BoxListing, assign_boxes
+from sapiens_pl.boxes.rules import BoxRow, BoxRules
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.data.box_classes import ClassId, ClassRule, class_id
-from sapiens_pl.data.box_files import empty_error, existing_file, lines_of, whole
-from sapiens_pl.data.box_rules import BoxRow, BoxRules
-from sapiens_pl.data.boxes import BoxedImages, BoxListing, assign_boxes
-from sapiens_pl.data.frames import frames_of
-from sapiens_pl.data.image_finder import NoImage
 from sapiens_pl.pictures.folder import ImageSource
 
 _COLUMNS_WITH_CLASS = 9

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Any, NamedTuple
 
+from sapiens_pl.boxes.classes import COCO_PERSON, ClassId, ClassRule, class_id
+from sapiens_pl.boxes.files import JsonReader, RepeatedKeys, existing_file, filled_text, shortened
+from sapiens_pl.boxes.image_finder import ImageNumbers, NoImage, plain_id
+from sapiens_pl.boxes.matching import BoxedImages, BoxListing, assign_boxes
+from sapiens_pl.boxes.rules import BoxRow, BoxRules
+from sapiens_pl.boxes.units import check_within
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.data.box_classes import COCO_PERSON, ClassId, ClassRule, class_id
-from sapiens_pl.data.box_files import JsonReader, RepeatedKeys, existing_file, filled_text, shortened
-from sapiens_pl.data.box_rules import BoxRow, BoxRules
-from sapiens_pl.data.box_units import check_within
-from sapiens_pl.data.boxes import BoxedImages, BoxListing, assign_boxes
-from sapiens_pl.data.image_finder import ImageNumbers, NoImage, plain_id
 from sapiens_pl.pictures.folder import ImageSource
 
 log = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from itertools import islice
 
 import numpy as np
 
+from sapiens_pl.boxes.rules import INVERTED, BoxRow, BoxRules
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import Failure, ImageTask
-from sapiens_pl.data.box_rules import INVERTED, BoxRow, BoxRules
 
 log = logging.getLogger(__name__)
 

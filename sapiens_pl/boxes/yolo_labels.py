@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from sapiens_pl.boxes.classes import ClassId
+from sapiens_pl.boxes.files import whole
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.data.box_classes import ClassId
-from sapiens_pl.data.box_files import whole
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from box_sources import boxes_of
 
+from sapiens_pl.boxes.mot_boxes import MotBoxes
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.data.box_mot import MotBoxes
 
 
 def frames_of(tmp_path, frames, *names):
