@@ -16,9 +16,17 @@ from sapiens_pl.core.structures import CropBatch, ImageTask, PosePrediction, Pos
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.data.loader import CropLoader
 from sapiens_pl.data.packing import pack_batches
+from sapiens_pl.data.python_inputs import (
+    BoxesLike,
+    ImageLike,
+    checked_boxes,
+    checked_images,
+    is_one_image,
+    task_of,
+    whole_number,
+)
 from sapiens_pl.inference.module import PoseModule
 from sapiens_pl.inference.transfer import PendingPrediction
-from sapiens_pl.inputs import BoxesLike, ImageLike, checked_boxes, checked_images, is_one_image, task_of, whole_number
 from sapiens_pl.models.checkpoints import PoseNetwork, load_network
 from sapiens_pl.writers.assembly import ResultAssembler
 
