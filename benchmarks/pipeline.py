@@ -32,8 +32,8 @@ from sapiens_pl.inference.module import PoseModule, normalise
 from sapiens_pl.inference.transfer import PendingPrediction
 from sapiens_pl.models.checkpoints import load_network
 from sapiens_pl.models.zoo import sapiens_shape
-from sapiens_pl.writers.callback import PoseWriter
-from sapiens_pl.writers.run_folder import RunFolder
+from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.records.writer import PoseWriter
 
 STAGES = ("forward", "reading and cropping", "normalising", "decoding", "writing")
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from sapiens_pl.core.structures import ImageTask
+from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.records.wholeness import set_damaged_aside
 from sapiens_pl.resume import boxes_digest, finished_names
-from sapiens_pl.writers.run_folder import RunFolder
-from sapiens_pl.writers.wholeness import set_damaged_aside
 
 
 def make_folder(folder: RunFolder, names: list[str]) -> list[ImageTask]:

@@ -17,10 +17,10 @@ from sapiens_pl.core.interrupts import run
 from sapiens_pl.core.terminal import keep_going_without_a_terminal, printable
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.detection.writer import summed_passes
-from sapiens_pl.writers.listing import section
-from sapiens_pl.writers.members import any_at_work
-from sapiens_pl.writers.merge import merge
-from sapiens_pl.writers.run_folder import RunFolder
+from sapiens_pl.products.merge import merge
+from sapiens_pl.records.listing import section
+from sapiens_pl.records.members import any_at_work
+from sapiens_pl.records.run_folder import RunFolder
 
 _OF_ALL = ("settings", "config", "versions", "left_out")
 """What every process says alike."""

@@ -28,7 +28,7 @@ from sapiens_pl.data.python_inputs import (
 from sapiens_pl.inference.module import PoseModule
 from sapiens_pl.inference.transfer import PendingPrediction
 from sapiens_pl.models.checkpoints import PoseNetwork, load_network
-from sapiens_pl.writers.assembly import ResultAssembler
+from sapiens_pl.records.assembly import ResultAssembler
 
 
 class PoseEstimator:

@@ -19,8 +19,8 @@ from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.interrupts import run
 from sapiens_pl.core.terminal import keep_going_without_a_terminal, printable
 from sapiens_pl.evaluation import OKS_NMS_THRESHOLD, evaluate, table
-from sapiens_pl.writers.merge import all_results
-from sapiens_pl.writers.run_folder import RunFolder
+from sapiens_pl.products.merge import all_results
+from sapiens_pl.records.run_folder import RunFolder
 
 
 def evaluate_run(folder: RunFolder, annotations: Annotations, oks_nms_threshold: float = OKS_NMS_THRESHOLD) -> None:

@@ -45,14 +45,14 @@ from sapiens_pl.models.truncation import zeros_for_what_is_cut_off
 from sapiens_pl.pictures.folder import check_images
 from sapiens_pl.progress import CropProgress
 from sapiens_pl.ranks import Ranks, build_trainer
+from sapiens_pl.records.listing import section
+from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.records.writer import PoseWriter
 from sapiens_pl.report import EXIT_BAD_CONFIG, EXIT_COMPLETE, EXIT_FAILED, close_run, note_the_end, versions
 from sapiens_pl.resume import finished_names, prepare_folder, refuse_moved_links, result_settings
 from sapiens_pl.settings import check_settings
 from sapiens_pl.stopping import StopRequest
 from sapiens_pl.sweep import note_exit_code
-from sapiens_pl.writers.callback import PoseWriter
-from sapiens_pl.writers.listing import section
-from sapiens_pl.writers.run_folder import RunFolder
 
 
 def predict(cfg: DictConfig) -> int:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from sapiens_pl.core.devices import peak_gib
 from sapiens_pl.core.structures import CropBatch
-from sapiens_pl.writers.run_folder import RunFolder
+from sapiens_pl.records.run_folder import RunFolder
 
 _SECONDS_BETWEEN_LOG_LINES = 30.0
 _SECONDS_BETWEEN_LOOKS = 1.0

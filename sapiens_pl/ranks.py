@@ -34,7 +34,7 @@ from omegaconf import DictConfig
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import ImageTask
 from sapiens_pl.data.datamodule import ImageDataModule
-from sapiens_pl.writers.run_folder import RunFolder
+from sapiens_pl.records.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 

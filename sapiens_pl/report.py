@@ -26,9 +26,9 @@ from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.evaluate import evaluate_run
 from sapiens_pl.fallen import cause, how_it_ended, speak_for_fallen
 from sapiens_pl.ranks import Ranks
+from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.records.writer import PoseWriter
 from sapiens_pl.stopping import StopRequest
-from sapiens_pl.writers.callback import PoseWriter
-from sapiens_pl.writers.run_folder import RunFolder
 
 EXIT_COMPLETE, EXIT_FAILED, EXIT_BAD_CONFIG = 0, 1, 2
 

@@ -14,9 +14,9 @@ from sapiens_pl.core.geometry import SAPIENS_CROPS
 from sapiens_pl.core.structures import ImageTask
 from sapiens_pl.models.checkpoints import PoseNetwork
 from sapiens_pl.models.tensors import checkpoint_sha256
-from sapiens_pl.writers.listing import section
-from sapiens_pl.writers.run_folder import RunFolder
-from sapiens_pl.writers.wholeness import set_damaged_aside
+from sapiens_pl.records.listing import section
+from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.records.wholeness import set_damaged_aside
 
 _START_OVER = "choose another output.dir, or set output.overwrite=true to start over"
 _DIGEST_BYTES = 8

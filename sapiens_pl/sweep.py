@@ -26,11 +26,11 @@ from sapiens_pl.collect import tell
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.terminal import printable
 from sapiens_pl.inference.batch_size import smallest_good_enough
-from sapiens_pl.writers.csv import FORMULA_SIGNS
-from sapiens_pl.writers.json import COORDINATE_DECIMALS
-from sapiens_pl.writers.listing import read_object, section, visible
-from sapiens_pl.writers.merge import all_results
-from sapiens_pl.writers.run_folder import RunFolder
+from sapiens_pl.products.csv_table import FORMULA_SIGNS
+from sapiens_pl.products.json_files import COORDINATE_DECIMALS
+from sapiens_pl.products.merge import all_results
+from sapiens_pl.records.listing import read_object, section, visible
+from sapiens_pl.records.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 

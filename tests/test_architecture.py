@@ -23,7 +23,8 @@ ROOMS = (
     "demo",
 )
 """From the ground up: a room knows only rooms that stand before it."""
-NOT_MOVED_YET = {"writers"}
+NOT_YET = {("records", "products")}
+"""The writer still makes the products itself."""
 MAX_LINES = 300
 
 
@@ -44,13 +45,13 @@ def test_rooms_know_only_rooms_below_them():
         if room not in ROOMS:
             continue
         known = {name.split(".")[0] for name in imported(file)} & set(ROOMS) - {room}
-        above = {other for other in known if ROOMS.index(other) > ROOMS.index(room)}
+        above = {other for other in known if ROOMS.index(other) > ROOMS.index(room) and (room, other) not in NOT_YET}
         assert not above, f"{file.relative_to(ROOT)} knows {above}"
 
 
 def test_every_folder_is_a_room():
     folders = {path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file()}
-    assert folders <= {*ROOMS, *NOT_MOVED_YET}
+    assert folders <= set(ROOMS)
 
 
 def test_nobody_imports_the_command():

@@ -224,7 +224,7 @@ def test_a_lack_of_threads_is_told_in_a_sentence(predict, pictures, mini):
 
 
 def test_an_exception_in_a_writer_does_not_either(predict, pictures, mini):
-    inject = "import sapiens_pl.writers.callback as m\nm.result_json = lambda *given: next(iter(()))"
+    inject = "import sapiens_pl.records.writer as m\nm.result_json = lambda *given: next(iter(()))"
     run = predict(*mini, *on(pictures), inject=inject)
     assert run.code == 1 and run.info["status"] == "failed" and not run.results
 

@@ -187,13 +187,13 @@ def test_shards_that_have_not_found_the_same_images_leave_no_complete_run(predic
 
 
 def test_a_shard_is_not_let_in_beside_a_whole_run_or_itself(tmp_path, monkeypatch):
-    monkeypatch.setattr("sapiens_pl.writers.run_lock._PREPARATION_SECONDS", 0)
+    monkeypatch.setattr("sapiens_pl.records.run_lock._PREPARATION_SECONDS", 0)
     hold = """
 import sys
-from sapiens_pl.writers.run_lock import RunLock
+from sapiens_pl.records.run_lock import RunLock
 from sapiens_pl.core.errors import ConfigError
 from pathlib import Path
-import sapiens_pl.writers.run_lock as module
+import sapiens_pl.records.run_lock as module
 module._PREPARATION_SECONDS = 0
 lock = RunLock(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
 try:

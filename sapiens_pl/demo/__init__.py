@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.demo.accuracy import accuracy_line, recall_line
-from sapiens_pl.writers.run_folder import RunFolder
+from sapiens_pl.records.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 

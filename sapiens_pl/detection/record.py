@@ -26,9 +26,9 @@ import numpy as np
 
 from sapiens_pl.core.errors import ConfigError, write_error
 from sapiens_pl.core.structures import ListedImage
-from sapiens_pl.writers.coco import PERSON_CATEGORY, image_ids
-from sapiens_pl.writers.json import to_json
-from sapiens_pl.writers.run_folder import RunFolder
+from sapiens_pl.products.coco_results import PERSON_CATEGORY, image_ids
+from sapiens_pl.products.json_files import to_json
+from sapiens_pl.records.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from sapiens_pl.core.structures import Failure, ListedImage
 from sapiens_pl.detection.boxes import DetectorBoxes
 from sapiens_pl.detection.data import ImageBatch
-from sapiens_pl.writers.failure_list import FailureList
+from sapiens_pl.records.failures import FailureList
 
 _SECONDS_BETWEEN_LOG_LINES = 30.0
 

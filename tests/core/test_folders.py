@@ -7,7 +7,7 @@ import pytest
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.folders import make_folders, walk
-from sapiens_pl.writers.run_folder import RunFolder
+from sapiens_pl.records.run_folder import RunFolder
 
 DEEP = "d/" * 1100
 

@@ -10,7 +10,7 @@ import pytest
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import ListedImage
 from sapiens_pl.detection.record import DetectionRecord
-from sapiens_pl.writers.run_folder import RunFolder
+from sapiens_pl.records.run_folder import RunFolder
 
 ONE = np.array([[1.5, 2.0, 30.0, 40.0, 0.9]])
 NOBODY = np.empty((0, 5))

@@ -19,13 +19,13 @@ from sapiens_pl.collect import tell
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.core.structures import Failure, ImageTask, PoseResult
+from sapiens_pl.products.json_files import result_json
+from sapiens_pl.products.merge import all_results, merge
+from sapiens_pl.records import parts
+from sapiens_pl.records.parts import PartWriter
+from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.resume import boxes_digest, finished_names, prepare_folder
 from sapiens_pl.sweep import read_run
-from sapiens_pl.writers import parts
-from sapiens_pl.writers.json import result_json
-from sapiens_pl.writers.merge import all_results, merge
-from sapiens_pl.writers.parts import PartWriter
-from sapiens_pl.writers.run_folder import RunFolder
 
 APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        \xb0"
 SETTINGS = {"model.flip_test": False}
@@ -306,7 +306,7 @@ def test_ids_that_no_column_holds_stay_in_json_coco_and_the_parts_own_list(folde
 
 def test_a_run_is_complete_only_when_the_files_that_hold_all_of_it_are_there(predict, mini):
     settings = [*mini, "output.formats=[json,coco,csv]", "data.num_workers=0", "annotations=null"]
-    killed = "import os, sapiens_pl.writers.merge as m\nm.write_csv = lambda *given: os.kill(os.getpid(), 9)"
+    killed = "import os, sapiens_pl.products.merge as m\nm.write_csv = lambda *given: os.kill(os.getpid(), 9)"
     first = predict(*settings, inject=killed)
     assert first.code == -9 and first.results
     assert first.info["status"] == "merging" and not (first.folder / "keypoints.csv").exists()

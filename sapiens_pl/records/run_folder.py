@@ -34,12 +34,12 @@ from typing import Any, BinaryIO
 
 from sapiens_pl.core.errors import ConfigError, WriteError, write_error
 from sapiens_pl.core.whole_file import whole_file
-from sapiens_pl.writers.clearing import empty_folder, remove_file
-from sapiens_pl.writers.failure_list import FailureList
-from sapiens_pl.writers.listing import json_names, read_digests, read_object, visible
-from sapiens_pl.writers.members import Members
-from sapiens_pl.writers.parquet import images_of
-from sapiens_pl.writers.run_lock import RunLock, Turn
+from sapiens_pl.products.parquet_parts import images_of
+from sapiens_pl.records.clearing import empty_folder, remove_file
+from sapiens_pl.records.failures import FailureList
+from sapiens_pl.records.listing import json_names, read_digests, read_object, visible
+from sapiens_pl.records.members import Members
+from sapiens_pl.records.run_lock import RunLock, Turn
 
 _UNFINISHED = ".unfinished-"
 _NUMBERS_OF_REPORT = ("shard", "num_shards", "rank", "world_size")

@@ -20,7 +20,7 @@ from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.instance_scores import instance_scores
 from sapiens_pl.core.keypoints import KeypointSpec
 from sapiens_pl.core.structures import ListedImage, PoseResult
-from sapiens_pl.writers.json import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded
+from sapiens_pl.products.json_files import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded
 
 MAX_KEYPOINTS, MAX_IMAGES = 4_000_000, 50_000
 """What one part holds at most: 48 MB of coordinates and scores, before compression."""

@@ -18,14 +18,14 @@ from sapiens_pl.core.errors import ConfigError, ResultError
 from sapiens_pl.core.keypoints import KeypointSpec
 from sapiens_pl.core.structures import CropBatch, Failure, PosePrediction, PoseResult
 from sapiens_pl.inference.transfer import PendingPrediction
-from sapiens_pl.writers.assembly import ResultAssembler
-from sapiens_pl.writers.drawings import Drawings
-from sapiens_pl.writers.json import result_json
-from sapiens_pl.writers.openpose import check_openpose
-from sapiens_pl.writers.parts import PartWriter
-from sapiens_pl.writers.pool import BoundedPool
-from sapiens_pl.writers.run_folder import RunFolder
-from sapiens_pl.writers.second_read import ReadingStopped
+from sapiens_pl.products.drawings import Drawings
+from sapiens_pl.products.json_files import result_json
+from sapiens_pl.products.openpose_pictures import check_openpose
+from sapiens_pl.products.second_read import ReadingStopped
+from sapiens_pl.records.assembly import ResultAssembler
+from sapiens_pl.records.parts import PartWriter
+from sapiens_pl.records.pool import BoundedPool
+from sapiens_pl.records.run_folder import RunFolder
 
 FORMATS = ("json", "coco", "parquet", "csv", "openpose")
 _NUM_THREADS = 4

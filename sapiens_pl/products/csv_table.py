@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from sapiens_pl.core.keypoints import KeypointSpec
 from sapiens_pl.core.structures import PoseResult
-from sapiens_pl.writers.json import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded
+from sapiens_pl.products.json_files import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded
 
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """Spreadsheets calculate a cell that begins so (OWASP, "CSV Injection"); with `./` before it, it is the same path."""

@@ -15,10 +15,10 @@ from sapiens_pl.core.errors import ReaderDiedError, ReadTimeoutError, Unreadable
 from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.pictures import read_image
-from sapiens_pl.writers import second_read
-from sapiens_pl.writers.openpose import openpose_png
-from sapiens_pl.writers.overlay import BOX_BGR, MAX_SIDE, overlay_jpeg
-from sapiens_pl.writers.second_read import PictureReader, ReadingStopped
+from sapiens_pl.products import second_read
+from sapiens_pl.products.openpose_pictures import openpose_png
+from sapiens_pl.products.overlay import BOX_BGR, MAX_SIDE, overlay_jpeg
+from sapiens_pl.products.second_read import PictureReader, ReadingStopped
 
 STUCK_READ = """
 #define _GNU_SOURCE

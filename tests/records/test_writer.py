@@ -15,11 +15,11 @@ from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.core.structures import Failure, PoseResult
 from sapiens_pl.models.checkpoints import save_network
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
-from sapiens_pl.writers.json import result_json
-from sapiens_pl.writers.openpose import openpose_png
-from sapiens_pl.writers.overlay import LEFT_BGR, RIGHT_BGR, overlay_jpeg
-from sapiens_pl.writers.pool import BoundedPool
-from sapiens_pl.writers.run_folder import RunFolder
+from sapiens_pl.products.json_files import result_json
+from sapiens_pl.products.openpose_pictures import openpose_png
+from sapiens_pl.products.overlay import LEFT_BGR, RIGHT_BGR, overlay_jpeg
+from sapiens_pl.records.pool import BoundedPool
+from sapiens_pl.records.run_folder import RunFolder
 
 
 def result_of(keypoints, scores=None, name="a.jpg", image_wh=(200, 300)):

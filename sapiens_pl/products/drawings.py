@@ -9,10 +9,10 @@ from queue import LifoQueue
 from sapiens_pl.core.errors import ResultError, WriteError
 from sapiens_pl.core.keypoints import KeypointSpec
 from sapiens_pl.core.structures import PoseResult
-from sapiens_pl.writers.openpose import openpose_png
-from sapiens_pl.writers.overlay import MAX_SIDE, overlay_jpeg
-from sapiens_pl.writers.run_folder import RunFolder
-from sapiens_pl.writers.second_read import PictureReader, ReadingStopped
+from sapiens_pl.products.openpose_pictures import openpose_png
+from sapiens_pl.products.overlay import MAX_SIDE, overlay_jpeg
+from sapiens_pl.products.second_read import PictureReader, ReadingStopped
+from sapiens_pl.records.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 

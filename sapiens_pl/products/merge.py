@@ -13,12 +13,12 @@ from itertools import chain, groupby
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import KeypointSpec, keypoint_spec
 from sapiens_pl.core.structures import PoseResult
-from sapiens_pl.writers.coco import write_coco
-from sapiens_pl.writers.csv import write_csv
-from sapiens_pl.writers.json import read_result, result_json
-from sapiens_pl.writers.parquet import images_of, read_part
-from sapiens_pl.writers.parts import PartWriter
-from sapiens_pl.writers.run_folder import RunFolder
+from sapiens_pl.products.coco_results import write_coco
+from sapiens_pl.products.csv_table import write_csv
+from sapiens_pl.products.json_files import read_result, result_json
+from sapiens_pl.products.parquet_parts import images_of, read_part
+from sapiens_pl.records.parts import PartWriter
+from sapiens_pl.records.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 

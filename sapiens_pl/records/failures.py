@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sapiens_pl.core.errors import ConfigError, UnreadableFolderError, write_error
 from sapiens_pl.core.structures import Failure
-from sapiens_pl.writers.json import to_json
-from sapiens_pl.writers.run_lock import Turn
+from sapiens_pl.products.json_files import to_json
+from sapiens_pl.records.run_lock import Turn
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ import numpy as np
 from sapiens_pl.core.errors import ReaderDiedError, ReadTimeoutError, SapiensError, UnreadableImageError
 from sapiens_pl.pictures import read_image
 
-_CHILD = "import sys; sys.path[:] = {path!r}; from sapiens_pl.writers.second_read import serve; serve()"
+_CHILD = "import sys; sys.path[:] = {path!r}; from sapiens_pl.products.second_read import serve; serve()"
 _POLL_MILLISECONDS = 100
 _START_SECONDS = 120.0
 _SECONDS_AFTER_STOP = 5.0

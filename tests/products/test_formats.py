@@ -25,12 +25,12 @@ from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.core.structures import ListedImage, PoseResult
 from sapiens_pl.demo.draw import write_scenes
 from sapiens_pl.demo.figures import draw_scene
-from sapiens_pl.writers import parts
-from sapiens_pl.writers.coco import image_ids
-from sapiens_pl.writers.json import read_result, result_json
-from sapiens_pl.writers.merge import merge
-from sapiens_pl.writers.parts import PartWriter
-from sapiens_pl.writers.run_folder import RunFolder
+from sapiens_pl.products.coco_results import image_ids
+from sapiens_pl.products.json_files import read_result, result_json
+from sapiens_pl.products.merge import merge
+from sapiens_pl.records import parts
+from sapiens_pl.records.parts import PartWriter
+from sapiens_pl.records.run_folder import RunFolder
 
 NOT_UNICODE = b"\xff b.jpg".decode("utf-8", "surrogateescape")
 
@@ -254,7 +254,7 @@ import time
 from sapiens_pl.inference.module import PoseModule
 step = PoseModule.predict_step
 PoseModule.predict_step = lambda *given: (time.sleep(0.3), step(*given))[1]
-from sapiens_pl.writers import parts
+from sapiens_pl.records import parts
 parts.MAX_IMAGES = 5
 """
 

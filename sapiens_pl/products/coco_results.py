@@ -17,7 +17,7 @@ import numpy as np
 from sapiens_pl.core.instance_scores import instance_scores
 from sapiens_pl.core.keypoints import KeypointSpec
 from sapiens_pl.core.structures import ListedImage, PoseResult
-from sapiens_pl.writers.json import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded, to_json
+from sapiens_pl.products.json_files import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded, to_json
 
 PERSON_CATEGORY = 1
 WHOLEBODY_LISTS = {

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from sapiens_pl.core.errors import ConfigError, write_error
 from sapiens_pl.core.folders import make_folders
-from sapiens_pl.writers.parquet import images_of, pyarrow
-from sapiens_pl.writers.run_folder import RunFolder
+from sapiens_pl.products.parquet_parts import images_of, pyarrow
+from sapiens_pl.records.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
