@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -12,38 +11,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from sapiens_pl.annotations import Annotations, read_annotations
+from sapiens_pl.accuracy.annotations import read_annotations
+from sapiens_pl.accuracy.of_run import evaluate_run
 from sapiens_pl.command import complain, disk_error, disk_sentence, hydra_sentence, sentence_of
 from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.interrupts import run
-from sapiens_pl.core.terminal import keep_going_without_a_terminal, printable
-from sapiens_pl.evaluation import OKS_NMS_THRESHOLD, evaluate, table
-from sapiens_pl.products.merge import all_results
+from sapiens_pl.core.terminal import keep_going_without_a_terminal
 from sapiens_pl.records.run_folder import RunFolder
-
-
-def evaluate_run(folder: RunFolder, annotations: Annotations, oks_nms_threshold: float = OKS_NMS_THRESHOLD) -> None:
-    """Evaluates all results of a folder, prints the table, and leaves it there as `evaluation.json`.
-
-    Args:
-        folder: a run's, open for writing.
-
-    Raises:
-        ConfigError: pycocotools is missing, a result is damaged, or run and annotations have nothing in common.
-        WriteError: the file could not be written.
-    """
-    results, _ = all_results(folder)
-    found = evaluate(results, annotations, folder.read_inputs(), oks_nms_threshold)
-    content = {"annotations": annotations.path, "oks_nms_threshold": oks_nms_threshold, **found._asdict()}
-    folder.write(folder.evaluation_file, (json.dumps(content, indent=2) + "\n").encode())
-    file = printable(str(annotations.path))
-    print(
-        f"\nAgainst {file} ({found.num_images} of its {found.num_annotated} images, {found.num_poses} "
-        f"poses after OKS suppression):\n{table(found)}",
-        *(printable(note) for note in found.notes),
-        sep="\n",
-    )
 
 
 def _evaluate(cfg: DictConfig) -> None:

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sapiens_pl import demo
-from sapiens_pl.annotations import read_annotations
+from sapiens_pl.accuracy.annotations import read_annotations
 from sapiens_pl.command import NO_MORE_PROCESSES, complain, disk_error, disk_sentence, hydra_sentence, sentence_of
 from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.devices import free_cached, is_out_of_memory, start_afresh

@@ -15,7 +15,8 @@ import torch
 import torchvision
 
 from sapiens_pl import demo
-from sapiens_pl.annotations import read_annotations
+from sapiens_pl.accuracy.annotations import read_annotations
+from sapiens_pl.accuracy.of_run import evaluate_run
 from sapiens_pl.collect import COMPLETE, MERGING, collect, finish, nothing_came_out, summary_table
 from sapiens_pl.command import complain
 from sapiens_pl.core.devices import device_name, device_peak_gib, host_peak_gib
@@ -23,7 +24,6 @@ from sapiens_pl.core.errors import ConfigError, SapiensError, WriteError
 from sapiens_pl.core.terminal import printable
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.detection.record import DetectionRecord
-from sapiens_pl.evaluate import evaluate_run
 from sapiens_pl.fallen import cause, how_it_ended, speak_for_fallen
 from sapiens_pl.ranks import Ranks
 from sapiens_pl.records.run_folder import RunFolder

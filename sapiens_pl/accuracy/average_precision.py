@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sapiens_pl.annotations import LENGTHS, Annotations, IdFinder, has_labels, pycocotools
+from sapiens_pl.accuracy.annotations import LENGTHS, Annotations, IdFinder, has_labels, pycocotools
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.geometry import box_center_scale
 from sapiens_pl.core.instance_scores import instance_scores, oks_nms

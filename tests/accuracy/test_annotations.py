@@ -10,11 +10,11 @@ import pytest
 from conftest import COCO, GOLDEN
 from pycocotools.coco import COCO as PycocoFile
 from pycocotools.cocoeval import COCOeval
-from test_evaluation import drawn_poses
+from test_average_precision import drawn_poses
 
-from sapiens_pl.annotations import read_annotations
+from sapiens_pl.accuracy.annotations import read_annotations
+from sapiens_pl.accuracy.average_precision import METRICS, evaluate
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.evaluation import METRICS, evaluate
 
 CONTENT = json.loads((GOLDEN / "evaluation_17_annotations.json").read_text())
 NOBODY = {"id": 9999, "image_id": 7, "category_id": 1, "iscrowd": 0, "area": 0, "bbox": [0, 0, 0, 0]}
