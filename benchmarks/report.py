@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from sapiens_pl.core.devices import device_name
-from sapiens_pl.report import versions
+from sapiens_pl.run.closing import versions
 
 Row = dict[str, Any]
 

@@ -17,7 +17,7 @@ import numpy as np
 from sapiens_pl.core.structures import ImageTask
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.wholeness import set_damaged_aside
-from sapiens_pl.resume import boxes_digest, finished_names
+from sapiens_pl.run.resume import boxes_digest, finished_names
 
 
 def make_folder(folder: RunFolder, names: list[str]) -> list[ImageTask]:

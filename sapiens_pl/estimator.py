@@ -11,7 +11,7 @@ import lightning as L
 import torch
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.keypoints import KeypointSpec, keypoint_spec
+from sapiens_pl.core.keypoints import KeypointSpec, flip_indices_for, keypoint_spec
 from sapiens_pl.core.structures import CropBatch, ImageTask, PosePrediction, PoseResult
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.data.loader import CropLoader
@@ -158,16 +158,6 @@ def inference_topdown(
     if is_one_image(images):
         return estimator.predict([images], [bboxes], batch_size)[0]
     return estimator.predict(images, bboxes, batch_size)
-
-
-def flip_indices_for(spec: KeypointSpec) -> tuple[int, ...]:
-    """The set's mirror partners; a set without them raises ConfigError, for a flip test needs them."""
-    if spec.flip_indices is None:
-        raise ConfigError(
-            f"model.flip_test=true needs to know left from right, which is known for 17, 133 and 308 keypoints, "
-            f"not for {spec.num_keypoints}; set model.flip_test=false."
-        )
-    return spec.flip_indices
 
 
 def _fabric(device: str, precision: Any) -> L.Fabric:

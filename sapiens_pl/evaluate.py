@@ -13,12 +13,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sapiens_pl.accuracy.annotations import read_annotations
 from sapiens_pl.accuracy.of_run import evaluate_run
-from sapiens_pl.command import complain, disk_error, disk_sentence, hydra_sentence, sentence_of
 from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.interrupts import run
 from sapiens_pl.core.terminal import keep_going_without_a_terminal
 from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.run.command import complain, disk_error, disk_sentence, hydra_sentence, sentence_of
 
 
 def _evaluate(cfg: DictConfig) -> None:

@@ -7,6 +7,8 @@ from functools import lru_cache
 from importlib import resources
 from typing import NamedTuple
 
+from sapiens_pl.core.errors import ConfigError
+
 PUBLISHED_COUNTS = (17, 133, 308)
 
 _FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
@@ -53,6 +55,16 @@ def keypoint_spec(num_keypoints: int) -> KeypointSpec:
         tuple(data["sigmas"]),
         _subsets(data["names"]),
     )
+
+
+def flip_indices_for(spec: KeypointSpec) -> tuple[int, ...]:
+    """The set's mirror partners; a set without them raises ConfigError, for a flip test needs them."""
+    if spec.flip_indices is None:
+        raise ConfigError(
+            f"model.flip_test=true needs to know left from right, which is known for 17, 133 and 308 keypoints, "
+            f"not for {spec.num_keypoints}; set model.flip_test=false."
+        )
+    return spec.flip_indices
 
 
 def _set_file(num_keypoints: int) -> dict:

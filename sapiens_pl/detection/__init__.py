@@ -1,0 +1,1 @@
+"""Boxes from a person detector that looks at every picture first."""

@@ -15,7 +15,6 @@ import pyarrow.parquet
 import pytest
 from omegaconf import OmegaConf
 
-from sapiens_pl.collect import tell
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.core.structures import Failure, ImageTask, PoseResult
@@ -24,8 +23,9 @@ from sapiens_pl.products.merge import all_results, merge
 from sapiens_pl.records import parts
 from sapiens_pl.records.parts import PartWriter
 from sapiens_pl.records.run_folder import RunFolder
-from sapiens_pl.resume import boxes_digest, finished_names, prepare_folder
-from sapiens_pl.sweep import read_run
+from sapiens_pl.run.account import tell
+from sapiens_pl.run.resume import boxes_digest, finished_names, prepare_folder
+from sapiens_pl.run.sweep import read_run
 
 APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        \xb0"
 SETTINGS = {"model.flip_test": False}

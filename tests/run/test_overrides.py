@@ -6,7 +6,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from sapiens_pl.overrides import quoted, unreadable_override
+from sapiens_pl.run.overrides import quoted, unreadable_override
 
 NAMES = ["été", "фото", "写真", "photos (1)", "epoch=3", "a#b", "a&b", "it's", "a,b", "~x", "[x]", "{x}", " a b", "a;b"]
 NAMES += ["a$b", '"', "a!b", "`ls`", "$(ls)", "${x}", "a\\b", "x\\", "x\\\\", "\\'", "''", "null", "12", "[a,b]", "*?"]

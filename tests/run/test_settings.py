@@ -91,9 +91,9 @@ ALL = [each for each in vars(errors).values() if isinstance(each, type) and issu
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else str(value),
 )
 def test_every_error_for_people_is_one_sentence(monkeypatch, capsys, error, code, words):
-    def fail(cfg):
+    def fail(cfg, demo):
         raise error
 
-    monkeypatch.setattr(predict_command, "predict", fail)
+    monkeypatch.setattr(predict_command, "pose_run", fail)
     found, err = outcome([], capsys)
     assert found == code and words in err and err.count("\n") == 1

@@ -6,31 +6,39 @@ import platform
 import signal
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import lightning as L
 import numpy
 import torch
 import torchvision
+from omegaconf import DictConfig
 
-from sapiens_pl import demo
 from sapiens_pl.accuracy.annotations import read_annotations
 from sapiens_pl.accuracy.of_run import evaluate_run
-from sapiens_pl.collect import COMPLETE, MERGING, collect, finish, nothing_came_out, summary_table
-from sapiens_pl.command import complain
 from sapiens_pl.core.devices import device_name, device_peak_gib, host_peak_gib
 from sapiens_pl.core.errors import ConfigError, SapiensError, WriteError
 from sapiens_pl.core.terminal import printable
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.detection.record import DetectionRecord
-from sapiens_pl.fallen import cause, how_it_ended, speak_for_fallen
-from sapiens_pl.ranks import Ranks
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.writer import PoseWriter
-from sapiens_pl.stopping import StopRequest
+from sapiens_pl.run.account import COMPLETE, MERGING, collect, finish, nothing_came_out, summary_table
+from sapiens_pl.run.command import complain
+from sapiens_pl.run.fallen import cause, how_it_ended, speak_for_fallen
+from sapiens_pl.run.ranks import Ranks
+from sapiens_pl.run.stopping import StopRequest
 
 EXIT_COMPLETE, EXIT_FAILED, EXIT_BAD_CONFIG = 0, 1, 2
+
+
+class Demo(Protocol):
+    """What the bundled demo gives to a run, handed in by the command."""
+
+    def fill_in(self, cfg: DictConfig) -> L.Callback: ...
+
+    def report(self, config: Any, folder: RunFolder) -> None: ...
 
 
 def close_run(
@@ -39,6 +47,7 @@ def close_run(
     writer: PoseWriter,
     stop: StopRequest,
     ranks: Ranks,
+    demo: Demo,
     run: dict[str, Any],
     seconds: float,
     total_seconds: float,
@@ -86,7 +95,7 @@ def close_run(
         DetectionRecord(writer.folder).settle()
         if whole["status"] in (MERGING, COMPLETE):
             whole = finish(writer.folder, whole)
-        print_summary(whole, writer.folder, stop)
+        print_summary(whole, writer.folder, stop, demo)
         if whole["status"] == COMPLETE and whole["config"].get("annotations"):
             exit_code = exit_code or _tell_accuracy(writer.folder, whole["config"]["annotations"])
         if "incomplete" in whole:
@@ -111,7 +120,9 @@ def _tell_accuracy(folder: RunFolder, annotations: str) -> int:
     return EXIT_COMPLETE
 
 
-def note_the_end(folder: RunFolder, ranks: Ranks, run: dict[str, Any], stop: StopRequest, error: BaseException) -> None:
+def note_the_end(
+    folder: RunFolder, ranks: Ranks, run: dict[str, Any], stop: StopRequest, demo: Demo, error: BaseException
+) -> None:
     """Says in `run.json` how the run broke off, if that can still be written."""
     status = "failed" if stop.signal is None else "interrupted"
     run |= {"status": status, "versions": versions(), "error": f"{type(error).__name__}: {error}"}
@@ -125,10 +136,10 @@ def note_the_end(folder: RunFolder, ranks: Ranks, run: dict[str, Any], stop: Sto
         speak_for_fallen(folder, ranks, run)
         whole = collect(folder)
         if others and "counts" in whole:
-            print_summary(whole, folder, stop)
+            print_summary(whole, folder, stop, demo)
 
 
-def print_summary(run: dict[str, Any], folder: RunFolder, stop: StopRequest) -> None:
+def print_summary(run: dict[str, Any], folder: RunFolder, stop: StopRequest, demo: Demo) -> None:
     """The closing table, and in words what is not as it should be."""
     counts = run["counts"]
     print(f"\n{summary_table(run)}\n  {'results':<16}{printable(str(folder.path))}")

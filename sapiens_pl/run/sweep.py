@@ -22,7 +22,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sapiens_pl.collect import tell
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.terminal import printable
 from sapiens_pl.inference.batch_size import smallest_good_enough
@@ -31,6 +30,7 @@ from sapiens_pl.products.json_files import COORDINATE_DECIMALS
 from sapiens_pl.products.merge import all_results
 from sapiens_pl.records.listing import read_object, section, visible
 from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.run.account import tell
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandat
 
 from sapiens_pl.core.errors import SapiensError
 from sapiens_pl.core.terminal import printable
-from sapiens_pl.overrides import unreadable_override
+from sapiens_pl.run.overrides import unreadable_override
 
 NO_MORE_PROCESSES = (
     "the system lets this run start no further process or thread; raise the limit (ulimit -u, a container's "

@@ -6,8 +6,8 @@ import signal
 from typing import Any
 
 from sapiens_pl.detection.record import DetectionRecord
-from sapiens_pl.ranks import Ranks
 from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.run.ranks import Ranks
 
 _STOPPED_BY = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 

@@ -87,7 +87,7 @@ def build_trainer(cfg: DictConfig, callbacks: list[L.Callback], **own: Any) -> L
                 f"trainer.devices={trainer.num_devices} with -m: the jobs of a sweep run in one process each; set "
                 "trainer.devices=1, or start the runs one by one without -m."
             )
-        own = own | {"strategy": {"_target_": "sapiens_pl.ranks.IndependentRanks"}}
+        own = own | {"strategy": {"_target_": "sapiens_pl.run.ranks.IndependentRanks"}}
     return instantiate(cfg.trainer, callbacks=callbacks, _convert_="all", **own)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.overrides import no_text
+from sapiens_pl.run.overrides import no_text
 
 _GROUPS = ("data", "boxes", "model", "trainer", "output")
 _TEXTS = (

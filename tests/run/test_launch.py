@@ -5,7 +5,7 @@ from hydra import compose, initialize_config_dir
 
 from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.launch import fit_to_launcher
+from sapiens_pl.run.launch import fit_to_launcher
 
 SRUN = {"SLURM_NTASKS": "2", "SLURM_NNODES": "1", "SLURM_STEP_ID": "0", "SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "x"}
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "1", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "2"}
