@@ -12,7 +12,7 @@ from sapiens_pl.core.configs import config_folder
 CHOICES = [
     f"{path.parent.relative_to(config_folder()).as_posix()}={path.stem}"
     for path in sorted(Path(config_folder()).rglob("*.yaml"))
-    if path.parent != Path(config_folder())
+    if path.parent.name not in (Path(config_folder()).name, "products")
 ]
 
 
@@ -33,6 +33,16 @@ def test_every_choice_composes_and_names_what_exists(choice):
     assert len(found) >= 4
     for target in found:
         assert get_method(target) if target.rpartition(".")[2].islower() else get_class(target)
+
+
+def test_every_product_is_composed_whatever_is_chosen():
+    with initialize_config_dir(config_folder(), version_base="1.3"):
+        cfg = compose("predict", overrides=["output.overlay_score_threshold=0.5"])
+    assert (
+        set(cfg.products) == {path.stem for path in Path(config_folder(), "products").glob("*.yaml")} > {"json", "csv"}
+    )
+    assert cfg.products.overlay.score_threshold == 0.5
+    assert len(list(targets(cfg.products))) == len(cfg.products)
 
 
 def test_every_setting_is_explained():

@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 
 def config_folder() -> str:
-    """`conf/` inside the installed package, or beside it in a checkout."""
+    """`conf/` inside the installed package, or beside it in a checkout; everything in it can be composed then."""
     package = Path(__file__).resolve().parent.parent
     inside = package / "conf"
-    return str(inside if inside.is_dir() else package.parent / "conf")
+    folder = inside if inside.is_dir() else package.parent / "conf"
+    _compose_whole(folder / "products")
+    return str(folder)
+
+
+def _compose_whole(folder: Path) -> None:
+    """Makes `products/all` a config that has every file of the folder in its defaults, so that nothing need list them.
+
+    It lies in Hydra's store of configs that are no files, which Hydra searches after `conf/`.
+    """
+    names = sorted(path.stem for path in folder.glob("*.yaml") if not path.name.startswith("."))
+    ConfigStore.instance().store(group=folder.name, name="all", node={"defaults": names})
 
 
 def published_models() -> Iterator[tuple[str, DictConfig]]:

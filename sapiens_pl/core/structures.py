@@ -18,16 +18,21 @@ from sapiens_pl.core.keypoints import keypoint_spec
 
 
 class Failure(NamedTuple):
-    """One image or one box that gives no result, and why.
+    """One image or one box that gives no result, or one product of an image that could not be made, and why.
 
     `instance_id` is None where the whole image failed; `error` is the error's class name and
-    `message` a sentence.
+    `message` a sentence. With `product`, the name of an output format, the image itself is done.
     """
 
     image: str
     instance_id: int | None
     error: str
     message: str
+    product: str | None = None
+
+    def row(self) -> dict[str, Any]:
+        """As it stands in `failures.jsonl`; only lines of products have a key `product`."""
+        return {key: value for key, value in self._asdict().items() if key != "product" or value is not None}
 
 
 class ImageFile(NamedTuple):

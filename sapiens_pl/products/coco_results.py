@@ -16,10 +16,12 @@ import numpy as np
 
 from sapiens_pl.core.instance_scores import instance_scores
 from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.protocols import Records, RunProduct
 from sapiens_pl.core.structures import ListedImage, PoseResult
 from sapiens_pl.products.json_files import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded, to_json
 
 PERSON_CATEGORY = 1
+WHOLEBODY = "coco_wholebody"
 WHOLEBODY_LISTS = {
     "keypoints": slice(0, 17),
     "foot_kpts": slice(17, 23),
@@ -29,7 +31,17 @@ WHOLEBODY_LISTS = {
 }
 
 
-def people_of(result: PoseResult) -> Iterator[dict]:
+class CocoResults(RunProduct):
+    """`coco_keypoints.json`, and `coco_images.json`, which says what its image ids mean."""
+
+    outputs = ("coco_keypoints.json", "coco_images.json")
+
+    def write(self, records: Records, folder: Path) -> None:
+        with open(folder / self.outputs[0], "wb") as people, open(folder / self.outputs[1], "wb") as images:
+            write_coco(records.results(), records.keypoint_set, people, images)
+
+
+def people_of(result: PoseResult, spec: KeypointSpec) -> Iterator[dict]:
     """One entry a person, without `image_id`: keypoints as x, y, score; `score` is the instance's.
 
     They have no `bbox`: pycocotools would then take the entries for boxes. The box a person was found in has
@@ -39,7 +51,7 @@ def people_of(result: PoseResult) -> Iterator[dict]:
     coordinates = rounded(result.keypoints, COORDINATE_DECIMALS)
     keypoint_scores = rounded(result.keypoint_scores, SCORE_DECIMALS)
     triples = np.concatenate([coordinates, keypoint_scores[:, :, None]], axis=2)
-    lists = WHOLEBODY_LISTS if triples.shape[1] == 133 else {"keypoints": slice(None)}
+    lists = WHOLEBODY_LISTS if spec.dataset_name == WHOLEBODY else {"keypoints": slice(None)}
     for row in range(len(triples)):
         yield {
             "category_id": PERSON_CATEGORY,
@@ -73,7 +85,7 @@ def write_coco(
     images: list[ListedImage] = []
     with TemporaryFile(dir=Path(keypoints_file.name).parent) as people:
         for result in results:
-            for person in people_of(result):
+            for person in people_of(result, spec):
                 people.write(b"%d %s\n" % (len(images), to_json(person).encode()))
             images.append(result.listing)
         ids = image_ids(images)

@@ -5,15 +5,27 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
+from pathlib import Path
 from typing import BinaryIO
 
 from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.protocols import Records, RunProduct
 from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.products.json_files import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded
 
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """Spreadsheets calculate a cell that begins so (OWASP, "CSV Injection"); with `./` before it, it is the same path."""
 COLUMNS = ("image", "instance_id", "bbox_score", "keypoint", "x", "y", "score")
+
+
+class CsvTable(RunProduct):
+    """`keypoints.csv`."""
+
+    outputs = ("keypoints.csv",)
+
+    def write(self, records: Records, folder: Path) -> None:
+        with open(folder / "keypoints.csv", "wb") as file:
+            write_csv(records.results(), records.keypoint_set, file)
 
 
 def write_csv(results: Iterable[PoseResult], spec: KeypointSpec, file: BinaryIO) -> None:

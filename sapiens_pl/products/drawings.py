@@ -10,7 +10,7 @@ from sapiens_pl.core.errors import ResultError, WriteError
 from sapiens_pl.core.keypoints import KeypointSpec
 from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.products.openpose_pictures import openpose_png
-from sapiens_pl.products.overlay import MAX_SIDE, overlay_jpeg
+from sapiens_pl.products.overlay import overlay_jpeg
 from sapiens_pl.products.second_read import PictureReader, ReadingStopped
 from sapiens_pl.records.run_folder import RunFolder
 
@@ -79,9 +79,6 @@ class Drawings:
             pixels = reader.read(result.path)
         finally:
             self._readers.put(reader)
-        longest = max(pixels.shape[:2])
-        if longest > MAX_SIDE:
-            log.warning("The overlay of %s is smaller: JPEG has no side of %d px.", result.name, longest)
         picture = overlay_jpeg(pixels, result, self._spec, self._score_threshold)
         self._folder.write(self._folder.overlay_path(result.name), picture)
 

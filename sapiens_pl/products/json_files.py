@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.protocols import PictureProduct
 from sapiens_pl.core.structures import PoseResult
 
 COORDINATE_DECIMALS = 3
 SCORE_DECIMALS = 6
+
+
+class JsonFiles(PictureProduct):
+    """`predictions/a.jpg.json`."""
+
+    folder, suffix = "predictions", ".json"
+
+    def content(self, result: PoseResult, keypoint_set: KeypointSpec, photograph: Callable[[], np.ndarray]) -> bytes:
+        return result_json(result, keypoint_set)
 
 
 def result_json(result: PoseResult, spec: KeypointSpec) -> bytes:

@@ -9,13 +9,16 @@ Legend: K keypoints, H W image px.
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.protocols import PictureProduct
 from sapiens_pl.core.structures import PoseResult
+from sapiens_pl.products.thresholds import checked_threshold
 
 _BODY = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
 """OpenPose's 18 points by their numbers among COCO's 17; -1 is the neck, midway between the shoulders."""
@@ -31,6 +34,25 @@ STICK_PER_IMAGE = 4 / 512
 """Radius of points and half-width of limbs as a part of the image's shorter side (4 px at 512)."""
 _BITS = 4
 _FAR = 1 << 20  # px; what lies farther out cannot be drawn
+
+
+class OpenPosePictures(PictureProduct):
+    """`openpose/a.jpg.png`.
+
+    Args:
+        score_threshold: keypoints with a lower score are not drawn.
+
+    Raises:
+        ConfigError: it is no number.
+    """
+
+    folder, suffix, needs = "openpose", ".png", ("body",)
+
+    def __init__(self, score_threshold: float) -> None:
+        self._score_threshold = checked_threshold("output.overlay_score_threshold", score_threshold)
+
+    def content(self, result: PoseResult, keypoint_set: KeypointSpec, photograph: Callable[[], np.ndarray]) -> bytes:
+        return openpose_png(result, keypoint_set, self._score_threshold)
 
 
 def check_openpose(spec: KeypointSpec) -> None:

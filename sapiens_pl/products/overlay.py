@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
 from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.protocols import PictureProduct
 from sapiens_pl.core.structures import PoseResult
+from sapiens_pl.products.thresholds import checked_threshold
 
 LEFT_BGR, RIGHT_BGR, MIDDLE_BGR, OUTLINE_BGR = (80, 200, 60), (40, 120, 255), (255, 190, 60), (30, 30, 30)
 BOX_BGR = (230, 230, 230)
@@ -19,6 +23,25 @@ _SUBPIXEL_BITS = 4
 _FAR = 1 << 20  # px; what lies farther out cannot be drawn
 
 
+class Overlay(PictureProduct):
+    """`overlays/a.jpg.jpg`.
+
+    Args:
+        score_threshold: keypoints with a lower score are not drawn.
+
+    Raises:
+        ConfigError: it is no number.
+    """
+
+    folder, suffix = "overlays", ".jpg"
+
+    def __init__(self, score_threshold: float) -> None:
+        self._score_threshold = checked_threshold("output.overlay_score_threshold", score_threshold)
+
+    def content(self, result: PoseResult, keypoint_set: KeypointSpec, photograph: Callable[[], np.ndarray]) -> bytes:
+        return overlay_jpeg(photograph(), result, keypoint_set, self._score_threshold)
+
+
 def overlay_jpeg(pixels: np.ndarray, result: PoseResult, spec: KeypointSpec, score_threshold: float) -> bytes:
     """Draws boxes, skeletons and points: green on the person's left, orange on the right, blue between.
 
@@ -28,11 +51,14 @@ def overlay_jpeg(pixels: np.ndarray, result: PoseResult, spec: KeypointSpec, sco
         score_threshold: keypoints with a lower score are not drawn.
 
     Returns:
-        A JPEG file's content; a picture with a side over `MAX_SIDE` comes smaller.
+        A JPEG file's content.
+
+    Raises:
+        ValueError: a JPEG cannot be that large.
     """
     longest = max(pixels.shape[:2])
     if longest > MAX_SIDE:
-        pixels, result = _smaller(pixels, result, MAX_SIDE / longest)
+        raise ValueError(f"a JPEG has no side of {longest} px (at most {MAX_SIDE})")
     canvas = pixels.copy()
     width = max(1, round(max(canvas.shape[:2]) * LINE_PER_IMAGE))
     for row in range(len(result.instance_ids)):
@@ -41,12 +67,6 @@ def overlay_jpeg(pixels: np.ndarray, result: PoseResult, spec: KeypointSpec, sco
     if not ok:
         raise ValueError(f"OpenCV writes no JPEG of {canvas.shape[1]}x{canvas.shape[0]} px")
     return data.tobytes()
-
-
-def _smaller(pixels: np.ndarray, result: PoseResult, factor: float) -> tuple[np.ndarray, PoseResult]:
-    height, width = (max(1, round(side * factor)) for side in pixels.shape[:2])
-    result = result._replace(keypoints=result.keypoints * np.float32(factor), bboxes=result.bboxes * factor)
-    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), result
 
 
 def _draw_instance(

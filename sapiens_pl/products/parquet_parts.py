@@ -17,28 +17,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.instance_scores import instance_scores
 from sapiens_pl.core.keypoints import KeypointSpec
 from sapiens_pl.core.structures import ListedImage, PoseResult
-from sapiens_pl.products.json_files import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded
+from sapiens_pl.products.parquet_table import as_text, pose_table, pyarrow
 
-MAX_KEYPOINTS, MAX_IMAGES = 4_000_000, 50_000
-"""What one part holds at most: 48 MB of coordinates and scores, before compression."""
 _PEOPLE_AT_ONCE = 64
-
-
-def pyarrow() -> Any:
-    """The library, looked for only where Parquet is asked for.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise ConfigError("Parquet needs pyarrow: pip install 'sapiens_pl[parquet]'.") from None
-    return pyarrow
 
 
 def write_part(results: Sequence[PoseResult], spec: KeypointSpec, file: BinaryIO) -> None:
@@ -49,59 +32,8 @@ def write_part(results: Sequence[PoseResult], spec: KeypointSpec, file: BinaryIO
     has `dataset_name`, `keypoint_names` (a JSON list) and `images` (a JSON list of all images: name, width,
     height, id). An id that no int64 holds stands only there; its column is null.
     """
-    pa = pyarrow()
-    results = sorted(results, key=lambda result: result.name)
-    images = [result.listing for result in results]
-    table = _table(pa, results, images, spec.num_keypoints).replace_schema_metadata(
-        {
-            "dataset_name": spec.dataset_name,
-            "keypoint_names": json.dumps(spec.names),
-            "images": json.dumps(images),
-        }
-    )
-    pa.parquet.write_table(table, file, compression="zstd", write_page_checksum=True)
-
-
-def _table(pa: Any, results: Sequence[PoseResult], images: Sequence[ListedImage], num_keypoints: int) -> Any:
-    of_image = np.repeat(np.arange(len(results)), [len(result.instance_ids) for result in results]).tolist()
-
-    def joined(arrays: list[np.ndarray], *shape: int) -> np.ndarray:
-        return np.concatenate([np.empty((0, *shape), arrays[0].dtype), *arrays])
-
-    def by_image(column: int, kind: Any) -> Any:
-        return pa.array([images[index][column] for index in of_image], kind)
-
-    def lists(values: np.ndarray) -> Any:
-        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
-
-    keypoints = rounded(joined([result.keypoints for result in results], num_keypoints, 2), COORDINATE_DECIMALS)
-    scores = rounded(joined([result.keypoint_scores for result in results], num_keypoints), SCORE_DECIMALS)
-    bbox_scores = joined([result.bbox_scores for result in results])
-    names = [_as_text(image.name) for image in images]
-    return pa.table(
-        {
-            "image": pa.array([names[index] for index in of_image], pa.string()),
-            "image_id": pa.array([_as_int64(images[index].image_id) for index in of_image], pa.int64()),
-            "image_width": by_image(1, pa.int32()),
-            "image_height": by_image(2, pa.int32()),
-            "instance_id": pa.array(joined([result.instance_ids for result in results])),
-            "bbox": lists(joined([result.bboxes for result in results], 4)),
-            "bbox_score": pa.array(bbox_scores),
-            "score": pa.array(instance_scores(bbox_scores, scores)),
-            "keypoints_x": lists(keypoints[:, :, 0].astype(np.float32)),
-            "keypoints_y": lists(keypoints[:, :, 1].astype(np.float32)),
-            "keypoint_scores": lists(scores.astype(np.float32)),
-        }
-    )
-
-
-def _as_int64(number: int | None) -> int | None:
-    return number if isinstance(number, int) and -(1 << 63) <= number < 1 << 63 else None
-
-
-def _as_text(name: str) -> str:
-    """A column of text takes only Unicode, which not every file name is."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+    table = pose_table(sorted(results, key=lambda result: result.name), spec)
+    pyarrow().parquet.write_table(table, file, compression="zstd", write_page_checksum=True)
 
 
 def images_of(part: Path) -> list[ListedImage]:
@@ -133,7 +65,7 @@ def read_part(part: Path) -> Iterator[PoseResult]:
             following = next(groups, None)
             for image in images_of(part):
                 rows: list[tuple] = []
-                if following is not None and following[0] == _as_text(image.name):
+                if following is not None and following[0] == as_text(image.name):
                     rows, following = list(following[1]), next(groups, None)
                 yield _result(image, rows, count)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from queue import LifoQueue
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,33 @@ _POLL_MILLISECONDS = 100
 _START_SECONDS = 120.0
 _SECONDS_AFTER_STOP = 5.0
 """When the run is to stop, reads that have begun may still end."""
+_NUM_READERS = 2
 
 
 class ReadingStopped(Exception):
     """The run is to stop, and the picture has not come yet."""
+
+
+class Photographs:
+    """Reads pictures once more for several threads, as many at a time as there are readers; arguments as for these."""
+
+    def __init__(self, read_timeout: float, max_megapixels: float, stopped: Callable[[], bool]) -> None:
+        self._readers: LifoQueue[PictureReader] = LifoQueue()
+        for _ in range(_NUM_READERS):
+            self._readers.put(PictureReader(read_timeout, max_megapixels, stopped))
+
+    def read(self, path: str) -> np.ndarray:
+        """As `PictureReader.read`; waits for a reader."""
+        reader = self._readers.get()
+        try:
+            return reader.read(path)
+        finally:
+            self._readers.put(reader)
+
+    def close(self) -> None:
+        """Ends all readers that are not in use."""
+        while not self._readers.empty():
+            self._readers.get().close()
 
 
 class PictureReader:

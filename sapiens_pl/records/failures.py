@@ -38,7 +38,7 @@ class FailureList:
         Raises:
             WriteError: no space, no permission, a vanished disk.
         """
-        line = (to_json(failure._asdict()) + "\n").encode()
+        line = (to_json(failure.row()) + "\n").encode()
         try:
             with self._turn():
                 handle = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)

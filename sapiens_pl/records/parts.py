@@ -9,7 +9,8 @@ from threading import Lock
 
 from sapiens_pl.core.keypoints import KeypointSpec
 from sapiens_pl.core.structures import PoseResult
-from sapiens_pl.products.parquet_parts import MAX_IMAGES, MAX_KEYPOINTS, pyarrow, write_part
+from sapiens_pl.products.parquet_parts import pyarrow, write_part
+from sapiens_pl.products.parquet_table import MAX_IMAGES, MAX_KEYPOINTS
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.wholeness import digest_of
 

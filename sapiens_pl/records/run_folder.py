@@ -79,7 +79,7 @@ class RunFolder:
         own = str(shard) if num_shards > 1 else ""
         self._own_unfinished = f"{_UNFINISHED}{own}-" if own else _UNFINISHED
         # No two processes have the same: what one removes at its end is nobody else's.
-        self._unfinished = self.path / f"{self._own_unfinished}{rank}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.unfinished = self.path / f"{self._own_unfinished}{rank}-{os.getpid()}-{secrets.token_hex(4)}"
         self._own_reports = f"{shard}of{num_shards}-"
         self._progress = self.processes / f"{self._own_reports}{rank}.progress"
         self.plan_file = self.processes / f"{self._own_reports}.plan"
@@ -96,14 +96,14 @@ class RunFolder:
     def open(self) -> None:
         """Makes the place for unfinished files; `write` needs it."""
         try:
-            self._unfinished.mkdir(exist_ok=True)
+            self.unfinished.mkdir(exist_ok=True)
         except OSError as error:
-            raise write_error(self._unfinished, error) from None
+            raise write_error(self.unfinished, error) from None
         self._opened = True
 
     def close(self) -> None:
         if self._opened:  # else the place is another run's
-            shutil.rmtree(self._unfinished, ignore_errors=True)
+            shutil.rmtree(self.unfinished, ignore_errors=True)
 
     # What is there
 
@@ -251,12 +251,12 @@ class RunFolder:
     def write_inputs(self, digests: Iterable[tuple[str, str]]) -> None:
         self.write(self.inputs_file, "".join(f"{digest} {json.dumps(name)}\n" for name, digest in digests).encode())
 
-    def write(self, path: Path, data: bytes, durable: bool = True) -> None:
+    def write(self, path: Path, data: bytes, durable: bool = True, of_image: bool = False) -> None:
         """`writing`, for what is in memory already."""
-        with self.writing(path, durable) as file:
+        with self.writing(path, durable, of_image) as file:
             file.write(data)
 
-    def writing(self, path: Path, durable: bool = True) -> AbstractContextManager[BinaryIO]:
+    def writing(self, path: Path, durable: bool = True, of_image: bool = False) -> AbstractContextManager[BinaryIO]:
         """A file that appears under its name only when the block has ended well, as `whole_file` has it."""
-        temporary = self._unfinished / f"{os.getpid()}-{next(self._numbers)}"
-        return whole_file(path, temporary, durable, str(path).startswith(self._of_images))
+        temporary = self.unfinished / f"{os.getpid()}-{next(self._numbers)}"
+        return whole_file(path, temporary, durable, of_image or str(path).startswith(self._of_images))

@@ -1,0 +1,76 @@
+"""The parts that can be exchanged, and what each of them must give: what a newcomer reads first.
+
+A new part is one file with a class that does what is said here, one YAML in `conf/` that names the class with
+`_target_`, and one test file. There is no registry, and nothing else is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.structures import PoseResult
+
+
+class Records(Protocol):
+    """What a run has found, read back from its folder."""
+
+    @property
+    def keypoint_set(self) -> KeypointSpec: ...
+
+    def results(self, names: Collection[str] | None = None) -> Iterator[PoseResult]:
+        """The poses of each picture that is done, sorted by name, in bounded memory; `names`: only of these."""
+        ...
+
+
+@runtime_checkable
+class PictureProduct(Protocol):
+    """One file for each picture that is done: FOLDER/NAME OF THE PICTURE + SUFFIX, in the folder of the run.
+
+    It is made while the run goes on, or later from the records: with the same bytes. Which files are missing, were made
+    with other settings, or could not be made, is no concern of the class (`products/making.py`).
+
+    Attributes:
+        folder: for instance `overlays`.
+        suffix: follows the picture's whole name: `.jpg` makes `a.png` to `a.png.jpg`.
+        needs: parts of the body that the keypoint set must know (`KeypointSpec.subsets`); else the run is refused.
+    """
+
+    folder: str
+    suffix: str
+    needs: tuple[str, ...] = ()
+
+    def content(self, result: PoseResult, keypoint_set: KeypointSpec, photograph: Callable[[], np.ndarray]) -> bytes:
+        """The bytes of the file; several threads may ask at a time.
+
+        Args:
+            photograph: reads the picture again: (H, W, 3) uint8 BGR, upright, not to be written to.
+
+        Raises:
+            Exception: any costs this one file; its text is noted in `failures.jsonl`.
+        """
+        ...
+
+
+@runtime_checkable
+class RunProduct(Protocol):
+    """Files that hold a whole run, made when it has ended, and again when the records have changed since.
+
+    Attributes:
+        outputs: files in the folder of the run, and folders, which end with a slash (`parquet/`).
+        needs: as for `PictureProduct`.
+    """
+
+    outputs: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+
+    def write(self, records: Records, folder: Path) -> None:
+        """Writes all `outputs` into an empty folder, from which they are moved when they are whole.
+
+        The same records give the same bytes, whoever has written them.
+        """
+        ...

@@ -1,0 +1,78 @@
+"""Which products a run is asked for: `output.formats`, of those that stand in `conf/products/`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.protocols import PictureProduct, RunProduct
+
+Product = PictureProduct | RunProduct
+
+
+class ChosenProduct(NamedTuple):
+    """A product by the name of its format, and what decides its bytes besides the records: its own settings."""
+
+    name: str
+    product: Product
+    settings: dict[str, Any]
+
+
+def chosen_formats(cfg: DictConfig) -> list[str]:
+    """The names in `output.formats`, each once; `output.overlay=true` is short for one of them.
+
+    Args:
+        cfg: with `output` and `products`, as `conf/predict.yaml` composes them.
+
+    Raises:
+        ConfigError: a name is none of `conf/products/`.
+    """
+    given = cfg.output.formats
+    formats = list(given) if isinstance(given, ListConfig) else [given]
+    for name in formats:
+        if not isinstance(name, str) or name not in cfg.products:
+            alike = get_close_matches(str(name), map(str, cfg.products), 1)
+            hint = f"did you mean {alike[0]}? There are" if alike else "choose from"
+            raise ConfigError(f"output.formats={name} is no format; {hint} {', '.join(map(str, cfg.products))}.")
+    if cfg.output.get("overlay"):
+        formats.append("overlay")
+    return list(dict.fromkeys(formats))
+
+
+def choose_products(cfg: DictConfig) -> list[ChosenProduct]:
+    """Those that `output.formats` names, with their settings looked at.
+
+    Raises:
+        ConfigError: an unknown name, a setting that cannot be used, or a library that is missing.
+    """
+    return [_built(name, cfg.products[name]) for name in chosen_formats(cfg)]
+
+
+def all_products(cfg: DictConfig) -> list[type[Product]]:
+    """The classes of all that there are, whether asked for or not."""
+    return [get_class(node._target_) for node in cfg.products.values()]
+
+
+def check_keypoint_set(chosen: Sequence[ChosenProduct], keypoint_set: KeypointSpec) -> None:
+    """Raises ConfigError for a product that has to know more of the keypoints than is known."""
+    for name, product, _ in chosen:
+        unknown = [part for part in product.needs if part not in keypoint_set.subsets]
+        if unknown:
+            raise ConfigError(
+                f"output.formats={name} has to know which keypoints are the {' and the '.join(unknown)}, which is not "
+                f"known of the {keypoint_set.num_keypoints} keypoints of the set {keypoint_set.dataset_name}; omit it."
+            )
+
+
+def _built(name: str, node: DictConfig) -> ChosenProduct:
+    product = instantiate(node, _convert_="all")
+    settings = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(settings, dict) and isinstance(product, PictureProduct | RunProduct), node
+    del settings["_target_"]
+    return ChosenProduct(name, product, {str(key): value for key, value in settings.items()})

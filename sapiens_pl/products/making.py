@@ -1,0 +1,148 @@
+"""Making products: those of single pictures while the run goes on, and all that are missing from its records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.protocols import PictureProduct, Records
+from sapiens_pl.core.structures import Failure, PoseResult
+from sapiens_pl.products.chosen import ChosenProduct, check_keypoint_set
+from sapiens_pl.products.picture_files import PictureFiles
+from sapiens_pl.products.run_files import RunFiles
+from sapiens_pl.products.second_read import Photographs, ReadingStopped
+from sapiens_pl.records.pool import BoundedPool
+from sapiens_pl.records.run_folder import RunFolder
+
+_NUM_THREADS, _MAX_WAITING = 4, 64
+
+
+class Products:
+    """What a run makes of its records, in its folder.
+
+    Args:
+        folder: the run's.
+        chosen: which.
+        keypoint_set: of the records.
+
+    Raises:
+        ConfigError: a product has to know more of the keypoints than is known.
+    """
+
+    def __init__(self, folder: RunFolder, chosen: Sequence[ChosenProduct], keypoint_set: KeypointSpec) -> None:
+        check_keypoint_set(chosen, keypoint_set)
+        self.keypoint_set = keypoint_set
+        self.of_pictures = [PictureFiles(folder, each) for each in chosen if isinstance(each.product, PictureProduct)]
+        self.of_run = [RunFiles(folder, each) for each in chosen if not isinstance(each.product, PictureProduct)]
+
+    def settle(self, names: Collection[str]) -> None:
+        """Removes those pictures' files that were made with other settings; for a process that is alone in the folder.
+
+        To be called before any is made, and by `make_missing`.
+        """
+        for files in self.of_pictures:
+            files.settle(names)
+
+    def open(self, read_timeout: float, max_megapixels: float, stopped: Callable[[], bool]) -> None:
+        """Makes what reads the photographs once more; arguments as for `second_read.PictureReader`."""
+        self._photographs = Photographs(read_timeout, max_megapixels, stopped)
+
+    def close(self) -> None:
+        self._photographs.close()
+
+    def make(self, result: PoseResult, only: Collection[str] | None = None) -> list[Failure]:
+        """Makes the products of one picture; several threads may.
+
+        Args:
+            result: of a picture that is done, and recorded.
+            only: names of products; None for all.
+
+        Returns:
+            Why there is none, for each that could not be made. None of these ends anything.
+
+        Raises:
+            WriteError: no space, no permission, a vanished disk.
+        """
+        failures = []
+        for files in self.of_pictures:
+            if only is None or files.name in only:
+                try:
+                    failure = files.make(result, self.keypoint_set, self._photographs)
+                except ReadingStopped:  # it stays missing, and is made next time
+                    continue
+                if failure is not None:
+                    failures.append(failure)
+        return failures
+
+
+class Made(NamedTuple):
+    """What `make_missing` has done: files of pictures made, those that could not be, and products of the whole run."""
+
+    num_files: int
+    failures: list[Failure]
+    of_run: list[str]
+
+
+def make_missing(
+    products: Products,
+    records: Records,
+    names: Sequence[str],
+    state: str,
+    given_up: Iterable[Failure] = (),
+    stopped: Callable[[], bool] = lambda: False,
+    note: Callable[[Failure], None] = lambda failure: None,
+) -> Made:
+    """Makes whatever is missing; for a process that is alone in the folder. No network is needed.
+
+    Args:
+        products: opened.
+        records: of the run.
+        names: of all pictures that are done, sorted.
+        state: differs where the records do.
+        given_up: products that could not be made before; they are not tried again.
+        stopped: True as soon as the run is to stop; what is left stays missing.
+        note: told of each product that could not be made.
+
+    Raises:
+        ConfigError: the records are damaged.
+        WriteError: no space, no permission, a vanished disk.
+    """
+    products.settle(names)
+    missing = _missing(products.of_pictures, names, {(failure.image, failure.product) for failure in given_up})
+    failures: list[Failure] = []
+    num_missing = sum(map(len, missing.values()))
+
+    def make(result: PoseResult) -> None:
+        for failure in products.make(result, missing[result.name]):
+            note(failure)
+            failures.append(failure)
+
+    if missing:
+        pool = BoundedPool(_NUM_THREADS, _MAX_WAITING)
+        try:
+            for result in records.results(sorted(missing)):
+                if stopped():
+                    break
+                pool.submit(make, result)
+        finally:
+            pool.close()
+        pool.raise_error()
+    of_run = []
+    for files in products.of_run:
+        if not stopped() and files.missing(state):
+            files.make(records, state)
+            of_run.append(files.name)
+    return Made(num_missing - len(failures), failures, of_run)
+
+
+def _missing(
+    products: Iterable[PictureFiles], names: Sequence[str], given_up: set[tuple[str, str | None]]
+) -> dict[str, list[str]]:
+    """The products that each picture lacks, without those that lack none."""
+    missing: dict[str, list[str]] = {}
+    for files in products:
+        for name in files.missing(names):
+            if (name, files.name) not in given_up:
+                missing.setdefault(name, []).append(files.name)
+    return missing

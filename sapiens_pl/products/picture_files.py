@@ -1,0 +1,122 @@
+"""A product of single pictures in a run's folder: which of its files are there, and making them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from sapiens_pl.core.errors import ResultError, UnreadableImageError, WriteError, write_error
+from sapiens_pl.core.folders import walk
+from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.protocols import PictureProduct
+from sapiens_pl.core.structures import Failure, PoseResult
+from sapiens_pl.products.chosen import ChosenProduct
+from sapiens_pl.products.memory import Memory, made_with
+from sapiens_pl.products.second_read import Photographs, ReadingStopped
+from sapiens_pl.records.run_folder import RunFolder
+
+_REASON_LENGTH = 300
+
+
+class PictureFiles:
+    """The files of one product.
+
+    Args:
+        folder: the run's.
+        chosen: the product, with its settings.
+    """
+
+    def __init__(self, folder: RunFolder, chosen: ChosenProduct) -> None:
+        assert isinstance(chosen.product, PictureProduct)
+        self.name, self._product = chosen.name, chosen.product
+        self._run = folder
+        self._made_with, self._memory = made_with(chosen.settings), Memory(folder, chosen.name)
+
+    def settle(self, names: Collection[str]) -> None:
+        """Removes the files of those pictures if they were made with other settings, or nobody knows with which.
+
+        To be called before any is made, by a process that is alone in the folder.
+
+        Raises:
+            WriteError: one cannot be removed.
+        """
+        if self._memory.recall() != self._made_with:
+            remove_files(self._run.path, self._product, self._there() & set(names))
+            self._memory.remember(self._made_with)
+
+    def missing(self, names: Collection[str]) -> list[str]:
+        """Those of the pictures that have no file yet, in the order given; no file is opened."""
+        if not names:
+            return []
+        there = self._there()
+        return [name for name in names if name not in there]
+
+    def make(self, result: PoseResult, keypoint_set: KeypointSpec, photographs: Photographs) -> Failure | None:
+        """Makes one picture's file; several threads may.
+
+        Returns:
+            None, or why there is none.
+
+        Raises:
+            WriteError: no space, no permission, a vanished disk.
+            ReadingStopped: the run is to stop, and nothing is known of this file.
+        """
+        try:
+            content = self._product.content(result, keypoint_set, lambda: _read(photographs, result))
+            self._run.write(Path(_path(self._run.path, self._product, result.name)), content, of_image=True)
+        except ReadingStopped:
+            raise
+        except Exception as error:  # whatever drawing or encoding this one picture brings
+            if isinstance(error, WriteError) and not isinstance(error, ResultError):
+                raise
+            return self._failure(result.name, error)
+        return None
+
+    def _failure(self, name: str, error: Exception) -> Failure:
+        reason = " ".join(str(error).split())[:_REASON_LENGTH] or "no reason is known"
+        file = f"{self._product.folder}/{name}{self._product.suffix}"
+        return Failure(name, None, type(error).__name__, f"{file} is not made: {reason}", self.name)
+
+    def _there(self) -> set[str]:
+        """Names of all pictures that have a file, and of whatever else has such a name."""
+        top, suffix = os.path.join(self._run.path, self._product.folder, ""), self._product.suffix
+        return {
+            os.path.join(parent, file)[len(top) : -len(suffix)]
+            for parent, _, files in walk(top)
+            for file in files
+            if file.endswith(suffix)
+        }
+
+
+def remove_files(folder: Path, product: PictureProduct | type[PictureProduct], names: Iterable[str]) -> None:
+    """Removes the product's files of some pictures, those that are there.
+
+    Args:
+        folder: the run's.
+
+    Raises:
+        WriteError: one cannot be removed.
+    """
+    for name in names:
+        path = _path(folder, product, name)
+        try:
+            os.unlink(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:  # then there never was one
+                raise write_error(Path(path), error) from None
+
+
+def _path(folder: Path, product: PictureProduct | type[PictureProduct], name: str) -> str:
+    return os.path.join(folder, product.folder, f"{name}{product.suffix}")
+
+
+def _read(photographs: Photographs, result: PoseResult) -> np.ndarray:
+    if not result.path:
+        raise UnreadableImageError("it is not known where the picture lies.")
+    return photographs.read(result.path)

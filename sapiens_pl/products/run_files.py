@@ -1,0 +1,88 @@
+"""A product of a whole run: whether its files are there and of today's records, and making them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sapiens_pl.core.errors import write_error
+from sapiens_pl.core.protocols import Records, RunProduct
+from sapiens_pl.products.chosen import ChosenProduct
+from sapiens_pl.products.memory import Memory, made_with
+from sapiens_pl.records.run_folder import RunFolder
+
+
+class RunFiles:
+    """The files of one product.
+
+    Args:
+        folder: the run's.
+        chosen: the product, with its settings.
+    """
+
+    def __init__(self, folder: RunFolder, chosen: ChosenProduct) -> None:
+        assert isinstance(chosen.product, RunProduct)
+        self.name, self._product, self._settings = chosen.name, chosen.product, chosen.settings
+        self._run, self._memory = folder, Memory(folder, chosen.name)
+
+    def missing(self, state: str) -> bool:
+        """True if a file is not there or not whole, or was made of other records or with other settings.
+
+        Args:
+            state: differs where the records do.
+        """
+        known = self._memory.recall()
+        sizes = known.get("sizes") if isinstance(known, dict) else None
+        if not isinstance(sizes, dict) or known != made_with(self._settings, records=state, sizes=sizes):
+            return True
+        return any(_size(self._run.path / name) != size for name, size in sizes.items())
+
+    def make(self, records: Records, state: str) -> None:
+        """Makes all its files anew; they appear when all of them are whole.
+
+        Raises:
+            ConfigError: the records are damaged.
+            WriteError: no space, no permission, a vanished disk.
+        """
+        self._memory.forget()
+        target = self._run.path / self._product.outputs[0]
+        try:
+            with TemporaryDirectory(dir=self._run.unfinished) as unfinished:
+                self._product.write(records, Path(unfinished))
+                sizes = _brought_to_disk(Path(unfinished))
+                self._remove_earlier(sizes)
+                for name in sizes:
+                    target = self._run.path / name
+                    target.parent.mkdir(exist_ok=True)
+                    os.replace(Path(unfinished, name), target)
+        except OSError as error:
+            raise write_error(target, error) from None
+        self._memory.remember(made_with(self._settings, records=state, sizes=sizes))
+
+    def _remove_earlier(self, names: Collection[str]) -> None:
+        """Of its folders, the files of the same kind that it does not make any more: there were more of them once."""
+        kinds = {Path(name).suffix for name in names}
+        for output in self._product.outputs:
+            for path in (self._run.path / output).glob("*") if output.endswith("/") else ():
+                if path.suffix in kinds and f"{output}{path.name}" not in names and not path.name.startswith("."):
+                    path.unlink()
+
+
+def _brought_to_disk(folder: Path) -> dict[str, int]:
+    """The size of each file in a folder, by its path below it."""
+    sizes = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+            sizes[path.relative_to(folder).as_posix()] = path.stat().st_size
+    return sizes
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
