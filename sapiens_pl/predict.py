@@ -18,10 +18,19 @@ from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.devices import is_out_of_memory
 from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.terminal import keep_going_without_a_terminal, make_log_lines_printable
-from sapiens_pl.run.closing import EXIT_BAD_CONFIG, EXIT_COMPLETE, EXIT_FAILED
-from sapiens_pl.run.command import NO_MORE_PROCESSES, complain, disk_error, disk_sentence, hydra_sentence, sentence_of
+from sapiens_pl.run.command import (
+    EXIT_BAD_CONFIG,
+    EXIT_COMPLETE,
+    EXIT_FAILED,
+    NO_MORE_PROCESSES,
+    array_complaint,
+    complain,
+    disk_error,
+    disk_sentence,
+    hydra_sentence,
+    sentence_of,
+)
 from sapiens_pl.run.hydra_record import record_job_of_sweep
-from sapiens_pl.run.launch import array_complaint
 from sapiens_pl.run.pose_run import pose_run
 from sapiens_pl.run.sweep import note_exit_code
 

@@ -25,12 +25,10 @@ from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.writer import PoseWriter
 from sapiens_pl.run.account import COMPLETE, MERGING, collect, finish, nothing_came_out, summary_table
-from sapiens_pl.run.command import complain
+from sapiens_pl.run.command import EXIT_BAD_CONFIG, EXIT_COMPLETE, EXIT_FAILED, complain
 from sapiens_pl.run.fallen import cause, how_it_ended, speak_for_fallen
 from sapiens_pl.run.ranks import Ranks
 from sapiens_pl.run.stopping import StopRequest
-
-EXIT_COMPLETE, EXIT_FAILED, EXIT_BAD_CONFIG = 0, 1, 2
 
 
 class Demo(Protocol):

@@ -15,6 +15,8 @@ from sapiens_pl.core.errors import SapiensError
 from sapiens_pl.core.terminal import printable
 from sapiens_pl.run.overrides import unreadable_override
 
+EXIT_COMPLETE, EXIT_FAILED, EXIT_BAD_CONFIG = 0, 1, 2
+
 NO_MORE_PROCESSES = (
     "the system lets this run start no further process or thread; raise the limit (ulimit -u, a container's "
     "--pids-limit), or use fewer processes (data.num_workers=1, OMP_NUM_THREADS=1), and run the same command again."
@@ -79,3 +81,21 @@ def disk_sentence(error: OSError) -> str:
 def complain(sentence: str, code: int) -> int:
     print(f"error: {printable(sentence)}", file=sys.stderr)
     return code
+
+
+def array_complaint(error: BaseException) -> tuple[str, int] | None:
+    """Of an error of the launcher of job arrays: what to say, and the exit code; None for any other error."""
+    reason = " ".join(str(error).split())[:300]
+    if 'Could not detect "srun"' in reason or getattr(error, "filename", None) in ("sbatch", "srun"):
+        return (
+            f"this machine cannot submit SLURM jobs ({reason.rstrip('?.')}); run the same command on a login node of "
+            "the cluster, or without experiment=slurm (hydra/launcher=slurm).",
+            2,
+        )
+    if type(error).__module__.startswith("submitit."):
+        return (
+            f"a job of the array broke off ({reason}); the others go on, its logs are in .submitit/ in the sweep's "
+            "folder, and the same command does what is missing.",
+            1,
+        )
+    return None

@@ -84,21 +84,3 @@ def _folder_has_a_name() -> bool:
     hydra = HydraConfig.get()
     named = [text.lstrip("+").partition("=")[0] for text in [*hydra.overrides.task, *hydra.overrides.hydra]]
     return "output.dir" in named or (hydra.mode != RunMode.MULTIRUN and "hydra.run.dir" in named)
-
-
-def array_complaint(error: BaseException) -> tuple[str, int] | None:
-    """Of an error of the launcher of job arrays: what to say, and the exit code; None for any other error."""
-    reason = " ".join(str(error).split())[:300]
-    if 'Could not detect "srun"' in reason or getattr(error, "filename", None) in ("sbatch", "srun"):
-        return (
-            f"this machine cannot submit SLURM jobs ({reason.rstrip('?.')}); run the same command on a login node of "
-            "the cluster, or without experiment=slurm (hydra/launcher=slurm).",
-            2,
-        )
-    if type(error).__module__.startswith("submitit."):
-        return (
-            f"a job of the array broke off ({reason}); the others go on, its logs are in .submitit/ in the sweep's "
-            "folder, and the same command does what is missing.",
-            1,
-        )
-    return None

@@ -25,7 +25,7 @@ from sapiens_pl.records.parts import PartWriter
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.run.account import tell
 from sapiens_pl.run.resume import boxes_digest, finished_names, prepare_folder
-from sapiens_pl.run.sweep import read_run
+from sapiens_pl.run.sweep_report import read_run
 
 APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        \xb0"
 SETTINGS = {"model.flip_test": False}

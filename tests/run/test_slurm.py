@@ -10,7 +10,7 @@ import pytest
 from conftest import COCO, Run, check_same
 from test_shards import free_port
 
-from sapiens_pl.run.launch import array_complaint
+from sapiens_pl.run.command import array_complaint
 
 PEOPLE = [f"data.images={COCO}", "boxes=coco", f"boxes.file={COCO / 'test_coco.json'}"]
 

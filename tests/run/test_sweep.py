@@ -15,7 +15,7 @@ from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.products.json_files import result_json
 from sapiens_pl.records.run_folder import RunFolder
-from sapiens_pl.run.sweep import SweepRow, compare, draw, read_sweep, recommended, table
+from sapiens_pl.run.sweep_report import SweepRow, compare, draw, read_sweep, recommended, table
 
 ODD_MEMORY = """
 from sapiens_pl.models.sapiens import SapiensPose
