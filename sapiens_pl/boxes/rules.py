@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torchvision.ops import nms
 
 from sapiens_pl.core.errors import BoxError, ConfigError
 from sapiens_pl.core.structures import Failure, ImageFile, ImageTask
@@ -132,6 +130,9 @@ class BoxRules:
             return task
         bboxes_xyxy, scores = task.bboxes_xyxy, task.bbox_scores
         assert bboxes_xyxy is not None
+        import torch  # seconds to import, and only needed here
+        from torchvision.ops import nms
+
         kept = np.sort(nms(torch.from_numpy(bboxes_xyxy), torch.from_numpy(scores), self.nms_threshold).numpy())
         ids = task.instance_ids[kept]
         return task._replace(bboxes_xyxy=bboxes_xyxy[kept], bbox_scores=scores[kept], instance_ids=ids)

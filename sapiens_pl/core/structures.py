@@ -8,13 +8,15 @@ Legend: B crops, K keypoints, N instances of one image, H W crop px.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import keypoint_spec
+
+if TYPE_CHECKING:  # commands that load no network start without torch
+    from torch import Tensor
 
 
 class Failure(NamedTuple):

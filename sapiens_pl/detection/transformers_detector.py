@@ -22,7 +22,7 @@ from sapiens_pl.detection.detectors import People, PersonDetector
 from sapiens_pl.detection.grouping import in_groups
 from sapiens_pl.detection.torchvision_weights import OTHER_BOXES
 from sapiens_pl.detection.transformers_limits import ClaimError, believing_no_more_than, check_settings
-from sapiens_pl.models.tensors import CONFIG_FILE
+from sapiens_pl.models.transformers_folder import CONFIG_FILE
 
 PERSON = "person"
 LOWEST_SCORE = 0.01

@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from sapiens_pl.models.tensors import CONFIG_FILE, PROCESSOR_FILE
+from sapiens_pl.models.transformers_folder import CONFIG_FILE, PROCESSOR_FILE
 
 _LIMITS = {
     re.compile(r"layer|depth|block|stage|label|level"): 10_000,

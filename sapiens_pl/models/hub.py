@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from sapiens_pl.core.errors import CheckpointError
-from sapiens_pl.models.tensors import SETTINGS_FILES, choose_transformers_weights
+from sapiens_pl.models.transformers_folder import SETTINGS_FILES, choose_transformers_weights
 
 _ANSWER_SECONDS = 10.0
 _KINDS = (".safetensors", "_torchscript.pt2", ".pth", "_bfloat16.pt2")

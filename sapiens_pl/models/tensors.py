@@ -6,7 +6,6 @@ import errno
 import hashlib
 import json
 import math
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -17,6 +16,7 @@ from sapiens_pl.core.errors import CheckpointError
 from sapiens_pl.models.archive import LEGACY_MAGIC, read_archive
 from sapiens_pl.models.mapping import FileMap
 from sapiens_pl.models.pickles import BrokenArchiveError
+from sapiens_pl.models.transformers_folder import CONFIG_FILE, SETTINGS_FILES, choose_transformers_weights
 
 _SAFETENSORS_DTYPES = {
     "F64": torch.float64,
@@ -34,9 +34,6 @@ _DOWNLOAD_AGAIN = "download it again"
 _MAX_HEADER_BYTES = 16 * 2**20
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc": "7z"}
 """By their first bytes."""
-CONFIG_FILE, PROCESSOR_FILE = SETTINGS_FILES = ("config.json", "preprocessor_config.json")
-"""What transformers keeps beside the weights; the first makes a folder one of its own."""
-
 _KINDS = (".safetensors", ".pt2", ".pth", ".pt", ".bin")
 
 
@@ -123,16 +120,6 @@ def weights_files(checkpoint: Path) -> list[Path]:
         return inside
     found = "holds no weights" if not inside else f"holds {len(inside)} weights files ({inside[0].name}, ...)"
     raise CheckpointError(f"The folder model.checkpoint={checkpoint} {found}; name the file that you mean.")
-
-
-def choose_transformers_weights(names: Iterable[str]) -> list[str]:
-    """Of the names in a folder of transformers' those of its weights, all parts of them; none if one is missing."""
-    names = sorted(names)
-    if "model.safetensors" in names:
-        return ["model.safetensors"]
-    parts = [name for name in names if name.startswith("model-") and name.endswith(".safetensors")]
-    expected = {f"model-{number:05d}-of-{len(parts):05d}.safetensors" for number in range(1, len(parts) + 1)}
-    return parts if set(parts) == expected else []
 
 
 def checkpoint_sha256(checkpoint: str | Path) -> str:

@@ -7,8 +7,7 @@ from typing import Any
 
 from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.terminal import printable
-from sapiens_pl.detection.record import DetectionRecord
-from sapiens_pl.detection.writer import summed_passes
+from sapiens_pl.detection.record import DetectionRecord, summed_passes
 from sapiens_pl.products.merge import merge
 from sapiens_pl.records.listing import section
 from sapiens_pl.records.members import any_at_work
