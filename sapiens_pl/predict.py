@@ -13,9 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from sapiens_pl import demo
 from sapiens_pl.core.configs import config_folder
-from sapiens_pl.core.devices import is_out_of_memory
 from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.terminal import keep_going_without_a_terminal, make_log_lines_printable
 from sapiens_pl.run.command import (
@@ -31,7 +29,7 @@ from sapiens_pl.run.command import (
     sentence_of,
 )
 from sapiens_pl.run.hydra_record import record_job_of_sweep
-from sapiens_pl.run.pose_run import pose_run
+from sapiens_pl.run.settings import check_settings
 from sapiens_pl.run.sweep import note_exit_code
 
 
@@ -56,7 +54,8 @@ def run_job(cfg: DictConfig) -> int:
     """`pose_run`, with every error that is for people told in one sentence."""
     quieten()
     try:
-        return pose_run(cfg, demo)
+        check_settings(cfg)
+        return _pose(cfg)
     except ConfigError as error:
         return complain(str(error), EXIT_BAD_CONFIG)
     except SapiensError as error:
@@ -68,10 +67,22 @@ def run_job(cfg: DictConfig) -> int:
     except (RuntimeError, MemoryError) as error:
         if "start new thread" in str(error):
             return complain(NO_MORE_PROCESSES, EXIT_FAILED)
+        from sapiens_pl.core.devices import is_out_of_memory
+
         if not is_out_of_memory(error):
             raise
         text = " ".join(str(error).split())[:300]
         return complain(f"memory ran out ({text}); use a smaller model or batch, or a larger device.", EXIT_FAILED)
+
+
+def _pose(cfg: DictConfig) -> int:
+    """Imports torch and Lightning, which takes seconds: nobody waits for them to hear of a mistyped setting."""
+    from sapiens_pl import demo
+
+    demo.check_choice(cfg)
+    from sapiens_pl.run.pose_run import pose_run
+
+    return pose_run(cfg, demo)
 
 
 def main() -> None:

@@ -111,7 +111,7 @@ class Started:
 # A third of a run's time would go into importing torch and lightning; so a process that has done so is forked.
 os.environ.update(OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
 _WARM = multiprocessing.get_context("forkserver")
-_WARM.set_forkserver_preload(["sapiens_pl.predict"])
+_WARM.set_forkserver_preload(["sapiens_pl.predict", "sapiens_pl.run.pose_run"])
 
 
 def _names_a_model(argument: str) -> bool:

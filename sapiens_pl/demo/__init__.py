@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import logging
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightning as L
 import numpy as np
 from omegaconf import DictConfig
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.demo.accuracy import accuracy_line, recall_line
 from sapiens_pl.records.run_folder import RunFolder
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:  # a command whose settings are wrong ends without Lightning and torch
+    from sapiens_pl.demo.notes import DemoNotes
 
 _ASSETS = Path(__file__).parent / "assets"
 BUNDLED = "bundled"
@@ -43,14 +41,8 @@ def fill_in(cfg: DictConfig) -> DemoNotes:
     """
     no_images = cfg.data.images is None
     figures = no_images or _are_figures(cfg.data.images)
-    chosen = cfg.model.checkpoint is not None or cfg.model.hub.repository is not None
-    demo_network = not chosen or cfg.model.checkpoint == BUNDLED
-    if not chosen and not figures:
-        raise ConfigError(
-            f"no model is chosen for data.images={cfg.data.images}, and the bundled demo network knows only drawn "
-            "calibration figures; choose model=sapiens_1b_308 or another of those that python -m sapiens_pl.models "
-            "lists, model.checkpoint=FILE, or model=demo for that network nevertheless."
-        )
+    check_choice(cfg)
+    demo_network = not _is_chosen(cfg) or cfg.model.checkpoint == BUNDLED
     if demo_network:
         cfg.model.checkpoint = str(CHECKPOINT)
     if no_images:
@@ -61,7 +53,23 @@ def fill_in(cfg: DictConfig) -> DemoNotes:
         cfg.output.overlay = no_images
     if no_images and demo_network and cfg.annotations is None and find_spec("pycocotools"):
         cfg.annotations = str(ANNOTATIONS)
+    from sapiens_pl.demo.notes import DemoNotes
+
     return DemoNotes(_notes(cfg, figures) if demo_network else [])
+
+
+def check_choice(cfg: DictConfig) -> None:
+    """Raises ConfigError if no model was chosen for somebody's own images."""
+    if not _is_chosen(cfg) and cfg.data.images is not None and not _are_figures(cfg.data.images):
+        raise ConfigError(
+            f"no model is chosen for data.images={cfg.data.images}, and the bundled demo network knows only drawn "
+            "calibration figures; choose model=sapiens_1b_308 or another of those that python -m sapiens_pl.models "
+            "lists, model.checkpoint=FILE, or model=demo for that network nevertheless."
+        )
+
+
+def _is_chosen(cfg: DictConfig) -> bool:
+    return cfg.model.checkpoint is not None or cfg.model.hub.repository is not None
 
 
 def _are_figures(images: Any) -> bool:
@@ -92,22 +100,12 @@ def _notes(cfg: DictConfig, figures: bool) -> list[str]:
     return notes
 
 
-class DemoNotes(L.Callback):
-    """Says its notes once, when everything is in order and the run begins."""
-
-    def __init__(self, notes: list[str]) -> None:
-        self.notes = notes
-
-    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.is_global_zero:
-            for note in self.notes:
-                log.warning(note)
-
-
 def report(config: Any, folder: RunFolder) -> None:
     """After a demo run: what it was, how right it was, and what brings the real thing."""
     if config["data"]["images"] != str(IMAGES):
         return
+    from sapiens_pl.demo.accuracy import accuracy_line, recall_line
+
     truth = json.loads(PEOPLE.read_text("utf-8"))
     if config["boxes"].get("weights") == str(DETECTOR):
         boxes = {entry["image"]: np.array(entry["bboxes"]).reshape(-1, 4) for entry in truth}

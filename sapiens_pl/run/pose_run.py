@@ -16,7 +16,6 @@ from sapiens_pl.core.devices import free_cached, start_afresh
 from sapiens_pl.core.keypoints import flip_indices_for, keypoint_spec
 from sapiens_pl.core.structures import ImageTask
 from sapiens_pl.data.datamodule import ImageDataModule
-from sapiens_pl.data.packing import check_shard
 from sapiens_pl.detection.boxes import DetectorBoxes
 from sapiens_pl.detection.data import DetectionData
 from sapiens_pl.detection.module import DetectionModule
@@ -25,7 +24,6 @@ from sapiens_pl.detection.writer import DetectionWriter
 from sapiens_pl.inference.module import PoseModule
 from sapiens_pl.models.hub import find_weights
 from sapiens_pl.models.truncation import zeros_for_what_is_cut_off
-from sapiens_pl.pictures.folder import check_images
 from sapiens_pl.records.listing import section
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.writer import PoseWriter
@@ -35,7 +33,6 @@ from sapiens_pl.run.launch import fit_to_launcher, follow
 from sapiens_pl.run.progress import CropProgress
 from sapiens_pl.run.ranks import Ranks, build_trainer
 from sapiens_pl.run.resume import finished_names, prepare_folder, refuse_moved_links, result_settings
-from sapiens_pl.run.settings import check_settings
 from sapiens_pl.run.stopping import StopRequest
 from sapiens_pl.run.weights_note import LoadingNote
 
@@ -52,10 +49,6 @@ def pose_run(cfg: DictConfig, demo: Demo) -> int:
         SapiensError: the run cannot go on; what is written stays.
     """
     record = HydraRecord(cfg)
-    check_settings(cfg)
-    check_shard(cfg.data.num_shards, cfg.data.shard)
-    if cfg.data.images is not None:
-        check_images(cfg.data.images)
     if cfg.annotations is not None:
         read_annotations(cfg.annotations)
     fit_to_launcher(cfg)

@@ -7,6 +7,8 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.data.packing import check_shard
+from sapiens_pl.pictures.folder import check_images
 from sapiens_pl.run.overrides import no_text
 
 _GROUPS = ("data", "boxes", "model", "trainer", "output")
@@ -38,6 +40,9 @@ def check_settings(cfg: DictConfig) -> None:
         raise ConfigError("output.dir=null names no folder; give output.dir=FOLDER, or omit it.")
     check_switches(cfg)
     check_trainer(cfg.trainer)
+    check_shard(cfg.data.num_shards, cfg.data.shard)
+    if cfg.data.images is not None:
+        check_images(cfg.data.images)
 
 
 def check_trainer(trainer: DictConfig) -> None:

@@ -26,7 +26,7 @@ def mapped(pid: int, library: str) -> bool:
         ("predict", "/cv2/"),
         ("predict", "libtorch_cpu"),
         ("predict", "torchvision"),
-        ("evaluate", "libtorch_cpu"),
+        ("evaluate", "/cv2/"),
         ("collect", "/cv2/"),
         ("convert", "libtorch_cpu"),
         ("models", "/cv2/"),

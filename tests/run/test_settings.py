@@ -8,10 +8,10 @@ import pytest
 from conftest import COCO
 from hydra import compose, initialize_config_dir
 
-from sapiens_pl import predict as predict_command
 from sapiens_pl.core import errors
 from sapiens_pl.core.configs import config_folder
 from sapiens_pl.predict import run_job
+from sapiens_pl.run import pose_run
 
 REFUSED = {
     "data.num_workers=-1": "data.num_workers=-1 must be a whole number",
@@ -94,6 +94,6 @@ def test_every_error_for_people_is_one_sentence(monkeypatch, capsys, error, code
     def fail(cfg, demo):
         raise error
 
-    monkeypatch.setattr(predict_command, "pose_run", fail)
-    found, err = outcome([], capsys)
+    monkeypatch.setattr(pose_run, "pose_run", fail)
+    found, err = outcome(["output.dir=nowhere"], capsys)
     assert found == code and words in err and err.count("\n") == 1
