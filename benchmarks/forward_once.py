@@ -1,4 +1,4 @@
-"""Does a published network run here? `python benchmarks/forward_once.py [--size 0.3b]`
+"""Does a published network run here? `python -m benchmarks.forward_once [--size 0.3b]`
 
 One forward pass of one crop through random weights of a published Sapiens v1 shape (308 keypoints), in float32 and with
 bfloat16 weights, on one thread of the CPU; and how far the two heatmaps lie apart.
@@ -11,8 +11,9 @@ import time
 
 import torch
 
+from benchmarks.networks import flops_a_crop
 from sapiens_pl.models.sapiens import SapiensPose
-from sapiens_pl.models.zoo import SAPIENS_SIZES, flops_a_crop, sapiens_shape
+from sapiens_pl.models.zoo import SAPIENS_SIZES, sapiens_shape
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ from benchmarks.networks import (
     build,
     build_sapiens2,
     crops_for,
+    flops_a_crop,
     tiny_sapiens2_shape,
     tiny_shape,
     transformers_network,
@@ -35,7 +36,7 @@ from sapiens_pl.core.structures import CropBatch
 from sapiens_pl.demo.draw import random_scenes
 from sapiens_pl.inference.decoding import decode_heatmaps
 from sapiens_pl.inference.module import PoseModule, normalise
-from sapiens_pl.models.zoo import flops_a_crop, sapiens2_shape, sapiens_shape
+from sapiens_pl.models.zoo import sapiens2_shape, sapiens_shape
 
 ROUNDS = 5
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.report import default_device
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
@@ -59,6 +62,19 @@ def transformers_network(shape: Sapiens2Shape) -> Any:
         head_config=head,
     )
     return Sapiens2ForPoseEstimation(config).eval()
+
+
+def flops_a_crop(shape: SapiensShape | Sapiens2Shape) -> int:
+    """Operations of one forward pass of one crop (a multiply-add is two), counted by torch without doing them."""
+    kind = SapiensPose if isinstance(shape, SapiensShape) else Sapiens2Pose
+    with (
+        torch.inference_mode(),
+        FakeTensorMode(),
+        sdpa_kernel(SDPBackend.MATH),
+        FlopCounterMode(display=False) as counter,
+    ):
+        kind(shape).eval()(torch.empty(1, 3, *shape.input_hw))
+    return counter.get_total_flops()
 
 
 def crops_for(network: Any, count: int) -> torch.Tensor:

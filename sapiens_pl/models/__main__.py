@@ -6,7 +6,6 @@ from sapiens_pl.core.configs import published_models
 from sapiens_pl.core.interrupts import run
 from sapiens_pl.core.terminal import keep_going_without_a_terminal
 from sapiens_pl.models.hub import cached_weights
-from sapiens_pl.models.zoo import flops_a_crop, num_parameters, sapiens2_shape, sapiens_shape
 
 _HEADINGS = ("model=", "parameters", "TFLOP a crop", "keypoints", "licence", "weights")
 
@@ -15,10 +14,9 @@ def model_rows() -> list[tuple[str, ...]]:
     """A row a model, its columns as in the headings."""
     rows: list[tuple[str, ...]] = []
     for name, cfg in published_models():
-        shape = (sapiens2_shape if name.startswith("sapiens2") else sapiens_shape)(cfg.size, cfg.keypoints)
         cached = cached_weights(cfg.hub.repository, cfg.hub.file)
         weights = f"here: {cached}" if cached else f"on the hub: {cfg.hub.repository}"
-        numbers = f"{num_parameters(shape) / 1e6:.1f} M", f"{flops_a_crop(shape) / 1e12:.2f}", str(cfg.keypoints)
+        numbers = f"{cfg.parameters / 1e6:.1f} M", f"{cfg.flops / 1e12:.2f}", str(cfg.keypoints)
         rows.append((name, *numbers, cfg.licence, weights))
     return rows
 

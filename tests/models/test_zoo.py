@@ -9,34 +9,20 @@ from torch.utils.flop_counter import FlopCounterMode
 from sapiens_pl.core.configs import published_models
 from sapiens_pl.models.__main__ import main, model_rows
 from sapiens_pl.models.checkpoints import load_network, save_network
-from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
+from sapiens_pl.models.sapiens import SapiensPose
 from sapiens_pl.models.sapiens2 import Sapiens2Pose
-from sapiens_pl.models.zoo import (
-    SAPIENS2_SIZES,
-    SAPIENS_SIZES,
-    flops_a_crop,
-    num_parameters,
-    sapiens2_shape,
-    sapiens_shape,
-)
+from sapiens_pl.models.zoo import SAPIENS_SIZES, sapiens2_shape, sapiens_shape
 
 SAPIENS = {"0.3b": (329.7, 3.24), "0.6b": (661.2, 5.89), "1b": (1168.9, 9.77), "2b": (2166.4, 17.05)}
 SAPIENS2 = {"0.4b": 3.86, "0.8b": 7.09, "1b": 12.28, "5b": 37.02}
 """Millions of parameters and TFLOP a crop with 308 keypoints, counted elsewhere."""
 
 
-def on_meta(shape):
-    with torch.device("meta"):
-        return SapiensPose(shape) if isinstance(shape, SapiensShape) else Sapiens2Pose(shape)
-
-
 @pytest.mark.parametrize("size", SAPIENS_SIZES)
 def test_sapiens_sizes_have_the_published_parameters(size):
-    shape, (millions, teraflops) = sapiens_shape(size, 308), SAPIENS[size]
-    network = on_meta(shape)
-    counted = sum(parameter.numel() for parameter in network.parameters())
-    assert counted == num_parameters(shape) and round(counted / 1e6, 1) == millions
-    assert round(flops_a_crop(shape) / 1e12, 2) == teraflops
+    with torch.device("meta"):
+        network = SapiensPose(sapiens_shape(size, 308))
+    assert round(sum(parameter.numel() for parameter in network.parameters()) / 1e6, 1) == SAPIENS[size][0]
     assert {name: tuple(weight.shape) for name, weight in network.state_dict().items()} == published_parameters(size)
 
 
@@ -58,23 +44,19 @@ def both(name, shape):
     return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
 
 
-@pytest.mark.parametrize("size", SAPIENS2_SIZES)
-def test_sapiens2_sizes(size):
-    shape = sapiens2_shape(size)
-    counted = sum(parameter.numel() for parameter in on_meta(shape).parameters())
-    assert counted == num_parameters(shape)
-    assert round(flops_a_crop(shape) / 1e12, 2) == SAPIENS2[size]
-
-
-@pytest.mark.parametrize("shape", [sapiens_shape("0.3b", 308), sapiens2_shape("0.4b")])
-def test_the_formula_counts_what_a_counter_counts(shape):
-    kind = SapiensPose if isinstance(shape, SapiensShape) else Sapiens2Pose
+@pytest.mark.parametrize("name, cfg", [pytest.param(*model, id=model[0]) for model in published_models()])
+def test_the_list_says_what_a_network_costs(name, cfg):
+    two = name.startswith("sapiens2")
+    shape = (sapiens2_shape if two else sapiens_shape)(cfg.size, cfg.keypoints)
     # Shapes only: no memory, no work; and attention in the form that the counter knows on every torch.
     with torch.inference_mode(), FakeTensorMode(), sdpa_kernel(SDPBackend.MATH):
-        network, crops = kind(shape).eval(), torch.empty(1, 3, *shape.input_hw)
+        network = (Sapiens2Pose if two else SapiensPose)(shape).eval()
         with FlopCounterMode(display=False) as counter:
-            assert network(crops).shape == (1, 308, *shape.heatmap_hw)
-    assert counter.get_total_flops() == flops_a_crop(shape)
+            assert network(torch.empty(1, 3, *shape.input_hw)).shape == (1, cfg.keypoints, *shape.heatmap_hw)
+    assert sum(parameter.numel() for parameter in network.parameters()) == cfg.parameters
+    assert counter.get_total_flops() == cfg.flops
+    if cfg.keypoints == 308:
+        assert round(cfg.flops / 1e12, 2) == (SAPIENS2[cfg.size] if two else SAPIENS[cfg.size][1])
 
 
 def test_the_list_names_every_model(capsys, tmp_path, monkeypatch):
