@@ -1,6 +1,6 @@
 """All benchmarks, or those named: `python -m benchmarks [stages pipeline ...] [--quick] [--output FOLDER]`.
 
-stages, choices, pipeline, batch_sizes, precision, compiled, memory, gpu. Each leaves `FOLDER/NAME.json` and
+stages, choices, pipeline, batch_sizes, precision, compiled, memory, records, gpu. Each leaves `FOLDER/NAME.json` and
 `FOLDER/NAME.md`. `gpu` runs where CUDA is. Each runs in a process of its own, one after the other.
 """
 
@@ -19,7 +19,7 @@ import torch
 from benchmarks.report import save
 from sapiens_pl.predict import quieten
 
-NAMES = ("stages", "choices", "pipeline", "batch_sizes", "precision", "compiled", "memory")
+NAMES = ("stages", "choices", "pipeline", "batch_sizes", "precision", "compiled", "memory", "records")
 ON_CUDA = ("gpu", "batch_sizes", "precision", "compiled")
 """What a machine with a GPU is asked by default: the other tables are of its processor, and `gpu` has whole runs."""
 

@@ -1,0 +1,149 @@
+"""The reading side of the record store; also while processes write to it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.keypoints import KeypointSpec, keypoint_spec
+from sapiens_pl.core.structures import Failure, PoseResult
+from sapiens_pl.records.schema import DONE, PICTURES, failures_of, to_bytes, to_text
+from sapiens_pl.records.sources import KeptGroups, Source
+from sapiens_pl.records.store import FOLDER, Store, live, read_store, store_files
+
+_PICTURES_AT_ONCE = 1024
+_TRIES = 20
+
+
+class Records:
+    """What there is of a run, as it stood when it was read: of each picture, the row of the latest generation.
+
+    Attributes:
+        keypoint_set: the network's; of no keypoints where there is no store.
+        names_column: the names of all pictures as bytes (`schema.to_bytes`), in no order; the other columns belong
+            to it.
+        statuses, boxes_digests, num_people: numpy arrays of strings, uint64 and int64.
+    """
+
+    def __init__(self, store: Store | None, sources: list[Source]) -> None:
+        self.keypoint_set: KeypointSpec = keypoint_spec(0) if store is None else store.keypoint_set
+        self.settings: dict[str, Any] = {} if store is None else store.settings
+        self._sources = sources
+        columns = ["name", "status", "boxes_digest", "num_people"]
+        tables = [source.pictures(columns) for source in sources]
+        table = pa.concat_tables([PICTURES.empty_table().select(columns), *tables])
+        counts = [table.num_rows for table in tables]
+        source_of = np.repeat(np.arange(len(tables)), counts)
+        row_of = np.concatenate([np.empty(0, np.int64), *(np.arange(count) for count in counts)])
+        kept = _latest(table.column("name"))
+        if len(kept) < table.num_rows:
+            table, source_of, row_of = table.take(pa.array(kept)), source_of[kept], row_of[kept]
+        self._source_of, self._row_of = source_of, row_of
+        self.names_column: pa.ChunkedArray = table.column("name")
+        self._statuses: pa.ChunkedArray = table.column("status")
+        self.boxes_digests: np.ndarray = table.column("boxes_digest").to_numpy().astype(np.uint64)
+        self.num_people: np.ndarray = table.column("num_people").to_numpy().astype(np.int64)
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Records:
+        """The records in a run's folder; none where there is no store.
+
+        Raises:
+            ConfigError: a part is damaged, or belongs to another run.
+        """
+        records = Path(folder) / FOLDER
+        store = read_store(records)
+        if store is None:
+            if any(live(store_files(records))):
+                raise ConfigError(
+                    f"{records} holds records, but no store.json that says with which settings they were made; put it "
+                    "back, choose another output.dir, or set output.overwrite=true to start over."
+                )
+            return cls(None, [])
+        known: dict[Path, Source] = {}
+        for _ in range(_TRIES):
+            # A journal may become a part meanwhile: the listing that shows it gone shows the part.
+            files = list(live(store_files(records)))
+            try:
+                for file in files:
+                    if file.path not in known:
+                        known[file.path] = Source(file, store)
+                return cls(store, [known[file.path] for file in files])
+            except FileNotFoundError:
+                continue
+        raise ConfigError(f"{records} changes faster than it can be read; read it when the run has ended.")
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def is_status(self, status: str) -> np.ndarray:
+        """Bools, one a picture."""
+        return pa.compute.equal(self._statuses, status).to_numpy().astype(bool)
+
+    def count(self, status: str) -> int:
+        return int(self.is_status(status).sum())
+
+    def names(self, status: str | None = DONE) -> list[str]:
+        """Those of the pictures with that status, or of all for None; sorted."""
+        return [to_text(name) for name in self.names_column.take(pa.array(self._order(status))).to_pylist()]
+
+    def results(self, names: Collection[str] | None = None) -> Iterator[PoseResult]:
+        """The done pictures, or those of them that are named; sorted by name, a few in memory at a time.
+
+        Raises:
+            ConfigError: a part is damaged.
+        """
+        order = self._order(DONE)
+        if names is not None:
+            wanted = pa.array(sorted(map(to_bytes, names)), pa.binary())
+            order = order[pa.compute.is_in(self.names_column.take(pa.array(order)), wanted).to_numpy()]
+        groups = KeptGroups()
+        for start in range(0, len(order), _PICTURES_AT_ONCE):
+            yield from self._chunk(order[start : start + _PICTURES_AT_ONCE], groups)
+
+    def failures(self) -> Iterator[Failure]:
+        """Why pictures failed or are absent, and why boxes of done ones did; sorted by the pictures' names."""
+        order = self._order(None)
+        for start in range(0, len(order), _PICTURES_AT_ONCE):
+            rows = self._rows(order[start : start + _PICTURES_AT_ONCE], ["name", "error", "message", "failures"])
+            for row in rows:
+                yield from failures_of(row)
+
+    def _order(self, status: str | None) -> np.ndarray:
+        chosen = np.arange(len(self)) if status is None else np.flatnonzero(self.is_status(status))
+        return chosen[pa.compute.sort_indices(self.names_column.take(pa.array(chosen))).to_numpy()]
+
+    def _chunk(self, order: np.ndarray, groups: KeptGroups) -> Iterator[PoseResult]:
+        found: list[PoseResult | None] = [None] * len(order)
+        rows = self._rows(order, None)
+        for number in np.unique(self._source_of[order]):  # file by file, so that few groups are in memory
+            source = self._sources[number]
+            for position in np.flatnonzero(self._source_of[order] == number):
+                found[position] = source.result(rows[position], int(self._row_of[order[position]]), groups)
+        yield from filter(None, found)
+
+    def _rows(self, order: np.ndarray, columns: list[str] | None) -> list[dict[str, Any]]:
+        """Rows of pictures as dicts, in that order."""
+        rows: list[dict[str, Any]] = [{}] * len(order)
+        for number in np.unique(self._source_of[order]):
+            positions = np.flatnonzero(self._source_of[order] == number)
+            table = self._sources[number].rows(self._row_of[order[positions]], columns)
+            for position, row in zip(positions, table.to_pylist()):
+                rows[position] = row
+        return rows
+
+
+def _latest(names: pa.ChunkedArray) -> np.ndarray:
+    """The last row of each name, in the order of the rows."""
+    codes = pa.concat_arrays(names.chunks).dictionary_encode()
+    indices = codes.indices.to_numpy()
+    if len(codes.dictionary) == len(indices):
+        return np.arange(len(indices))
+    last = np.zeros(len(codes.dictionary), np.int64)
+    last[indices] = np.arange(len(indices))  # of several values for one place, the last stays
+    return np.sort(last)
