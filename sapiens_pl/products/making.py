@@ -25,14 +25,21 @@ class Products:
         folder: the run's.
         chosen: which.
         keypoint_set: of the records.
+        photographs: reads the pictures once more.
 
     Raises:
         ConfigError: a product has to know more of the keypoints than is known.
     """
 
-    def __init__(self, folder: RunFolder, chosen: Sequence[ChosenProduct], keypoint_set: KeypointSpec) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        chosen: Sequence[ChosenProduct],
+        keypoint_set: KeypointSpec,
+        photographs: Photographs,
+    ) -> None:
         check_keypoint_set(chosen, keypoint_set)
-        self.keypoint_set = keypoint_set
+        self._keypoint_set, self._photographs = keypoint_set, photographs
         self.of_pictures = [PictureFiles(folder, each) for each in chosen if isinstance(each.product, PictureProduct)]
         self.of_run = [RunFiles(folder, each) for each in chosen if not isinstance(each.product, PictureProduct)]
 
@@ -43,13 +50,6 @@ class Products:
         """
         for files in self.of_pictures:
             files.settle(names)
-
-    def open(self, read_timeout: float, max_megapixels: float, stopped: Callable[[], bool]) -> None:
-        """Makes what reads the photographs once more; arguments as for `second_read.PictureReader`."""
-        self._photographs = Photographs(read_timeout, max_megapixels, stopped)
-
-    def close(self) -> None:
-        self._photographs.close()
 
     def make(self, result: PoseResult, only: Collection[str] | None = None) -> list[Failure]:
         """Makes the products of one picture; several threads may.
@@ -68,7 +68,7 @@ class Products:
         for files in self.of_pictures:
             if only is None or files.name in only:
                 try:
-                    failure = files.make(result, self.keypoint_set, self._photographs)
+                    failure = files.make(result, self._keypoint_set, self._photographs)
                 except ReadingStopped:  # it stays missing, and is made next time
                     continue
                 if failure is not None:
@@ -96,7 +96,7 @@ def make_missing(
     """Makes whatever is missing; for a process that is alone in the folder. No network is needed.
 
     Args:
-        products: opened.
+        products: those that are wanted.
         records: of the run.
         names: of all pictures that are done, sorted.
         state: differs where the records do.

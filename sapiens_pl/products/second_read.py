@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 
 from sapiens_pl.core.errors import ReaderDiedError, ReadTimeoutError, SapiensError, UnreadableImageError
-from sapiens_pl.pictures import read_image
 
 _CHILD = "import sys; sys.path[:] = {path!r}; from sapiens_pl.products.second_read import serve; serve()"
 _POLL_MILLISECONDS = 100
@@ -53,9 +52,9 @@ class Photographs:
             self._readers.put(reader)
 
     def close(self) -> None:
-        """Ends all readers that are not in use."""
-        while not self._readers.empty():
-            self._readers.get().close()
+        """Ends the readers' processes; to be called when no thread reads. The next read starts another."""
+        for reader in self._readers.queue:
+            reader.close()
 
 
 class PictureReader:
@@ -162,6 +161,8 @@ class PictureReader:
 
 def serve() -> None:
     """The child: answers until its standard input ends."""
+    from sapiens_pl.pictures import read_image  # decoders are for those who decode
+
     answers = sys.stdout.buffer
     answers.write(b"\n")  # ready
     answers.flush()
