@@ -24,7 +24,7 @@ ROOMS = (
     "demo",
 )
 """From the ground up: a room knows only rooms that stand before it."""
-COMMANDS = {"predict", "evaluate", "collect", "convert"}
+COMMANDS = {"predict", "make", "evaluate", "collect", "convert"}
 """They may know every room, and nobody knows them."""
 FACE = "__init__"
 NOT_YET = {("records", "products")}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from threading import Lock
 from typing import NamedTuple
 
 from sapiens_pl.core.keypoints import KeypointSpec
@@ -77,11 +79,10 @@ class Products:
 
 
 class Made(NamedTuple):
-    """What `make_missing` has done: files of pictures made, those that could not be, and products of the whole run."""
+    """How many files of pictures, or products of a whole run, were made by format; and what could not be."""
 
-    num_files: int
+    counts: Counter[str]
     failures: list[Failure]
-    of_run: list[str]
 
 
 def make_missing(
@@ -93,7 +94,7 @@ def make_missing(
     stopped: Callable[[], bool] = lambda: False,
     note: Callable[[Failure], None] = lambda failure: None,
 ) -> Made:
-    """Makes whatever is missing; for a process that is alone in the folder. No network is needed.
+    """Makes whatever is missing; for a process that is alone in the folder.
 
     Args:
         products: those that are wanted.
@@ -109,37 +110,50 @@ def make_missing(
         WriteError: no space, no permission, a vanished disk.
     """
     products.settle(names)
+    made = Made(Counter(), [])
     missing = _missing(products.of_pictures, names, {(failure.image, failure.product) for failure in given_up})
-    failures: list[Failure] = []
-    num_missing = sum(map(len, missing.values()))
-
-    def make(result: PoseResult) -> None:
-        for failure in products.make(result, missing[result.name]):
-            note(failure)
-            failures.append(failure)
-
     if missing:
-        pool = BoundedPool(_NUM_THREADS, _MAX_WAITING)
-        try:
-            for result in records.results(sorted(missing)):
-                if stopped():
-                    break
-                pool.submit(make, result)
-        finally:
-            pool.close()
-        pool.raise_error()
-    of_run = []
+        _make_of_pictures(products, records, missing, stopped, note, made)
     for files in products.of_run:
         if not stopped() and files.missing(state):
             files.make(records, state)
-            of_run.append(files.name)
-    return Made(num_missing - len(failures), failures, of_run)
+            made.counts[files.name] += 1
+    return made
+
+
+def _make_of_pictures(
+    products: Products,
+    records: Records,
+    missing: dict[str, list[str]],
+    stopped: Callable[[], bool],
+    note: Callable[[Failure], None],
+    made: Made,
+) -> None:
+    counting = Lock()
+
+    def make(result: PoseResult) -> None:
+        failures = products.make(result, missing[result.name])
+        for failure in failures:
+            note(failure)
+        with counting:
+            made.failures.extend(failures)
+            made.counts.update({*missing[result.name]} - {failure.product for failure in failures})
+
+    pool = BoundedPool(_NUM_THREADS, _MAX_WAITING)
+    try:
+        for result in records.results(missing):
+            if stopped():
+                break
+            pool.submit(make, result)
+    finally:
+        pool.close()
+    pool.raise_error()
 
 
 def _missing(
     products: Iterable[PictureFiles], names: Sequence[str], given_up: set[tuple[str, str | None]]
 ) -> dict[str, list[str]]:
-    """The products that each picture lacks, without those that lack none."""
+    """The products that each picture lacks, without the pictures that lack none."""
     missing: dict[str, list[str]] = {}
     for files in products:
         for name in files.missing(names):

@@ -19,7 +19,7 @@ from sapiens_pl.products.memory import Memory, made_with
 from sapiens_pl.products.second_read import Photographs, ReadingStopped
 from sapiens_pl.records.run_folder import RunFolder
 
-_REASON_LENGTH = 300
+_REASON_LENGTH = 1000
 
 
 class PictureFiles:
@@ -78,8 +78,9 @@ class PictureFiles:
 
     def _failure(self, name: str, error: Exception) -> Failure:
         reason = " ".join(str(error).split())[:_REASON_LENGTH] or "no reason is known"
-        file = f"{self._product.folder}/{name}{self._product.suffix}"
-        return Failure(name, None, type(error).__name__, f"{file} is not made: {reason}", self.name)
+        if not isinstance(error, ResultError):  # which names the file itself
+            reason = f"{self._product.folder}/{name}{self._product.suffix} is not made: {reason}"
+        return Failure(name, None, type(error).__name__, reason, self.name)
 
     def _there(self) -> set[str]:
         """Names of all pictures that have a file, and of whatever else has such a name."""

@@ -21,7 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from sapiens_pl.core.errors import ReaderDiedError, ReadTimeoutError, SapiensError, UnreadableImageError
+from sapiens_pl.core.errors import (
+    MissingImageError,
+    ReaderDiedError,
+    ReadTimeoutError,
+    SapiensError,
+    UnreadableImageError,
+)
 
 _CHILD = "import sys; sys.path[:] = {path!r}; from sapiens_pl.products.second_read import serve; serve()"
 _POLL_MILLISECONDS = 100
@@ -125,6 +131,8 @@ class PictureReader:
         while not line.endswith(b"\n"):
             line += self._receive(path, bytearray(1), deadline)
         answer = json.loads(line)
+        if "missing" in answer:
+            raise MissingImageError(f"{path} is not there any more; put it back, to have it read once more.")
         if "error" in answer:
             raise UnreadableImageError(answer["error"])
         pixels = np.empty(answer["shape"], np.uint8)
@@ -173,6 +181,8 @@ def serve() -> None:
             pixels = np.ascontiguousarray(read_image(request["path"], request["max_megapixels"]).pixels)
             header: dict[str, Any] = {"shape": pixels.shape}
             content = memoryview(pixels).cast("B")
+        except MissingImageError:
+            header, content = {"missing": True}, memoryview(b"")
         except Exception as error:  # a MemoryError is this picture's too
             told = str(error) if isinstance(error, SapiensError) else f"{request['path']} cannot be read ({error!r})."
             header, content = {"error": told}, memoryview(b"")

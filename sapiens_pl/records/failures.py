@@ -55,7 +55,7 @@ class FailureList:
 
     def images(self) -> set[str]:
         """Names of the images that are on record as failed, as a whole."""
-        return {row["image"] for row in self._rows() if row.get("instance_id") is None}
+        return {row["image"] for row in self._rows() if row.get("instance_id") is None and row.get("product") is None}
 
     def boxes(self) -> dict[str, set[int]]:
         """The boxes that are on record as failed, by image."""
@@ -64,6 +64,14 @@ class FailureList:
             if row.get("instance_id") is not None:
                 boxes.setdefault(row["image"], set()).add(row["instance_id"])
         return boxes
+
+    def of_products(self) -> list[Failure]:
+        """The products that could not be made."""
+        return [
+            Failure(row["image"], None, str(row.get("error")), str(row.get("message")), str(row["product"]))
+            for row in self._rows()
+            if row.get("product") is not None
+        ]
 
     def has_any(self) -> bool:
         return bool(self._rows())

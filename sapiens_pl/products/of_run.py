@@ -1,0 +1,75 @@
+"""Making what a run lacks, in its folder: at its end, when it is repeated, or by hand. No network is needed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.products.chosen import choose_products
+from sapiens_pl.products.making import Made, Products, make_missing
+from sapiens_pl.products.removing import check_places
+from sapiens_pl.products.second_read import Photographs
+from sapiens_pl.records.members import any_at_work
+from sapiens_pl.records.reading import Records
+from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.records.store import FOLDER, live, store_files
+
+
+def make_of_run(
+    folder: RunFolder, cfg: DictConfig, stopped: Callable[[], bool] = lambda: False, again: bool = False
+) -> Made:
+    """Makes what `output.formats` asks for and is missing; for a process that is alone in the folder.
+
+    Args:
+        folder: the run's, opened.
+        cfg: with `output`, `products`, `data.read_timeout` and `data.max_megapixels`.
+        stopped: True as soon as the run is to stop; what is left stays missing.
+        again: try also what could not be made before.
+
+    Raises:
+        ConfigError: a format or setting that cannot be used, or damaged records.
+        WriteError: no space, no permission, a vanished disk.
+    """
+    chosen = choose_products(cfg)
+    check_places(folder.path, [each.product for each in chosen])
+    records = Records.read(folder.path)
+    photographs = Photographs(cfg.data.read_timeout, cfg.data.max_megapixels, stopped)
+    products = Products(folder, chosen, records.keypoint_set, photographs)
+    given_up = () if again else folder.failures.of_products()
+    try:
+        return make_missing(
+            products, records, records.names(), state_of(folder.path), given_up, stopped, folder.failures.append
+        )
+    finally:
+        photographs.close()
+
+
+def make_in_folder(path: Path, cfg: DictConfig) -> Made:
+    """The same by hand, for a run that has ended; also what could not be made before.
+
+    Raises:
+        ConfigError: it holds no records, or somebody is at work there; and as above.
+    """
+    if not (path / FOLDER / "store.json").is_file():
+        raise ConfigError(f"{path} holds no records; name the output folder of a run.")
+    folder = RunFolder(path, rank="make")
+    folder.lock.acquire()
+    try:
+        if any_at_work(folder.processes):
+            raise ConfigError(f"The run in {path} is still at work; wait for its end, and make its products then.")
+        folder.open()
+        return make_of_run(folder, cfg, again=True)
+    finally:
+        folder.close()
+        folder.lock.release()
+
+
+def state_of(folder: Path) -> str:
+    """A text that differs where the records of a run do: parts are named by their content, journals only grow."""
+    files = [file.path for file in live(store_files(folder / FOLDER))]
+    state = "".join(f"{path.name} {path.stat().st_size}\n" for path in files)
+    return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
