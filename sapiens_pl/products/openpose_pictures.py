@@ -18,7 +18,7 @@ from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import KeypointSpec
 from sapiens_pl.core.protocols import PictureProduct
 from sapiens_pl.core.structures import PoseResult
-from sapiens_pl.products.thresholds import checked_threshold
+from sapiens_pl.products.numbers_given import checked_threshold
 
 _BODY = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
 """OpenPose's 18 points by their numbers among COCO's 17; -1 is the neck, midway between the shoulders."""

@@ -10,7 +10,7 @@ import numpy as np
 from sapiens_pl.core.keypoints import KeypointSpec
 from sapiens_pl.core.protocols import PictureProduct
 from sapiens_pl.core.structures import PoseResult
-from sapiens_pl.products.thresholds import checked_threshold
+from sapiens_pl.products.numbers_given import checked_threshold
 
 LEFT_BGR, RIGHT_BGR, MIDDLE_BGR, OUTLINE_BGR = (80, 200, 60), (40, 120, 255), (255, 190, 60), (30, 30, 30)
 BOX_BGR = (230, 230, 230)

@@ -28,6 +28,7 @@ from sapiens_pl.core.errors import (
     SapiensError,
     UnreadableImageError,
 )
+from sapiens_pl.products.numbers_given import checked_positive
 
 _CHILD = "import sys; sys.path[:] = {path!r}; from sapiens_pl.products.second_read import serve; serve()"
 _POLL_MILLISECONDS = 100
@@ -42,9 +43,15 @@ class ReadingStopped(Exception):
 
 
 class Photographs:
-    """Reads pictures once more for several threads, as many at a time as there are readers; arguments as for these."""
+    """Reads pictures once more for several threads, as many at a time as there are readers; arguments as for these.
+
+    Raises:
+        ConfigError: a limit is no number above 0.
+    """
 
     def __init__(self, read_timeout: float, max_megapixels: float, stopped: Callable[[], bool]) -> None:
+        checked_positive("data.read_timeout", read_timeout)
+        checked_positive("data.max_megapixels", max_megapixels)
         self._readers: LifoQueue[PictureReader] = LifoQueue()
         for _ in range(_NUM_READERS):
             self._readers.put(PictureReader(read_timeout, max_megapixels, stopped))
