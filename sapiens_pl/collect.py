@@ -12,14 +12,14 @@ from pathlib import Path
 
 from sapiens_pl.core.interrupts import run
 from sapiens_pl.core.terminal import keep_going_without_a_terminal
-from sapiens_pl.run.account import tell
+from sapiens_pl.run.collecting import put_together
 
 
 def main() -> int:
     keep_going_without_a_terminal()
     parser = argparse.ArgumentParser(prog="python -m sapiens_pl.collect", description=__doc__)
     parser.add_argument("output", type=Path, help="the output folder of a run")
-    return tell(parser.parse_args().output)
+    return put_together(parser.parse_args().output)
 
 
 if __name__ == "__main__":

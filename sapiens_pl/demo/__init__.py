@@ -100,7 +100,7 @@ def _notes(cfg: DictConfig, figures: bool) -> list[str]:
     return notes
 
 
-def report(config: Any, folder: RunFolder) -> None:
+def tell_accuracy(config: Any, folder: RunFolder) -> None:
     """After a demo run: what it was, how right it was, and what brings the real thing."""
     if config["data"]["images"] != str(IMAGES):
         return

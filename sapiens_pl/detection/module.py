@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import lightning as L
 import numpy as np
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
 from sapiens_pl.core.devices import free_cached, is_out_of_memory, memory_in_numbers
 from sapiens_pl.core.errors import DeviceMemoryError
@@ -32,9 +31,6 @@ class DetectionModule(L.LightningModule):
         self.detector, self.rules = detector, rules
         self.largest_working_batch: int | None = None
         """Images that go through the detector at a time, once memory has run out; None while it has not."""
-        # Each rank has read the same weights: what Lightning would send them all need not be sent.
-        names = [name for name, _ in (*self.named_parameters(), *self.named_buffers())]
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, names)
 
     def predict_step(self, batch: ImageBatch, batch_idx: int = 0) -> list[np.ndarray]:
         """(N, 5) rows x, y, width, height, score for each image of the batch that could be read; image px.

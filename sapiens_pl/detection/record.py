@@ -197,12 +197,3 @@ def _write_files(folder: RunFolder, everything: list[Detected]) -> None:
             file.write((separator + to_json(listed)).encode())
             separator = ",\n"
         file.write(b"\n]}\n")
-
-
-def summed_passes(accounts: list[dict[str, Any]]) -> dict[str, Any]:
-    """One account of the detection passes of all processes."""
-    total = {key: sum(account[key] for account in accounts) for key in ("images", "images_failed", "people")}
-    seconds = max(account["seconds"] for account in accounts)
-    total |= {"seconds": seconds, "images_per_second": round(total["images"] / seconds, 3) if seconds else 0.0}
-    limits = [account["largest_working_batch"] for account in accounts if "largest_working_batch" in account]
-    return total | ({"largest_working_batch": min(limits)} if limits else {})

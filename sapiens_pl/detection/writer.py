@@ -1,35 +1,28 @@
-"""Writes down what the detection pass finds, image by image, and shows how far it is."""
+"""Writes down what the detection pass finds, image by image."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import lightning as L
 import numpy as np
-from tqdm import tqdm
 
 from sapiens_pl.core.structures import Failure, ListedImage
 from sapiens_pl.detection.boxes import DetectorBoxes
 from sapiens_pl.detection.data import ImageBatch
 from sapiens_pl.records.failures import FailureList
 
-_SECONDS_BETWEEN_LOG_LINES = 30.0
-
 
 class DetectionWriter(L.Callback):
     """Takes every image's people to the record, and images that failed to the list of failures.
-
-    It has the pass's progress bar too: of this process's images, on rank 0.
 
     Args:
         boxes: has the record, and gets the failures.
         failures: the run's list.
         max_failures: more failed images than that end the run; None for any number.
         stop: called with a sentence to end the run.
-        bar: show one.
     """
 
     def __init__(
@@ -38,27 +31,14 @@ class DetectionWriter(L.Callback):
         failures: FailureList,
         max_failures: int | None,
         stop: Callable[[str], None],
-        bar: bool,
     ) -> None:
         self._boxes, self._failures, self._max_failures, self._stop = boxes, failures, max_failures, stop
-        self._shown = bar
-        self._bar: tqdm | None = None
         self.num_images = self.num_people = 0
         self.seconds = 0.0
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._data: Any = trainer.datamodule  # type: ignore[attr-defined]
         self._begin = time.perf_counter()
-        watched = sys.stderr.isatty()
-        self._bar = tqdm(
-            total=len(self._data.tasks),
-            unit="image",
-            desc="people" if trainer.world_size == 1 else "people (rank 0)",
-            dynamic_ncols=watched,
-            mininterval=0.2 if watched else _SECONDS_BETWEEN_LOG_LINES,
-            maxinterval=1.0 if watched else _SECONDS_BETWEEN_LOG_LINES,
-            disable=not self._shown or not trainer.is_global_zero,
-        )
 
     def on_predict_batch_end(
         self,
@@ -80,14 +60,12 @@ class DetectionWriter(L.Callback):
                 self.num_people += len(rows)
         self.num_images += len(batch.parts)
         self.seconds = time.perf_counter() - self._begin
-        if self._bar is not None:
-            self._bar.update(len(batch.parts))
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._close()
+        self._boxes.record.close()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        self._close()
+        self._boxes.record.close()
 
     def _fail(self, failures: list[Failure]) -> None:
         for failure in failures:
@@ -98,19 +76,3 @@ class DetectionWriter(L.Callback):
                 f"More than {self._max_failures} images failed (output.max_failures); see {self._failures.file}, "
                 "and run the same command again to go on."
             )
-
-    def _close(self) -> None:
-        self._boxes.record.close()
-        if self._bar is not None:
-            self._bar.close()
-
-    def account(self, working_batch: int | None) -> dict[str, Any]:
-        """What `run.json` says of the pass."""
-        account = {
-            "images": self.num_images,
-            "images_failed": len(self._boxes.failures),
-            "people": self.num_people,
-            "seconds": round(self.seconds, 3),
-            "images_per_second": round(self.num_images / self.seconds, 3) if self.seconds else 0.0,
-        }
-        return account | ({"largest_working_batch": working_batch} if working_batch is not None else {})

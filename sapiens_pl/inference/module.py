@@ -18,7 +18,6 @@ import lightning as L
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from sapiens_pl.core.devices import GIB, free_cached, is_out_of_memory, memory_in_numbers
 from sapiens_pl.core.errors import ConfigError, DeviceMemoryError
@@ -99,9 +98,6 @@ class PoseModule(L.LightningModule):
         """Crops of a full batch, once the network is compiled."""
         self.largest_working_batch: int | None = None
         """Crops that go through the network at a time, once memory has run out; None while it has not."""
-        # Each rank has read the same file: what Lightning would send them all need not be sent.
-        names = [name for name, _ in (*self.named_parameters(), *self.named_buffers())]
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, names)
 
     def setup(self, stage: str | None = None) -> None:
         # Before Lightning would do it the other way round, on the host.

@@ -32,7 +32,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sapiens_pl.core.errors import ConfigError, WriteError, write_error
+from sapiens_pl.core.errors import ConfigError, write_error
 from sapiens_pl.core.whole_file import whole_file
 from sapiens_pl.products.parquet_parts import images_of
 from sapiens_pl.records.clearing import empty_folder, remove_file
@@ -42,7 +42,6 @@ from sapiens_pl.records.members import Members
 from sapiens_pl.records.run_lock import RunLock, Turn
 
 _UNFINISHED = ".unfinished-"
-_NUMBERS_OF_REPORT = ("shard", "num_shards", "rank", "world_size")
 
 
 class RunFolder:
@@ -80,9 +79,9 @@ class RunFolder:
         self._own_unfinished = f"{_UNFINISHED}{own}-" if own else _UNFINISHED
         # No two processes have the same: what one removes at its end is nobody else's.
         self.unfinished = self.path / f"{self._own_unfinished}{rank}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._own_reports = f"{shard}of{num_shards}-"
-        self._progress = self.processes / f"{self._own_reports}{rank}.progress"
-        self.plan_file = self.processes / f"{self._own_reports}.plan"
+        self.own_processes = f"{shard}of{num_shards}-"
+        """How the files in `processes` begin that are of this shard's processes."""
+        self.plan_file = self.processes / f"{self.own_processes}.plan"
         self.members = Members(self.processes / f"members-{shard}of{num_shards}")
         self._numbers = itertools.count()
         self._opened = False
@@ -184,7 +183,7 @@ class RunFolder:
         for leftover in self.path.glob(f"{_UNFINISHED if self.lock.only_one else self._own_unfinished}*"):
             shutil.rmtree(leftover, ignore_errors=True)
         for report in self.processes.glob("*of*.*"):
-            if report.name.startswith(self._own_reports) or f"of{self.num_shards}-" not in report.name:
+            if report.name.startswith(self.own_processes) or f"of{self.num_shards}-" not in report.name:
                 report.unlink(missing_ok=True)
 
     def clear(self) -> None:
@@ -211,42 +210,6 @@ class RunFolder:
         for file in (self.detections_file, self.detected_images_file):
             with suppress(FileNotFoundError):
                 os.replace(file, file.with_suffix(".old.json"))
-
-    def write_run(self, data: dict[str, Any]) -> None:
-        self.write(self.run_file, (json.dumps(data, indent=2, default=str) + "\n").encode())
-
-    def write_report(self, data: dict[str, Any], rank: int | None = None) -> None:
-        """What this process has to say at its end, or what is to be said of a rank that could not."""
-        whose = self.rank if rank is None else rank
-        data = {"shard": self.shard, "num_shards": self.num_shards, "rank": whose} | data
-        self.write(self.processes / f"{self._own_reports}{whose}.json", (json.dumps(data, default=str) + "\n").encode())
-        self.write(self.looked, b"")  # what has been written is whole
-
-    def read_reports(self) -> list[dict[str, Any]]:
-        """What the processes of this run, of all its shards, have said at their ends so far; damaged ones are none."""
-        reports = []
-        for path in visible(self.processes.glob("*of*.json")):
-            with suppress(ConfigError):
-                report = read_object(path)
-                numbers = all(type(report.get(key)) is int for key in _NUMBERS_OF_REPORT)
-                if numbers and "status" in report and isinstance(report.get("counts", {}), dict):
-                    reports.append(report)
-        return sorted(reports, key=lambda report: (report["shard"], report["rank"]))
-
-    def write_progress(self, crops: int, images: int) -> None:
-        """How far this process has come."""
-        with suppress(WriteError):  # it only feeds a bar
-            self.write(self._progress, json.dumps([crops, images]).encode(), durable=False)
-
-    def progress_of_others(self) -> tuple[int, int]:
-        """Crops and images that the other processes of this shard have done."""
-        crops = images = 0
-        for path in self.processes.glob(f"{self._own_reports}*.progress"):
-            with suppress(OSError, ValueError, TypeError):
-                if path != self._progress:
-                    more_crops, more_images = json.loads(path.read_text("utf-8"))
-                    crops, images = crops + more_crops, images + more_images
-        return crops, images
 
     def write_inputs(self, digests: Iterable[tuple[str, str]]) -> None:
         self.write(self.inputs_file, "".join(f"{digest} {json.dumps(name)}\n" for name, digest in digests).encode())

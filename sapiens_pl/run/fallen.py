@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-from typing import Any
 
+from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.records.run_folder import RunFolder
-from sapiens_pl.run.ranks import Ranks
+from sapiens_pl.run.account import COMPLETE, FAILED, INTERRUPTED, Counts, Report, now, read_reports, write_report
 
 _STOPPED_BY = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -15,8 +15,8 @@ _STOPPED_BY = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 def how_it_ended(exit_code: int) -> str:
     """The status of a process, by its exit code as `subprocess` gives it."""
     if exit_code == 0:
-        return "complete"
-    return "interrupted" if -exit_code in _STOPPED_BY or exit_code - 128 in _STOPPED_BY else "failed"
+        return COMPLETE
+    return INTERRUPTED if -exit_code in _STOPPED_BY or exit_code - 128 in _STOPPED_BY else FAILED
 
 
 def cause(exit_code: int) -> str:
@@ -24,53 +24,49 @@ def cause(exit_code: int) -> str:
     return signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
 
 
-def speak_for_fallen(folder: RunFolder, ranks: Ranks, run: dict[str, Any]) -> None:
-    """Reports for the ranks that could not: what their shares have come to is seen in the folder."""
-    if not ranks.processes() or not ranks.shares():
+def speak_for_fallen(folder: RunFolder, data: ImageDataModule, own: Report, exit_codes: list[int]) -> None:
+    """Reports for the ranks that could not: what their shares have come to is seen in the folder.
+
+    Args:
+        own: the first rank's report; if it has no counts either, it gets some.
+        exit_codes: of the other ranks, which have ended.
+    """
+    if not exit_codes or not data.shares:
         return
-    own = {report["rank"]: report for report in folder.read_reports() if report["shard"] == folder.shard}
-    reports = [own.get(rank, {}) for rank in range(len(ranks.shares()))]
-    if all("counts" in report for report in reports):
+    there = {report.rank: report for report in read_reports(folder) if report.shard == folder.shard}
+    reports = [there.get(rank) for rank in range(len(data.shares))]
+    if all(report is not None and report.counts is not None for report in reports):
         return
-    outcome = _Outcome(folder, ranks)
-    for rank, (code, names, report) in enumerate(zip([None, *ranks.wait()], ranks.shares(), reports)):
-        if "counts" in report:
+    outcome = _Outcome(folder, data)
+    for rank, (names, report) in enumerate(zip(data.shares, reports)):
+        if report is not None and report.counts is not None:
             continue
-        said = {"status": run["status"]} if code is None else {"status": how_it_ended(code), "error": cause(code)}
-        counted = {
-            "world_size": len(reports),
-            "device": run.get("device", "unknown device"),
-            "batch_size": run.get("batch_size"),
-            "counts": outcome.counts(names),
-            "seconds": run.get("seconds", 0.0),
-            "seconds_with_loading": run.get("seconds_with_loading", 0.0),
-            "warm_crops_per_second": None,
-            "peak_memory": {"host_gib": 0.0},
-        }
-        folder.write_report(said | report | counted, rank)
+        said = report or own._replace(rank=rank, work=None, when=now())
+        if rank:
+            code = exit_codes[rank - 1]
+            said = said._replace(status=how_it_ended(code), error=cause(code)) if report is None else said
+        write_report(folder, said._replace(world_size=len(reports), counts=outcome.counts(names)))
 
 
 class _Outcome:
     """What the images of this run have come to, as its folder shows it."""
 
-    def __init__(self, folder: RunFolder, ranks: Ranks) -> None:
+    def __init__(self, folder: RunFolder, data: ImageDataModule) -> None:
         self._done, self._failed, self._failed_boxes = folder.done(), folder.failures.images(), folder.failures.boxes()
         record = DetectionRecord(folder)
         record.read()
         self._boxes = {name: set(range(len(detected.rows))) for name, detected in record.known.items()}
-        self._boxes |= {task.name: set(task.instance_ids.tolist()) for task in ranks.tasks()}
+        self._boxes |= {task.name: set(task.instance_ids.tolist()) for task in data.tasks}
 
-    def counts(self, names: list[str]) -> dict[str, int]:
+    def counts(self, names: list[str]) -> Counts:
         done = [name for name in names if name in self._done]
         boxes = [(self._boxes.get(name, set()), self._failed_boxes.get(name, set())) for name in done]
         failed = sum(name in self._failed and name not in self._done for name in names)
-        return {
-            "images_planned": len(names),
-            "images_done_before": 0,
-            "images_failed_before": 0,
-            "images_done": len(done),
-            "images_failed": failed,
-            "people": sum(len(planned - lost) for planned, lost in boxes),
-            "boxes_failed": sum(len(planned & lost) for planned, lost in boxes),
-            "images_not_reached": len(names) - len(done) - failed,
-        }
+        return Counts(
+            images_planned=len(names),
+            images_done=len(done),
+            images_failed=failed,
+            people=sum(len(planned - lost) for planned, lost in boxes),
+            boxes_failed=sum(len(planned & lost) for planned, lost in boxes),
+            images_not_reached=len(names) - len(done) - failed,
+        )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
-import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.plugins.environments import SLURMEnvironment
@@ -33,19 +31,6 @@ def fit_to_launcher(cfg: DictConfig) -> None:
             "several processes work on this run, and the folder's default name (the time) would differ between them; "
             "name it, for instance hydra.run.dir=outputs/my_run (output.dir=outputs/my_run with -m)."
         )
-
-
-def follow(trainer: L.Trainer, earlier: L.Trainer) -> None:
-    """Lets a trainer go on where an earlier one has ended: in the same processes, as soon as each is ready.
-
-    Before a loop Lightning lets all ranks wait for each other, and gives up after half an hour; but each does its own
-    share of both loops, and nothing that they tell each other there is needed.
-    """
-    strategy: Any = trainer.strategy
-    if trainer.world_size > 1:
-        strategy.barrier = lambda *names, **options: None
-        strategy.broadcast = strategy.reduce = lambda own, *given, **options: own
-        strategy.launcher.procs = getattr(earlier.strategy.launcher, "procs", [])
 
 
 def _by_torchrun(cfg: DictConfig) -> bool:

@@ -1,99 +1,197 @@
-"""The progress bar: crops and images done by all ranks, crops a second, time left, device memory."""
+"""How far a run is: one bar for both passes, and `run.json`, written again while the run goes on."""
 
 from __future__ import annotations
 
+import math
 import sys
 import time
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import lightning as L
-from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
 from sapiens_pl.core.devices import peak_gib
-from sapiens_pl.core.structures import CropBatch
+from sapiens_pl.core.errors import ConfigError, WriteError
 from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.run.account import (
+    DETECTING,
+    POSING,
+    Live,
+    progress_of,
+    read_account,
+    read_lives,
+    write_account,
+    write_live,
+)
 
 _SECONDS_BETWEEN_LOG_LINES = 30.0
+_LOG_LINE = "{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 _SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_BETWEEN_ACCOUNTS = 10.0
+_NAME_AND_UNIT = {DETECTING: ("people", "image"), POSING: ("poses", "crop")}
 
 
-class CropProgress(ProgressBar):
-    """One bar, of rank 0; the others leave their numbers in the run's folder. In a log it is a line now and then.
+class Bar:
+    """A progress bar in a terminal; in a log, a line at its beginning and end and now and then between.
+
+    Args:
+        name: of what goes on.
+        unit: of what is counted.
+        shown: if not, it is silent.
+    """
+
+    def __init__(self, name: str, unit: str, shown: bool = True) -> None:
+        self._name, self._unit = name, unit
+        self._begin = time.monotonic()
+        self._last_line = -math.inf
+        self._done = self._total = 0
+        self._said: int | None = None
+        watched = sys.stderr.isatty()
+        self._tqdm = tqdm(desc=name, unit=unit, dynamic_ncols=True, smoothing=0.05) if shown and watched else None
+        self._in_log = shown and not watched
+
+    def show(self, done: int, total: int, note: str) -> None:
+        """`note` is what stands behind the numbers."""
+        self._done, self._total, self._note = done, total, note
+        if self._tqdm is not None:
+            self._tqdm.total = total
+            self._tqdm.set_postfix_str(note, refresh=False)
+            self._tqdm.update(done - self._tqdm.n)
+        elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LOG_LINES:
+            self._line()
+
+    def close(self) -> None:
+        """Leaves the last numbers on the screen."""
+        if self._tqdm is not None:
+            self._tqdm.close()
+        elif self._done != self._said:
+            self._line()
+
+    def _line(self) -> None:
+        if not self._in_log or not self._total:
+            return
+        self._last_line, self._said = time.monotonic(), self._done
+        seconds = self._last_line - self._begin
+        line = tqdm.format_meter(
+            self._done, self._total, seconds, 0, self._name, unit=self._unit, postfix=self._note, bar_format=_LOG_LINE
+        )
+        with suppress(OSError, ValueError):  # a closed log ends no run
+            print(line, file=sys.stderr, flush=True)
+
+
+class Tally(NamedTuple):
+    """What this process has to do, or has done: crops (in the detection pass, images), and images by outcome."""
+
+    crops: int
+    images: int
+    images_failed: int = 0
+
+
+class PassProgress(L.Callback):
+    """Follows one pass of a run: its crops in the bar of rank 0, everybody's numbers in the run's folder.
+
+    Each process leaves its numbers there; rank 0 of each shard sums them up for its bar, and now and then for all in
+    `run.json`.
 
     Args:
         folder: the run's.
+        state: what the pass is (`account.DETECTING`, `account.POSING`).
+        planned: gives what this process has to do, once that is known.
+        done: gives the images that it has done and those that failed.
+        shown: show a bar.
     """
 
-    def __init__(self, folder: RunFolder) -> None:
-        super().__init__()
-        self._folder = folder
-        self._enabled = True
-        self._bar: tqdm | None = None
-        self._crops = self._images = 0
-        self._looked_at = 0.0
-        self._others = (0, 0)
+    def __init__(
+        self,
+        folder: RunFolder,
+        state: str,
+        planned: Callable[[], Tally],
+        done: Callable[[], Tally],
+        shown: bool = True,
+    ) -> None:
+        self._folder, self._state, self._planned, self._done, self._shown = folder, state, planned, done, shown
+        self._bar: Bar | None = None
+        self._crops = 0
+        self._begin = self._looked_at = self._told_at = 0.0
 
-    def disable(self) -> None:
-        self._enabled = False
-
-    def enable(self) -> None:
-        self._enabled = True
-
-    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        several = trainer.world_size > 1
-        self._together = several and not self._data.all_mine  # else the other ranks' shares are not known here
-        watched = sys.stderr.isatty()
-        self._bar = tqdm(
-            total=sum(task.num_boxes for task in self._data.tasks),
-            unit="crop",
-            desc="poses (rank 0)" if several and not self._together else "poses",
-            dynamic_ncols=watched,
-            mininterval=0.2 if watched else _SECONDS_BETWEEN_LOG_LINES,
-            maxinterval=1.0 if watched else _SECONDS_BETWEEN_LOG_LINES,
-            smoothing=0.05,
-            disable=not self._enabled or not trainer.is_global_zero,
-        )
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        # Not in on_predict_start: with nothing left to predict, that is never called.
+        self._device = trainer.strategy.root_device
+        self._several = trainer.world_size > 1
+        self._bar = Bar(*_NAME_AND_UNIT[self._state], shown=self._shown and trainer.is_global_zero)
+        self._begin = time.monotonic()
+        self.look(at_once=True)
 
     def on_predict_batch_end(
         self,
         trainer: L.Trainer,
         pl_module: L.LightningModule,
         outputs: Any,
-        batch: CropBatch,
+        batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        spans = [part.span for part in batch.parts]
-        self._crops += sum(span.stop - span.start for span in spans)
-        self._images += sum(span.stop == self._data.tasks[span.image_index].num_boxes for span in spans)
-        self._show(trainer, pl_module)
+        self._crops += sum(part.span.stop - part.span.start for part in batch.parts)
+        self.look()
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        # The ranks that Lightning has started for us; rank 0 goes on to tell how far they are.
-        others = getattr(trainer.strategy.launcher, "procs", [])
-        while any(process.poll() is None for process in others):
-            self._show(trainer, pl_module)
-            time.sleep(_SECONDS_BETWEEN_LOOKS / 4)
-        self._show(trainer, pl_module, at_once=True)
-        self._close()
+        self.look(at_once=True)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        self._close()
+        self.close()
 
-    def _show(self, trainer: L.Trainer, pl_module: L.LightningModule, at_once: bool = False) -> None:
-        assert self._bar is not None
-        if self._together and (at_once or time.monotonic() - self._looked_at > _SECONDS_BETWEEN_LOOKS):
-            self._looked_at = time.monotonic()
-            if trainer.is_global_zero:
-                self._others = self._folder.progress_of_others()
-            else:
-                self._folder.write_progress(self._crops, self._images)
-        done = f"{self._images + self._others[1]}/{len(self._data.tasks)} images"
-        self._bar.set_postfix_str(f"{done}, {peak_gib(pl_module.device):.1f} GiB peak", refresh=False)
-        self._bar.update(self._crops + self._others[0] - self._bar.n)
+    def look(self, at_once: bool = False) -> None:
+        """Brings bar and files up to date, where that is due; may be called as often as anybody likes."""
+        if self._bar is None:
+            return
+        moment = time.monotonic()
+        if not at_once and moment - self._looked_at < _SECONDS_BETWEEN_LOOKS:
+            return
+        self._looked_at = moment
+        own = self._own(moment)
+        everybody = [own]
+        if self._several or self._folder.num_shards > 1:
+            write_live(self._folder, own)
+            everybody = read_lives(self._folder, own_shard=True) if self._folder.rank == 0 else everybody
+        if self._folder.rank:
+            return
+        images = sum(live.images_done + live.images_failed for live in everybody)
+        note = (
+            f"{images}/{sum(live.images_planned for live in everybody)} images, {peak_gib(self._device):.1f} GiB peak"
+        )
+        self._bar.show(sum(live.crops for live in everybody), sum(live.crops_planned for live in everybody), note)
+        if at_once or moment - self._told_at > _SECONDS_BETWEEN_ACCOUNTS:
+            self._told_at = moment
+            tell_progress(self._folder, everybody if self._folder.num_shards == 1 else None)
 
-    def _close(self) -> None:
+    def _own(self, moment: float) -> Live:
+        planned, done = self._planned(), self._done()
+        seconds = moment - self._begin
+        return Live(
+            state=self._state,
+            crops=self._crops,
+            crops_planned=planned.crops,
+            images_done=done.images,
+            images_failed=done.images_failed,
+            images_planned=planned.images,
+            crops_per_second=round(self._crops / seconds, 3) if seconds and self._crops else None,
+        )
+
+    def close(self) -> None:
+        """Ends the bar."""
         if self._bar is not None:
             self._bar.close()
+            self._bar = None
+
+
+def tell_progress(folder: RunFolder, lives: list[Live] | None = None) -> None:
+    """Writes into `run.json` how far everybody is.
+
+    Args:
+        lives: everybody's numbers; None for what lies in the folder.
+    """
+    with suppress(ConfigError, WriteError, OSError), folder.turn():
+        progress = progress_of(read_lives(folder) if lives is None else lives)
+        write_account(folder, read_account(folder.run_file)._replace(progress=progress), durable=False)

@@ -1,24 +1,19 @@
-"""Ranks that Lightning starts on one machine: each does its share, whatever becomes of the others.
+"""Every touch of Lightning's insides, in one place: what a newer Lightning may break is here.
 
-Lightning's own ranks meet in a process group and are all killed when one has died. Poses need no such thing: nobody
-waits for another's data. So here the ranks never meet. What they have to agree on, the list of what is left to do, the
-first one leaves in the run's folder; who has died is seen when the first one waits for the others at its end.
+Lightning's own ranks meet in a process group, wait for each other, and are all killed when one has died. Poses need no
+such thing: nobody waits for another's data. So the ranks that Lightning starts on one machine never meet here
+(`IndependentRanks`), and those that torchrun or srun has started meet once, and wait for nobody afterwards
+(`go_on_from`). What the ranks have to agree on lies in the run's folder (`run.processes`).
 
-The classes of Lightning that this file builds on are private in part; they are the same in 2.5.0 to 2.6.6.
+The classes used are private in part; they are the same in Lightning 2.5.0 to 2.6.6. `tests/run/test_ranks.py` has a
+test for each touch, named after what breaks without it.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import multiprocessing
 import os
-import secrets
 import subprocess
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L
@@ -29,18 +24,23 @@ from hydra.utils import instantiate
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy, ParallelStrategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.structures import ImageTask
-from sapiens_pl.data.datamodule import ImageDataModule
-from sapiens_pl.records.run_folder import RunFolder
 
-log = logging.getLogger(__name__)
+RUN_ID = "SAPIENS_PL_RUN"
+"""The variable by which a rank knows that the first one has started it, and for which run."""
 
-_RUN_ID = "SAPIENS_PL_RUN"
-_BETWEEN_LOOKS_SECONDS = 1.0
-_BETWEEN_TRIES_SECONDS = 0.1
+
+def own_rank() -> int:
+    """This process's number among all of the run, before any trainer is built.
+
+    Lightning finds it out when it is imported, whoever has started the process.
+    """
+    return getattr(rank_zero_only, "rank", 0) or 0
 
 
 class IndependentRanks(DDPStrategy):
@@ -51,13 +51,13 @@ class IndependentRanks(DDPStrategy):
         self._launcher = RankLauncher(self.cluster_environment, self.num_processes, self.num_nodes)
 
     def setup_distributed(self) -> None:
-        self.set_world_ranks()
+        self.set_world_ranks()  # and no process group: a rank would wait there for the others
 
     def setup(self, trainer: L.Trainer) -> None:
         ParallelStrategy.setup(self, trainer)  # without DDP's exchange of weights: all have read the same file
 
-    def _setup_model(self, model: Any) -> Any:
-        return model
+    def _setup_model(self, model: nn.Module) -> nn.Module:  # type: ignore[override]
+        return model  # DDP would wrap it, for gradients that nobody computes
 
 
 class RankLauncher(_SubprocessScriptLauncher):
@@ -77,6 +77,7 @@ def build_trainer(cfg: DictConfig, callbacks: list[L.Callback], **own: Any) -> L
     Raises:
         ConfigError: a sweep's job is to have several devices.
     """
+    own = {"enable_progress_bar": False} | own  # `run.progress` has the bar; Lightning would add its own
     sweeps = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     if sweeps and cfg.trainer.devices in ("auto", -1, "-1"):
         own = {"devices": 1} | own
@@ -96,123 +97,39 @@ def _starts_ranks(strategy: Any) -> bool:
     environment = strategy.cluster_environment if ours else None
     if not isinstance(environment, LightningEnvironment):
         return False
-    return not environment.creates_processes_externally or _RUN_ID in os.environ
+    return not environment.creates_processes_externally or RUN_ID in os.environ
 
 
-class Ranks:
-    """What the processes of one run know of each other, through its folder.
+def are_independent(trainer: L.Trainer) -> bool:
+    """True if the trainer's ranks never meet."""
+    return isinstance(trainer.strategy, IndependentRanks)
 
-    Args:
-        folder: the run's.
+
+def ranks_started_by(trainer: L.Trainer) -> Callable[[], list[subprocess.Popen]]:
+    """Gives the other ranks, once this process has started them for that trainer; holds on to nothing else of it."""
+    launcher = trainer.strategy.launcher
+    return lambda: list(getattr(launcher, "procs", []))
+
+
+def forget_started_ranks() -> None:
+    """A next run in this process starts ranks of its own: Lightning takes `LOCAL_RANK` for a launcher's."""
+    os.environ.pop("LOCAL_RANK", None)
+
+
+def go_on_from(trainer: L.Trainer) -> None:
+    """Lets a second trainer begin as soon as its rank is ready; the first one's ranks have met already.
+
+    Before a loop Lightning lets all ranks wait for each other, and gives up after half an hour; but each does its own
+    share of both loops, and nothing that they tell each other there is needed.
     """
+    strategy: Any = trainer.strategy
+    if trainer.world_size > 1:
+        strategy.barrier = lambda *names, **options: None
+        strategy.broadcast = strategy.reduce = lambda own, *given, **options: own
 
-    def __init__(self, folder: RunFolder) -> None:
-        self._folder = folder
-        self._id = os.environ.get(_RUN_ID) if folder.rank else None  # set: the first rank has started this one
-        self._launchers: list[Any] = []
-        self._independent = False
-        self._end = threading.Event()
-        self.data: ImageDataModule | None = None
-        """What deals the images."""
-        self.agreed = False
-        """True once it is known what is left to do, and the ranks can do without the first one."""
 
-    @property
-    def is_started(self) -> bool:
-        """True in a rank that the first one has started."""
-        return self._folder.rank != 0 and self._id is not None
-
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """In the first rank, which has the folder's lock: a new run begins. In the others: they take part in one."""
-        if self._folder.rank == 0:
-            self._id = f"{os.getpid()}-{secrets.token_hex(8)}"
-            self._folder.members.take_over(self._id, alone=self._folder.lock.only_one)
-            os.environ[_RUN_ID] = self._id
-        elif self.is_started:
-            self._join()
-        try:
-            yield
-        finally:
-            self._end.set()
-            if self._folder.rank == 0:
-                del os.environ[_RUN_ID]
-                if self.processes():  # a next run in this process starts its own
-                    os.environ.pop("LOCAL_RANK", None)
-
-    def trained_by(self, trainer: L.Trainer) -> None:
-        """Is told of each trainer of the run, before it works."""
-        if self._folder.rank == 0 and self._id is not None:
-            self._folder.members.take_over(self._id)  # once more: the folder may have been emptied since
-        self._launchers.append(trainer.strategy.launcher)
-        self._independent = isinstance(trainer.strategy, IndependentRanks)
-
-    def shares(self) -> list[list[str]]:
-        """The names of every rank's images, once they are dealt."""
-        return self.data.shares if self.data is not None else []
-
-    def tasks(self) -> list[ImageTask]:
-        """The images, with their boxes, that this process knows."""
-        return self.data.tasks if self.data is not None else []
-
-    def processes(self) -> list[subprocess.Popen]:
-        """The ranks that this process has started."""
-        return next((procs for launcher in self._launchers if (procs := getattr(launcher, "procs", []))), [])
-
-    def agree(self, names: list[str]) -> list[str]:
-        """What is left to do as the first rank sees it: the others may have started later, and see its results.
-
-        Args:
-            names: the images that this process finds left.
-        """
-        self.agreed = True
-        if not self._independent:
-            if self._folder.rank and self._id is None:
-                self._join()
-            return names
-        if self._folder.rank == 0:
-            self._folder.write(self._folder.plan_file, json.dumps({"run": self._id, "names": names}).encode())
-            return names
-        while (plan := self._read_plan()) is None:
-            if self._is_orphan():
-                self._leave()
-            time.sleep(_BETWEEN_TRIES_SECONDS)
-        return plan
-
-    def wait(self) -> list[int]:
-        """The exit codes of the ranks that this one has started, when all have ended."""
-        return [process.wait() for process in self.processes()]
-
-    def end_or_wait(self) -> list[int]:
-        """For a first rank that cannot go on: the others finish their shares, if they know them."""
-        if not self.agreed:
-            for process in self.processes():
-                process.kill()
-        return self.wait()
-
-    def _join(self) -> None:
-        self._folder.members.join(self._id)
-        threading.Thread(target=self._watch, name="run watch", daemon=True).start()
-
-    def _watch(self) -> None:
-        """Ends this process when another run has begun in the folder."""
-        while not self._end.wait(_BETWEEN_LOOKS_SECONDS):
-            with suppress(OSError):  # the folder is gone; whoever writes there next will say so
-                if self._folder.members.is_over():
-                    self._leave()
-
-    def _leave(self) -> None:
-        for child in multiprocessing.active_children():
-            child.kill()
-        self._folder.close()
-        os._exit(1)
-
-    def _is_orphan(self) -> bool:
-        return self._id is not None and os.getppid() != int(self._id.partition("-")[0])
-
-    def _read_plan(self) -> list[str] | None:
-        with suppress(OSError, ValueError):
-            plan = json.loads(self._folder.plan_file.read_text("utf-8"))
-            if plan["run"] == self._id:
-                return plan["names"]
-        return None
+def keep_weights_apart(module: L.LightningModule) -> L.LightningModule:
+    """Keeps DDP from sending the first rank's weights to all others: each has read, or mapped, the same file."""
+    names = [name for name, _ in (*module.named_parameters(), *module.named_buffers())]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, names)
+    return module

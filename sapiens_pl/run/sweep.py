@@ -34,9 +34,9 @@ class SweepReport(Callback):
         jobs = job_folders(folder)
         outputs = {output_folder(job) for job in jobs}
         if len(outputs) == 1 and config.data.num_shards > 1:
-            from sapiens_pl.run.account import tell
+            from sapiens_pl.run.collecting import put_together
 
-            tell(outputs.pop(), with_files=False)  # the last shard has written them
+            put_together(outputs.pop(), with_files=False)  # the last shard has written them
         elif outputs:
             from sapiens_pl.run.sweep_report import write_report
 

@@ -18,8 +18,9 @@ from sapiens_pl.inference.batch_size import smallest_good_enough
 from sapiens_pl.products.csv_table import FORMULA_SIGNS
 from sapiens_pl.products.json_files import COORDINATE_DECIMALS
 from sapiens_pl.products.merge import all_results
-from sapiens_pl.records.listing import read_object, section
+from sapiens_pl.records.listing import section
 from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.run.account import Account, Work, read_account
 from sapiens_pl.run.sweep import job_folders, output_folder
 
 log = logging.getLogger(__name__)
@@ -58,12 +59,14 @@ def write_report(folder: Path) -> None:
     print(printable(f"\n{table(rows)}\n\n{where}", keep="\n"))
 
 
-def read_run(output: Path) -> dict[str, Any]:
-    """A run's `run.json`; nothing where the run never began."""
+def account_of(output: Path) -> Account:
+    """What a run has said of itself; an empty account where it never began."""
+    if not output.is_dir():
+        return Account()
     try:
-        return read_object(output / "run.json")
+        return read_account(output / "run.json")
     except ConfigError:
-        return {"status": "its run.json is damaged"}
+        return Account(status="its run.json is damaged")
 
 
 def read_sweep(folder: Path) -> list[SweepRow]:
@@ -83,17 +86,19 @@ def _overrides(job: Path) -> list[str]:
 def _row(job: Path, overrides: list[str], first: dict[str, Path]) -> SweepRow:
     others = " ".join(text for text in overrides if not text.startswith(f"{_BATCH_SIZE}="))
     output = output_folder(job)
-    run = read_run(output)
-    batch_size = run.get("batch_size")
+    account = account_of(output)
+    work = account.work or Work()
+    batch_size = work.batch_size
     if batch_size is None:  # it broke off, or never began
-        batch_size = _whole(section(run, "config", "data").get("batch_size", _batch_size(overrides)))
-    status = run.get("status", "did not begin")
-    if "largest_working_batch" in run:
-        status = f"out of memory, halved to {run['largest_working_batch']}"
-    elif "memory" in str(run.get("error", "")).lower():
+        configured = section(account.terms.config or {}, "data").get("batch_size", _batch_size(overrides))
+        batch_size = _whole(configured)
+    status = account.status or "did not begin"
+    if work.largest_working_batch is not None:
+        status = f"out of memory, halved to {work.largest_working_batch}"
+    elif "memory" in (account.error or "").lower():
         status = "out of memory"
-    memory = section(run, "peak_memory")
-    memory_of = "device" if "device_gib" in memory else "host"
+    memory = work.peak_memory
+    memory_of = "host" if memory.device_gib is None else "device"
     apart: tuple[float | None, int | None, int | None] = (None, None, None)
     if status == "complete":
         try:
@@ -105,8 +110,8 @@ def _row(job: Path, overrides: list[str], first: dict[str, Path]) -> SweepRow:
         others,
         batch_size,
         status,
-        run.get("warm_crops_per_second") or run.get("crops_per_second"),
-        memory.get(f"{memory_of}_gib"),
+        account.work and (work.warm_crops_per_second or work.crops_per_second),
+        account.work and (memory.host_gib if memory.device_gib is None else memory.device_gib),
         memory_of,
         *apart,
     )

@@ -10,6 +10,7 @@ import lightning as L
 
 from sapiens_pl.core.devices import GIB, host_peak_gib
 from sapiens_pl.models.tensors import weights_files
+from sapiens_pl.run.account import Loading
 
 log = logging.getLogger(__name__)
 
@@ -21,13 +22,13 @@ class LoadingNote(L.Callback):
     nothing here, and are read in the first forward pass.
 
     Args:
-        run: gets the entry `loading`.
         checkpoint: the file or folder of the weights.
         building_seconds: what it took to build the network around them.
     """
 
-    def __init__(self, run: dict[str, Any], checkpoint: str, building_seconds: float) -> None:
-        self._run, self._building_seconds = run, building_seconds
+    def __init__(self, checkpoint: str, building_seconds: float) -> None:
+        self._building_seconds = building_seconds
+        self.loading: Loading | None = None
         self._held_before = host_peak_gib()
         self._file_gib = sum(file.stat().st_size for file in weights_files(Path(checkpoint).expanduser())) / GIB
 
@@ -35,11 +36,7 @@ class LoadingNote(L.Callback):
         weight = next(pl_module.network.parameters())
         seconds = self._building_seconds + pl_module.placing_seconds
         grown = max(host_peak_gib() - self._held_before, 0.0)
-        self._run["loading"] = {
-            "seconds": round(seconds, 3),
-            "checkpoint_gib": round(self._file_gib, 3),
-            "host_peak_growth_gib": round(grown, 3),
-        }
+        self.loading = Loading(round(seconds, 3), round(self._file_gib, 3), round(grown, 3))
         if trainer.is_global_zero:
             dtype = str(weight.dtype).removeprefix("torch.")
             log.info(

@@ -23,9 +23,9 @@ from sapiens_pl.products.merge import all_results, merge
 from sapiens_pl.records import parts
 from sapiens_pl.records.parts import PartWriter
 from sapiens_pl.records.run_folder import RunFolder
-from sapiens_pl.run.account import tell
+from sapiens_pl.run.collecting import put_together
 from sapiens_pl.run.resume import boxes_digest, finished_names, prepare_folder
-from sapiens_pl.run.sweep_report import read_run
+from sapiens_pl.run.sweep_report import account_of
 
 APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        \xb0"
 SETTINGS = {"model.flip_test": False}
@@ -159,7 +159,7 @@ def test_a_damaged_run_file_is_a_sentence_and_no_other_settings_are_accepted(fol
         with pytest.raises(ConfigError, match=r"run\.json.*output\.overwrite=true"):
             resume(folder, settings=settings)
     assert len(folder.done()) == 5
-    assert read_run(folder.path).get("settings", 3) == 3
+    assert account_of(folder.path).status == "its run.json is damaged"
     assert resume(folder, overwrite=True) == set()
 
 
@@ -207,21 +207,6 @@ def test_a_damaged_failure_list_costs_only_its_own_lines_and_a_torn_one_swallows
     resume(folder)
     assert "2 of 7 can be read" in caplog.text
     assert [json.loads(line)["image"] for line in folder.failures.file.read_text().splitlines()] == ["x.jpg", "z.jpg"]
-
-
-@pytest.mark.parametrize("content", [b"", b"[]", b"3", b'{"shard": "0"}', b'{"shard": 0, "rank": 0}', b"\xff"])
-def test_a_damaged_report_is_none(folder, content, capsys):
-    folder.write_report({"status": "complete", "world_size": 2})
-    (folder.processes / "0of1-1.json").write_bytes(content)
-    (folder.processes / "0of1-1.progress").write_bytes(content)
-    assert [report["rank"] for report in folder.read_reports()] == [0]
-    assert folder.progress_of_others() == (0, 0)
-    assert tell(folder.path) == 1 and "incomplete" in capsys.readouterr().out
-
-
-def test_collect_says_that_the_run_file_is_damaged(folder, capsys):
-    folder.run_file.write_bytes(b"[]")
-    assert tell(folder.path) == 2 and "run.json is damaged" in capsys.readouterr().err
 
 
 def test_overwriting_empties_a_folder_that_is_a_link_and_leaves_the_link(folder, tmp_path):
@@ -314,7 +299,7 @@ def test_a_run_is_complete_only_when_the_files_that_hold_all_of_it_are_there(pre
     assert again.code == 0 and again.info["status"] == "complete" and again.info["counts"]["images_done"] == 0
     assert (again.folder / "keypoints.csv").exists() and (again.folder / "coco_keypoints.json").exists()
     (again.folder / "keypoints.csv").unlink()
-    assert tell(again.folder) == 0 and (again.folder / "keypoints.csv").exists()
+    assert put_together(again.folder) == 0 and (again.folder / "keypoints.csv").exists()
 
 
 def test_a_log_that_cannot_be_written_is_a_sentence(predict, mini, tmp_path):

@@ -1,0 +1,66 @@
+"""Puts a run together by hand: `python -m sapiens_pl.collect OUTPUT`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sapiens_pl.core.errors import ConfigError, SapiensError
+from sapiens_pl.core.terminal import printable
+from sapiens_pl.detection.record import DetectionRecord
+from sapiens_pl.records.members import any_at_work
+from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.run.account import COMPLETE, MERGING, Account
+from sapiens_pl.run.command import complain
+from sapiens_pl.run.summing import finish, merge_results, sum_up
+from sapiens_pl.run.table import summary_table
+
+
+def put_together(path: Path, with_files: bool = True) -> int:
+    """Sums up the run in that folder and prints its account.
+
+    Args:
+        path: the run's output folder.
+        with_files: write the files that hold the whole run too, if nobody is at work there.
+
+    Returns:
+        0 all processes are complete, 1 some are not, 2 there is nothing to put together.
+    """
+    if not (path / "run.json").is_file():
+        return complain(f"{path} holds no run.json; name the output folder of a run.", 2)
+    try:
+        folder = RunFolder(path, "collect")
+        account, at_work = _summed_up(folder, with_files)
+    except SapiensError as error:
+        return complain(str(error), 2 if isinstance(error, ConfigError) else 1)
+    print(f"{summary_table(account)}\n" if account.counts is not None else "", end="")
+    print(f"  {'status':<16}{account.status or 'unknown'}\n  {'results':<16}{printable(str(folder.path))}")
+    if at_work:
+        print("The run is still at work; files that hold all of it are written at its end.")
+    return 0 if account.status == COMPLETE else 1
+
+
+def _summed_up(folder: RunFolder, with_files: bool) -> tuple[Account, bool]:
+    """The run's account, and whether somebody is still at work."""
+    folder.open()
+    try:
+        account = sum_up(folder)
+        at_work = _somebody_is_at_work(folder)
+        if with_files and not at_work:
+            DetectionRecord(folder).settle()
+            if account.status == MERGING:
+                account = finish(folder, account)
+            else:
+                merge_results(folder, account)
+        return account, at_work
+    finally:
+        folder.close()
+        folder.lock.release()
+
+
+def _somebody_is_at_work(folder: RunFolder) -> bool:
+    """If not, nobody can begin until the folder's lock is released."""
+    try:
+        folder.lock.acquire()
+    except ConfigError:
+        return True
+    return any_at_work(folder.processes)  # ranks whose first one was killed

@@ -1,0 +1,67 @@
+"""What the parts of one run share, in one process."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol
+
+import lightning as L
+from omegaconf import DictConfig
+
+from sapiens_pl.data.datamodule import ImageDataModule
+from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.run.account import Account, Detection, Report, Work
+from sapiens_pl.run.processes import Processes
+from sapiens_pl.run.ranks import own_rank
+from sapiens_pl.run.stopping import StopRequest
+
+
+class Demo(Protocol):
+    """What the bundled demo gives to a run, handed in by the command."""
+
+    def fill_in(self, cfg: DictConfig) -> L.Callback:
+        """Settles what the configuration leaves open; what a person should know of that is said at the start."""
+
+    def tell_accuracy(self, config: dict[str, Any], folder: RunFolder) -> None:
+        """Says at the end how right the run was, if it was a demo."""
+
+
+class Run:
+    """One run, as one of its processes has it.
+
+    Args:
+        cfg: its configuration; `output.dir` and the shard have been checked.
+        demo: as for `pose_run`.
+
+    Attributes:
+        report: what this process will say at its end; None until the folder is this run's.
+        earlier: what the folder's last run has said of itself.
+        earlier_work: what the last run of this shard has cost.
+        data: the run's images, once there is something to ask them of.
+        detection: what the detection pass has come to.
+
+    Raises:
+        ConfigError: the folder cannot be made.
+    """
+
+    def __init__(self, cfg: DictConfig, demo: Demo) -> None:
+        self.cfg, self.demo = cfg, demo
+        self.rank = own_rank()
+        self.folder = RunFolder(cfg.output.dir, self.rank, cfg.data.shard, cfg.data.num_shards)
+        self.processes = Processes(self.folder)
+        self.stop = StopRequest(self.processes.started, self.processes.is_started)
+        self.begin = time.perf_counter()
+        self.report: Report | None = None
+        self.earlier = Account()
+        self.earlier_work: Work | None = None
+        self.data: ImageDataModule | None = None
+        self.detection: Detection | None = None
+
+    @property
+    def is_first(self) -> bool:
+        """True in the process that has the folder's lock."""
+        return self.rank == 0
+
+    @property
+    def has_bar(self) -> bool:
+        return bool(self.cfg.trainer.get("enable_progress_bar", True))

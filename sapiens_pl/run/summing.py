@@ -1,0 +1,169 @@
+"""The sum of what a run's processes have reported, in `run.json`, and the files of the whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.products.merge import merge
+from sapiens_pl.records.listing import section
+from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.run.account import (
+    COMPLETE,
+    FAILED,
+    INCOMPLETE,
+    INTERRUPTED,
+    MERGING,
+    Account,
+    Counts,
+    Detection,
+    FolderCounts,
+    Memory,
+    Report,
+    Terms,
+    Work,
+    progress_of,
+    read_account,
+    read_lives,
+    read_reports,
+    write_account,
+)
+
+
+def sum_up(folder: RunFolder) -> Account:
+    """Settles the failure list, and sums the reports of all processes into `run.json`, which it returns.
+
+    A run that only now has all of its images is not complete before `finish`.
+    """
+    folder.failures.settle()
+    with folder.turn():  # else an older sum could replace a newer one
+        reports = read_reports(folder)
+        if not reports:
+            return read_account(folder.run_file)
+        try:
+            earlier = read_account(folder.run_file)
+        except ConfigError:  # what it said is in the reports too
+            earlier = Account()
+        account = summed(reports, earlier)._replace(folder=count_folder(folder))
+        if account.status == COMPLETE and nothing_came_out(account, folder):
+            account = account._replace(status=FAILED)
+        elif account.status == COMPLETE and earlier.status != COMPLETE:
+            account = account._replace(status=MERGING)
+        progress = progress_of(read_lives(folder), account.status)
+        account = account._replace(progress=progress._replace(when=max(report.when for report in reports)))
+        write_account(folder, account)
+    return account
+
+
+def finish(folder: RunFolder, account: Account) -> Account:
+    """Writes the files that hold the whole run; only then is it complete."""
+    merge_results(folder, account)
+    progress = account.progress and account.progress._replace(state=COMPLETE)
+    account = account._replace(status=COMPLETE, progress=progress)
+    with folder.turn():
+        write_account(folder, account)
+    return account
+
+
+def merge_results(folder: RunFolder, account: Account) -> None:
+    """Writes the files that hold the whole run, as its configuration asks for them."""
+    formats = section(account.terms.config or {}, "output").get("formats", [])
+    merge(folder, [formats] if isinstance(formats, str) else formats)
+
+
+def count_folder(folder: RunFolder) -> FolderCounts:
+    """What the folder holds, whichever run it is of."""
+    done = folder.done()
+    return FolderCounts(len(done), len(folder.failures.images() - done))
+
+
+def nothing_came_out(account: Account, folder: RunFolder) -> bool:
+    """True if there were images to do, and not one has a result, of this run or an earlier one."""
+    return account.counts is not None and account.counts.images_planned > 0 and not folder.has_done()
+
+
+def summed(reports: list[Report], earlier: Account) -> Account:
+    """One account of a run from those of its processes; what none of them says stays as it was."""
+    sizes = {report.shard: report.world_size for report in reports}
+    expected = sum(sizes.values()) + reports[0].num_shards - len(sizes)
+    statuses = {report.status for report in reports}
+    status = next((worst for worst in (FAILED, INTERRUPTED) if worst in statuses), COMPLETE)
+    if len(reports) < expected and status != FAILED:
+        status = INCOMPLETE
+    unequal = _what_does_not_add_up(reports) if status == COMPLETE else None
+    counts = [report.counts for report in reports if report.counts is not None]
+    works = [report.work for report in reports if report.work is not None]
+    nothing_left = [report.when for report in reports if report.counts is not None and not report.counts.images_planned]
+    return Account(
+        status=INCOMPLETE if unequal else status,
+        error=next((report.error for report in reports if report.error is not None), None),
+        incomplete=unequal,
+        looked_at=max(nothing_left) if len(nothing_left) == len(reports) else earlier.looked_at,
+        counts=Counts(*map(sum, zip(*counts))) if counts else None,
+        folder=earlier.folder,
+        processes_expected=expected,
+        processes_ended=len(reports),
+        work=sum_of_work(works) if works else earlier.work,
+        processes=[report._replace(terms=Terms()) for report in reports],
+        terms=Terms(*(next(filter(None, said), None) for said in zip(*(r.terms for r in reports), earlier.terms))),
+    )
+
+
+def _what_does_not_add_up(reports: list[Report]) -> str | None:
+    """None where the shares of all processes are all images that there are; else why not, in a sentence."""
+    numbers = sorted({report.num_shards for report in reports})
+    if len(numbers) > 1:
+        listed = " and ".join(map(str, numbers))
+        return f"Shards of different numbers (data.num_shards={listed}) have worked in this folder."
+    listings = sorted({report.images_listed for report in reports if report.images_listed is not None})
+    if len(listings) > 1:
+        return f"The processes have not found the same images ({' and '.join(map(str, listings))})."
+    dealt = sum(report.images_dealt or 0 for report in reports)
+    if listings and dealt != listings[0]:
+        return f"The processes' shares are {dealt} images, but there are {listings[0]}."
+    return None
+
+
+def sum_of_work(works: list[Work]) -> Work:
+    """The work of several processes at one time."""
+    crops, seconds = sum(work.crops for work in works), max(work.seconds for work in works)
+    warm = [work.warm_crops_per_second for work in works if work.warm_crops_per_second]
+    passes = [work.detection for work in works if work.detection is not None]
+    return Work(
+        worked_until=max(work.worked_until for work in works),
+        device=", ".join(dict.fromkeys(work.device for work in works)),
+        batch_size=_largest(work.batch_size for work in works),
+        crops=crops,
+        seconds=seconds,
+        seconds_with_loading=max(work.seconds_with_loading for work in works),
+        crops_per_second=round(crops / seconds, 3) if seconds else 0.0,
+        warm_crops_per_second=round(sum(warm), 3) if warm else None,
+        peak_memory=Memory(
+            max(work.peak_memory.host_gib for work in works),
+            _largest(work.peak_memory.device_gib for work in works),
+        ),
+        largest_working_batch=_smallest(work.largest_working_batch for work in works),
+        loading=max((work.loading for work in works if work.loading is not None), default=None),
+        detection=_sum_of_passes(passes) if passes else None,
+    )
+
+
+def _sum_of_passes(passes: list[Detection]) -> Detection:
+    images, seconds = sum(one.images for one in passes), max(one.seconds for one in passes)
+    return Detection(
+        images=images,
+        images_failed=sum(one.images_failed for one in passes),
+        people=sum(one.people for one in passes),
+        seconds=seconds,
+        images_per_second=round(images / seconds, 3) if seconds else 0.0,
+        largest_working_batch=_smallest(one.largest_working_batch for one in passes),
+    )
+
+
+def _largest(values: Iterable) -> Any:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _smallest(values: Iterable) -> Any:
+    return min((value for value in values if value is not None), default=None)

@@ -1,0 +1,121 @@
+"""`run.json` and what it is the sum of: as it is written, watched, damaged and read again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.run import account as accounts
+from sapiens_pl.run.account import (
+    COMPLETE,
+    POSING,
+    VERSION,
+    Account,
+    Counts,
+    Live,
+    Memory,
+    Report,
+    Terms,
+    Work,
+    progress_of,
+    read_account,
+    read_lives,
+    read_reports,
+    write_account,
+    write_live,
+    write_report,
+)
+from sapiens_pl.run.collecting import put_together
+from sapiens_pl.run.summing import summed
+
+WORK = Work("2026-01-01T00:00:00+00:00", "a chip", 8, 10, 5.0, 6.0, 2.0, 2.5, Memory(1.5))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.processes.mkdir()
+    folder.open()
+    yield folder
+    folder.close()
+
+
+def report(shard=0, num_shards=1, rank=0, planned=5, work=WORK, when="2026-01-01T00:00:00+00:00", **more):
+    counts = Counts(images_planned=planned, images_done=planned, people=2 * planned)
+    return Report(shard, num_shards, rank, 1, COMPLETE, when, None, None, None, counts, work, Terms({"a": 1}), **more)
+
+
+def test_what_is_written_is_read_again_and_stands_side_by_side(folder):
+    account = summed([report()], Account())
+    write_account(folder, account)
+    assert read_account(folder.run_file) == account
+    content = json.loads(folder.run_file.read_text())
+    assert content["version"] == VERSION and content["counts"]["images_done"] == 5
+    assert content["crops_per_second"] == 2.0 and content["settings"] == {"a": 1}  # not in folders of their own
+    assert "error" not in content and "settings" not in content["processes"][0]
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"3", b'{"shard": "0"}', b'{"shard": 0, "rank": 0}', b"\xff"])
+def test_a_damaged_report_is_none(folder, content, capsys):
+    write_report(folder, report()._replace(world_size=2))
+    (folder.processes / "0of1-1.json").write_bytes(content)
+    (folder.processes / "0of1-1.progress").write_bytes(content)
+    folder.run_file.write_bytes(b"{}")
+    assert [report.rank for report in read_reports(folder)] == [0]
+    assert progress_of(read_lives(folder))[:4] == progress_of([])[:4]
+    assert put_together(folder.path) == 1 and "incomplete" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"[]", "run.json is damaged"),
+        (b'{"status": 3}', "status is a int"),
+        (b'{"counts": {"images_done": "6"}}', "images_done is a str"),
+        (b'{"counts": 5}', "counts is a int"),
+        (b'{"processes": [1]}', "processes is a int"),
+        (b'{"peak_memory": {"host_gib": true}}', "host_gib is a bool"),
+        (b'{"version": 99}', "later version of sapiens_pl"),
+    ],
+)
+def test_a_run_file_that_is_damaged_or_of_a_later_form_is_told(folder, capsys, content, words):
+    folder.run_file.write_bytes(content)
+    with pytest.raises(ConfigError, match=words):
+        read_account(folder.run_file)
+    assert put_together(folder.path) == 2 and words in capsys.readouterr().err
+
+
+def test_a_run_that_finds_nothing_left_keeps_what_the_work_has_cost(folder):
+    first = summed([report()], Account())
+    later = "2026-01-02T00:00:00+00:00"
+    again = summed([report(planned=0, work=None, when=later)], first)
+    assert again.work == WORK and again.looked_at == later and first.looked_at is None
+    assert again.counts.images_planned == again.counts.images_done == 0
+    worked = summed([report(work=WORK._replace(crops=3))], again)
+    assert worked.work.crops == 3 and worked.looked_at == later
+
+
+def test_the_work_of_shards_adds_up(folder):
+    slow = WORK._replace(device="another chip", seconds=10.0, peak_memory=Memory(1.0, 7.0), largest_working_batch=4)
+    account = summed([report(0, 2), report(1, 2, work=slow)], Account())
+    assert account.status == COMPLETE and account.counts.people == 20
+    assert account.work.crops_per_second == 2.0 and account.work.warm_crops_per_second == 5.0
+    assert account.work.device == "a chip, another chip" and account.work.peak_memory == Memory(1.5, 7.0)
+    assert account.work.largest_working_batch == 4
+    assert summed([report(1, 2)], Account()).status == "incomplete"
+
+
+def test_how_far_all_processes_are_is_the_sum_of_what_each_has_left(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(accounts, "now", lambda: "then")
+    write_live(folder, Live(POSING, 30, 100, 10, 1, 40, 2.0))
+    other = RunFolder(folder.path, rank=1)
+    other.open()
+    write_live(other, Live(POSING, 50, 50, 20, 0, 20, 5.0))
+    other.close()
+    progress = progress_of(read_lives(folder))
+    assert progress == (POSING, 60, 30, 1, 2.0, 35.0, "then")  # the second one is at its end
+    assert progress_of([Live(POSING, 0, 100)]).seconds_left is None  # nobody knows yet
+    assert progress_of([Live(POSING, 9, 9)]).seconds_left == 0
