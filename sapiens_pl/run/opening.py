@@ -74,16 +74,14 @@ def take_folder(run: Run, record: HydraRecord, network: PoseNetwork, boxes: Any)
         record.write()
     elif not run.cfg.output.overwrite:
         run.earlier = read_account(run.folder.run_file)
-    terms = Terms(settings, _config(run.cfg), versions(), run.earlier.terms.left_out)
-    folder = run.folder
-    run.report = Report(folder.shard, folder.num_shards, run.rank, status=RUNNING, when=now(), terms=terms)
+    run.terms = Terms(settings, _config(run.cfg), versions(), run.earlier.terms.left_out)
 
 
 def begin(run: Run, trainer: L.Trainer) -> None:
     """Says in `run.json` that the run has begun, and lets the other shards in."""
-    assert run.report is not None
     run.processes.trained_by(trainer)
-    run.report = run.report._replace(world_size=trainer.world_size)
+    folder = run.folder
+    run.report = Report(folder.shard, folder.num_shards, run.rank, trainer.world_size, when=now(), terms=run.terms)
     if run.is_first:
         account = run.earlier._replace(
             status=RUNNING,
@@ -92,7 +90,7 @@ def begin(run: Run, trainer: L.Trainer) -> None:
             progress=Progress(when=now()),
             counts=None,
             processes=[],
-            terms=run.report.terms,
+            terms=run.terms,
         )
         with run.folder.turn():
             write_account(run.folder, account)

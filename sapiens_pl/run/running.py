@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.records.run_folder import RunFolder
-from sapiens_pl.run.account import Account, Detection, Report, Work
+from sapiens_pl.run.account import Account, Detection, Report, Terms, Work
 from sapiens_pl.run.processes import Processes
 from sapiens_pl.run.ranks import own_rank
 from sapiens_pl.run.stopping import StopRequest
@@ -34,7 +34,8 @@ class Run:
         demo: as for `pose_run`.
 
     Attributes:
-        report: what this process will say at its end; None until the folder is this run's.
+        terms: what all its processes say alike.
+        report: what this process will say at its end; None until the run has begun.
         earlier: what the folder's last run has said of itself.
         earlier_work: what the last run of this shard has cost.
         data: the run's images, once there is something to ask them of.
@@ -51,6 +52,7 @@ class Run:
         self.processes = Processes(self.folder)
         self.stop = StopRequest(self.processes.started, self.processes.is_started)
         self.begin = time.perf_counter()
+        self.terms = Terms()
         self.report: Report | None = None
         self.earlier = Account()
         self.earlier_work: Work | None = None

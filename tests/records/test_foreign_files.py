@@ -23,6 +23,7 @@ from sapiens_pl.products.merge import all_results, merge
 from sapiens_pl.records import parts
 from sapiens_pl.records.parts import PartWriter
 from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.run.account import Account, Terms, read_reports, write_account
 from sapiens_pl.run.collecting import put_together
 from sapiens_pl.run.resume import boxes_digest, finished_names, prepare_folder
 from sapiens_pl.run.sweep_report import account_of
@@ -50,7 +51,7 @@ def folder(tmp_path):
     """A run's folder with five results, two of them of images whose names are hidden, as it stands at a run's end."""
     folder = RunFolder(tmp_path / "run")
     folder.open()
-    folder.write_run({"status": "complete", "settings": SETTINGS, "config": {"output": {"formats": ["json", "coco"]}}})
+    write_account(folder, Account(status="complete", terms=Terms(SETTINGS, {"output": {"formats": ["json", "coco"]}})))
     folder.write_inputs((name, boxes_digest(task_of(name))) for name in (*NAMES, *HIDDEN))
     for name in (*NAMES, *HIDDEN):
         folder.write(folder.prediction_path(name), result_json(result_of(name), keypoint_spec(17)))
@@ -62,7 +63,7 @@ def resume(folder, names=(*NAMES, *HIDDEN), overwrite=False, settings=SETTINGS):
     again = RunFolder(folder.path)
     options = {"overwrite": overwrite, "resume": True, "retry_failed": False}
     prepare_folder(again, OmegaConf.create({"output": options}), dict(settings))
-    again.write_run({"status": "running", "settings": settings})
+    write_account(again, Account(status="running", terms=Terms(settings)))
     done = finished_names(again, [task_of(name) for name in names])[0]
     again.close()
     folder.open()
@@ -85,7 +86,7 @@ def test_hidden_files_are_nobodys_results_unless_an_image_has_that_name(folder):
     assert [result.name for result in all_results(folder)[0]] == sorted(expected)
     merge(folder, ["json", "coco", "csv", "parquet"])
     assert len(json.loads(folder.coco_images_file.read_text())["images"]) == 5
-    assert folder.done() == expected and not folder.read_reports() and not folder.damaged.exists()
+    assert folder.done() == expected and not read_reports(folder) and not folder.damaged.exists()
 
 
 def test_copies_and_notes_among_the_results_are_left_out_with_a_sentence(folder, caplog):
