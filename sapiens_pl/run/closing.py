@@ -68,7 +68,8 @@ def close_run(run: Run, outcome: RunCounts, work: Work | None, others: list[int]
     speak_for_fallen(run.folder, run.data, run.report, others)
     account = sum_up(run.folder)
     if others or account.processes_ended == account.processes_expected:
-        exit_code = exit_code or _close_whole_run(run, account)
+        of_all = _close_whole_run(run, account)
+        exit_code = exit_code or of_all
     elif run.is_first:
         print(f"This process has ended ({status}), {account.processes_ended} of {account.processes_expected} so far.")
     if any(others):
