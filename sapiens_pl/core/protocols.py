@@ -37,11 +37,13 @@ class PictureProduct(Protocol):
     Attributes:
         folder: for instance `overlays`.
         suffix: follows the picture's whole name: `.jpg` makes `a.png` to `a.png.jpg`.
+        ending: with what a whole file of the kind ends; blanks may follow.
         needs: parts of the body that the keypoint set must know (`KeypointSpec.subsets`); else the run is refused.
     """
 
     folder: str
     suffix: str
+    ending: bytes
     needs: tuple[str, ...] = ()
 
     def content(self, result: PoseResult, keypoint_set: KeypointSpec, photograph: Callable[[], np.ndarray]) -> bytes:

@@ -19,7 +19,7 @@ SCORE_DECIMALS = 6
 class JsonFiles(PictureProduct):
     """`predictions/a.jpg.json`."""
 
-    folder, suffix = "predictions", ".json"
+    folder, suffix, ending = "predictions", ".json", b"}"
 
     def content(self, result: PoseResult, keypoint_set: KeypointSpec, photograph: Callable[[], np.ndarray]) -> bytes:
         return result_json(result, keypoint_set)

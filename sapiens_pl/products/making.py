@@ -45,6 +45,11 @@ class Products:
         self.of_pictures = [PictureFiles(folder, each) for each in chosen if isinstance(each.product, PictureProduct)]
         self.of_run = [RunFiles(folder, each) for each in chosen if not isinstance(each.product, PictureProduct)]
 
+    @property
+    def are_any(self) -> bool:
+        """True if there is anything to make of a single picture."""
+        return bool(self.of_pictures)
+
     def settle(self, names: Collection[str]) -> None:
         """Removes those pictures' files that were made with other settings; for a process that is alone in the folder.
 
@@ -116,8 +121,11 @@ def make_missing(
         _make_of_pictures(products, records, missing, stopped, note, made)
     for files in products.of_run:
         if not stopped() and files.missing(state):
-            files.make(records, state)
-            made.counts[files.name] += 1
+            failure = files.make(records, state)
+            if failure is None:
+                made.counts[files.name] += 1
+            else:
+                made.failures.append(failure)
     return made
 
 

@@ -44,7 +44,8 @@ class OpenPoseJson(PictureProduct):
         ConfigError: an unknown model, no yes or no, no number.
     """
 
-    folder, suffix, needs = "openpose_json", "_keypoints.json", ("body",)
+    folder, suffix, ending = "openpose_json", "_keypoints.json", b"}"
+    needs = ("body",)
 
     def __init__(self, model: str, scores: bool, score_threshold: float) -> None:
         if model not in MODELS:

@@ -46,7 +46,8 @@ class OpenPosePictures(PictureProduct):
         ConfigError: it is no number.
     """
 
-    folder, suffix, needs = "openpose", ".png", ("body",)
+    folder, suffix, ending = "openpose", ".png", b"\xaeB`\x82"
+    needs = ("body",)
 
     def __init__(self, score_threshold: float) -> None:
         self._score_threshold = checked_threshold("output.overlay_score_threshold", score_threshold)

@@ -33,7 +33,7 @@ class Overlay(PictureProduct):
         ConfigError: it is no number.
     """
 
-    folder, suffix = "overlays", ".jpg"
+    folder, suffix, ending = "overlays", ".jpg", b"\xff\xd9"
 
     def __init__(self, score_threshold: float) -> None:
         self._score_threshold = checked_threshold("output.overlay_score_threshold", score_threshold)

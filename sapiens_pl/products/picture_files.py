@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -17,7 +18,10 @@ from sapiens_pl.core.structures import Failure, PoseResult
 from sapiens_pl.products.chosen import ChosenProduct
 from sapiens_pl.products.memory import Memory, made_with
 from sapiens_pl.products.second_read import Photographs, ReadingStopped
+from sapiens_pl.products.wholeness import Look
 from sapiens_pl.records.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
 
 _REASON_LENGTH = 1000
 
@@ -35,6 +39,7 @@ class PictureFiles:
         self.name, self._product = chosen.name, chosen.product
         self._run = folder
         self._made_with, self._memory = made_with(chosen.settings), Memory(folder, chosen.name)
+        self._look = Look(folder, chosen.name, chosen.product.ending)
 
     def settle(self, names: Collection[str]) -> None:
         """Removes the files of those pictures if they were made with other settings, or nobody knows with which.
@@ -49,10 +54,22 @@ class PictureFiles:
             self._memory.remember(self._made_with)
 
     def missing(self, names: Collection[str]) -> list[str]:
-        """Those of the pictures that have no file yet, in the order given; no file is opened."""
+        """Those of the pictures that have no file, in the order given. Files that are not whole go, which is said.
+
+        Raises:
+            WriteError: one cannot be removed.
+        """
         if not names:
             return []
         there = self._there()
+        damaged = self._look.damaged((name for name in names if name in there), self._path)
+        if damaged:
+            remove_files(self._run.path, self._product, damaged)
+            log.warning(
+                "%d files in %s/ were empty or cut short (%s the first); they are made again.",
+                *(len(damaged), self._product.folder, damaged[0]),
+            )
+            there -= set(damaged)
         return [name for name in names if name not in there]
 
     def make(self, result: PoseResult, keypoint_set: KeypointSpec, photographs: Photographs) -> Failure | None:
@@ -67,7 +84,7 @@ class PictureFiles:
         """
         try:
             content = self._product.content(result, keypoint_set, lambda: _read(photographs, result))
-            self._run.write(Path(_path(self._run.path, self._product, result.name)), content, of_image=True)
+            self._run.write(Path(self._path(result.name)), content, of_image=True)
         except ReadingStopped:
             raise
         except Exception as error:  # whatever drawing or encoding this one picture brings
@@ -81,6 +98,9 @@ class PictureFiles:
         if not isinstance(error, ResultError):  # which names the file itself
             reason = f"{self._product.folder}/{name}{self._product.suffix} is not made: {reason}"
         return Failure(name, None, type(error).__name__, reason, self.name)
+
+    def _path(self, name: str) -> str:
+        return _path(self._run.path, self._product, name)
 
     def _there(self) -> set[str]:
         """Names of all pictures that have a file, and of whatever else has such a name."""

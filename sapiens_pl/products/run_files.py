@@ -7,11 +7,14 @@ from collections.abc import Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sapiens_pl.core.errors import write_error
+from sapiens_pl.core.errors import SapiensError, write_error
 from sapiens_pl.core.protocols import Records, RunProduct
+from sapiens_pl.core.structures import Failure
 from sapiens_pl.products.chosen import ChosenProduct
 from sapiens_pl.products.memory import Memory, made_with
 from sapiens_pl.records.run_folder import RunFolder
+
+_REASON_LENGTH = 1000
 
 
 class RunFiles:
@@ -39,8 +42,11 @@ class RunFiles:
             return True
         return any(_size(self._run.path / name) != size for name, size in sizes.items())
 
-    def make(self, records: Records, state: str) -> None:
+    def make(self, records: Records, state: str) -> Failure | None:
         """Makes all its files anew; they appear when all of them are whole.
+
+        Returns:
+            None, or why it cannot be made.
 
         Raises:
             ConfigError: the records are damaged.
@@ -59,7 +65,13 @@ class RunFiles:
                     os.replace(Path(unfinished, name), target)
         except OSError as error:
             raise write_error(target, error) from None
+        except SapiensError:
+            raise
+        except Exception as error:  # whatever one product makes of odd values
+            reason = f"{', '.join(self._product.outputs)} is not made: {' '.join(str(error).split())[:_REASON_LENGTH]}"
+            return Failure("", None, type(error).__name__, reason, self.name)
         self._memory.remember(made_with(self._settings, records=state, sizes=sizes))
+        return None
 
     def _remove_earlier(self, names: Collection[str]) -> None:
         """Of its folders, the files of the same kind that it does not make any more: there were more of them once."""

@@ -19,7 +19,8 @@ from sapiens_pl.products.removing import clear_products, remove_of_pictures
 from sapiens_pl.records.run_folder import RunFolder
 
 ALL = "json,parquet,coco,csv,openpose,overlay"
-NAMES = ("b/2.jpg", "a.jpg", "nobody.jpg", "ünï '3'.jpg")
+NOT_UNICODE = b"\xff\n.jpg".decode("utf-8", "surrogateescape")
+NAMES = ("b/2.jpg", "a.jpg", "nobody.jpg", NOT_UNICODE)
 
 
 def settings(*overrides: str):
@@ -71,6 +72,22 @@ def test_everything_is_made_once_and_only_what_is_missing_again(run):
     (run.path / "parquet" / "poses-00000.parquet").write_bytes(b"PAR1")  # cut short
     assert make_of_run(run, settings(f"output.formats=[{ALL}]")).counts == {"parquet": 1}
     assert files_of(run) == content
+
+
+@pytest.mark.parametrize("content", [b"", b'{"meta_info": {"dataset', bytes(900), None])
+def test_files_that_are_empty_or_cut_short_are_made_again_and_that_is_said(run, caplog, content):
+    cfg = settings("output.formats=[json,openpose,overlay,openpose_json]")
+    make_of_run(run, cfg)
+    whole = files_of(run)
+    for place in ("predictions/a.jpg.json", "overlays/b/2.jpg.jpg", "openpose/a.jpg.png"):
+        if content is None:
+            (run.path / place).unlink()
+            (run.path / place).symlink_to("gone")
+        else:
+            (run.path / place).write_bytes(content)
+    assert make_of_run(run, cfg).counts == {"json": 1, "overlay": 1, "openpose": 1}
+    assert files_of(run) == whole and "1 files in overlays/ were empty or cut short (b/2.jpg the first)" in caplog.text
+    assert not make_of_run(run, cfg).counts
 
 
 def test_another_threshold_makes_the_drawings_again_and_nothing_else(run):
