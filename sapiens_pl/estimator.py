@@ -12,6 +12,7 @@ import torch
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import KeypointSpec, flip_indices_for, keypoint_spec
+from sapiens_pl.core.settings import check
 from sapiens_pl.core.structures import CropBatch, ImageTask, PosePrediction, PoseResult
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.data.loader import CropLoader
@@ -23,8 +24,8 @@ from sapiens_pl.data.python_inputs import (
     checked_images,
     is_one_image,
     task_of,
-    whole_number,
 )
+from sapiens_pl.data.settings import PREDICTING
 from sapiens_pl.inference.module import PoseModule
 from sapiens_pl.inference.transfer import PendingPrediction
 from sapiens_pl.models.checkpoints import PoseNetwork, load_network
@@ -103,7 +104,7 @@ class PoseEstimator:
             ValueError: not as many boxes as images, boxes that are not (N, 4), a batch size below 1, or a negative
                 number of workers.
         """
-        batch_size, num_workers = whole_number("batch_size", batch_size, 1), whole_number("num_workers", num_workers, 0)
+        check(PREDICTING, {"batch_size": batch_size, "num_workers": num_workers})
         images = checked_images(images)
         tasks, failures = [], []
         for index, (image, image_boxes) in enumerate(zip(images, checked_boxes(boxes, len(images)))):

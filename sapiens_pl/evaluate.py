@@ -16,15 +16,14 @@ from sapiens_pl.accuracy.of_run import evaluate_run
 from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.interrupts import run
+from sapiens_pl.core.settings import check, number
 from sapiens_pl.core.terminal import keep_going_without_a_terminal
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.run.command import complain, disk_error, disk_sentence, hydra_sentence, sentence_of
 
 
 def _evaluate(cfg: DictConfig) -> None:
-    threshold = cfg.oks_nms_threshold
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)):
-        raise ConfigError(f"oks_nms_threshold={threshold} must be a number.")
+    check({"oks_nms_threshold": number()}, cfg, "")
     path = Path(cfg.predictions).expanduser()
     if not (path / "predictions").is_dir():
         raise ConfigError(f"predictions={path} is no output folder of a run; give the one that holds predictions/.")
@@ -32,7 +31,7 @@ def _evaluate(cfg: DictConfig) -> None:
     folder = RunFolder(path, rank="evaluate")
     folder.open()
     try:
-        evaluate_run(folder, annotations, threshold)
+        evaluate_run(folder, annotations, cfg.oks_nms_threshold)
     finally:
         folder.close()
 

@@ -29,7 +29,7 @@ from sapiens_pl.run.command import (
     sentence_of,
 )
 from sapiens_pl.run.hydra_record import record_job_of_sweep
-from sapiens_pl.run.settings import check_settings
+from sapiens_pl.run.settings import check_settings, in_hydras_words
 from sapiens_pl.run.sweep import note_exit_code
 
 
@@ -56,12 +56,10 @@ def run_job(cfg: DictConfig) -> int:
     try:
         check_settings(cfg)
         return _pose(cfg)
-    except ConfigError as error:
-        return complain(str(error), EXIT_BAD_CONFIG)
+    except (ConfigError, HydraException, OmegaConfBaseException) as error:
+        return complain(in_hydras_words(sentence_of(error), cfg), EXIT_BAD_CONFIG)
     except SapiensError as error:
         return complain(str(error), EXIT_FAILED)
-    except (HydraException, OmegaConfBaseException) as error:
-        return complain(sentence_of(error), EXIT_BAD_CONFIG)
     except OSError as error:
         return complain(disk_sentence(error), EXIT_FAILED)
     except (RuntimeError, MemoryError) as error:

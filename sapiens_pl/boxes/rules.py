@@ -13,9 +13,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sapiens_pl.core.errors import BoxError, ConfigError
+from sapiens_pl.core.settings import SWITCH, check, either, number, one_of
 from sapiens_pl.core.structures import Failure, ImageFile, ImageTask
 
 BOX_FORMATS = ("xyxy", "xywh", "cxcywh", "cxcywhn")
+BOX_SETTINGS = {
+    "format": one_of(*BOX_FORMATS),
+    "score_threshold": either(number(), None),
+    "nms_threshold": either(number(), None),
+    "exif": one_of("upright", "raw"),
+    "strict": SWITCH,
+}
 FARTHEST_PX = 1e7
 """No image is so large, and float32 geometry is still finite there."""
 INVERTED = "is inverted (its right or lower side comes before the left or upper one)"
@@ -50,7 +58,7 @@ class BoxRules:
         first_pixel: the coordinate of the first pixel; 1 where a format counts from 1.
 
     Raises:
-        ConfigError: a value that cannot be meant.
+        SettingError: a value that cannot be meant.
     """
 
     def __init__(
@@ -62,19 +70,11 @@ class BoxRules:
         strict: bool = False,
         first_pixel: float = 0.0,
     ) -> None:
-        if format not in BOX_FORMATS:
-            raise ConfigError(f"boxes.format={format} is not known; choose one of {', '.join(BOX_FORMATS)}.")
-        if exif not in ("upright", "raw"):
-            raise ConfigError(f"boxes.exif={exif} is not known; choose upright or raw.")
-        if not isinstance(strict, bool):
-            raise ConfigError(f"boxes.strict={strict} must be true or false.")
-        for key, value in (("score_threshold", score_threshold), ("nms_threshold", nms_threshold)):
-            if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
-                raise ConfigError(f"boxes.{key}={value} must be a number.")
-        self.normalised = format == "cxcywhn"
-        self.first_pixel = 0.0 if self.normalised else first_pixel
         self.format, self.exif, self.strict = format, exif, strict
         self.score_threshold, self.nms_threshold = score_threshold, nms_threshold
+        check(BOX_SETTINGS, vars(self))
+        self.normalised = format == "cxcywhn"
+        self.first_pixel = 0.0 if self.normalised else first_pixel
 
     def apply(self, file: ImageFile, rows: Sequence[BoxRow], origin: str = "") -> tuple[ImageTask, list[Failure]]:
         """One image's rows, in the order of the file, as a task and the rows that cannot be used.

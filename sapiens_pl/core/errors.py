@@ -14,6 +14,10 @@ class ConfigError(SapiensError):
     """A setting, or a file that a setting names, cannot be used; nothing has run."""
 
 
+class SettingError(ConfigError, ValueError):
+    """A value is not what its setting takes; to a Python caller the ValueError that he expects."""
+
+
 class CheckpointError(ConfigError):
     """A weights file is damaged, of an unknown kind, or of another network."""
 

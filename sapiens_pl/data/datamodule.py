@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Collection
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import lightning as L
 
 from sapiens_pl.boxes.matching import BoxedImages, DealtImages
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.geometry import SAPIENS_CROPS, CropSettings
+from sapiens_pl.core.settings import check
 from sapiens_pl.core.structures import CropSpan, Failure, ImageFile, ImageTask
 from sapiens_pl.data.dataset import CropDataset
 from sapiens_pl.data.loader import READ_TIMEOUT_SECONDS, CropLoader
 from sapiens_pl.data.packing import check_shard, pack_batches, shard_images
+from sapiens_pl.data.settings import LOADING
 from sapiens_pl.inference.batch_size import best_batch_size
 from sapiens_pl.pictures import MAX_MEGAPIXELS
 from sapiens_pl.pictures.folder import ImageSource, list_images
@@ -25,7 +27,6 @@ _Named = TypeVar("_Named", ImageTask, ImageFile)
 log = logging.getLogger(__name__)
 
 MAX_DEFAULT_WORKERS = 16
-AUTO = "auto"
 
 
 class ImageDataModule(L.LightningDataModule):
@@ -76,12 +77,10 @@ class ImageDataModule(L.LightningDataModule):
         super().__init__()
         self.images, self.boxes, self.input_hw, self.crop_settings = images, boxes, input_hw, crop_settings
         self.finished, self.stopped, self.agree = finished, stopped, agree
-        self.batch_size = batch_size if batch_size == AUTO else _whole_number("data.batch_size", batch_size, 1)
-        self.max_memory_gib = None if max_memory_gib is None else _positive("data.max_memory_gib", max_memory_gib)
-        self.num_workers = None if num_workers is None else _whole_number("data.num_workers", num_workers, 0)
-        self.prefetch_factor = _whole_number("data.prefetch_factor", prefetch_factor, 1)
-        self.max_megapixels = _positive("data.max_megapixels", max_megapixels)
-        self.read_timeout = _positive("data.read_timeout", read_timeout)
+        self.batch_size, self.max_memory_gib = batch_size, max_memory_gib
+        self.num_workers, self.prefetch_factor = num_workers, prefetch_factor
+        self.max_megapixels, self.read_timeout = max_megapixels, read_timeout
+        check(LOADING, vars(self))
         check_shard(num_shards, shard)
         self.num_shards, self.shard = num_shards, shard
         # A rank that finds nothing left to do is in order.
@@ -215,16 +214,3 @@ def in_order(found: list[_Named], names: list[str]) -> list[_Named]:
         return [by_name[name] for name in names]
     except KeyError as error:
         raise ConfigError(f"{error.args[0]} has gone while the run was starting; run the same command again.") from None
-
-
-def _whole_number(key: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        or_auto = ", or auto" if key == "data.batch_size" else ""
-        raise ConfigError(f"{key}={value} must be a whole number of at least {least}{or_auto}.")
-    return value
-
-
-def _positive(key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise ConfigError(f"{key}={value} must be a number above 0.")
-    return value

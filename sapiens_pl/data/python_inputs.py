@@ -66,13 +66,6 @@ def checked_boxes(boxes: Any, num_images: int) -> list[Any]:
     return listed
 
 
-def whole_number(name: str, value: Any, least: int) -> int:
-    """Raises ValueError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name}={value!r} must be a whole number of at least {least}.")
-    return int(value)
-
-
 def task_of(index: int, image: ImageLike, boxes: Any) -> tuple[ImageTask, list[Failure]]:
     """One image with its usable boxes, and what is wrong with the others.
 

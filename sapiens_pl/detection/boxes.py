@@ -11,11 +11,12 @@ from typing import Any
 
 from sapiens_pl.boxes.json_boxes import JsonBoxes
 from sapiens_pl.boxes.matching import BoxRow, BoxRules, DealtImages
-from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.settings import check
 from sapiens_pl.core.structures import Failure, ImageFile, ImageTask
 from sapiens_pl.detection.detectors import PersonDetector, load_detector
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.detection.rules import PersonRules
+from sapiens_pl.detection.settings import DETECTING
 from sapiens_pl.pictures.folder import ImageSource
 
 
@@ -25,7 +26,7 @@ class DetectorBoxes:
     Args:
         model: one of torchvision's detectors, or a transformers object detector (`detectors.load_detector`).
         weights: a file with a torchvision model's weights.
-        batch_size: images a forward pass; None for 8, on a CPU 1.
+        images_per_batch: images a forward pass; None for 8, on a CPU 1.
         score_threshold, nms_threshold, largest_n, min_size: as in `PersonRules`.
 
     Raises:
@@ -36,16 +37,15 @@ class DetectorBoxes:
         self,
         model: str | None = None,
         weights: str | None = None,
-        batch_size: int | None = None,
+        images_per_batch: int | None = None,
         score_threshold: float = 0.3,
         nms_threshold: float | None = 0.3,
         largest_n: int | None = None,
         min_size: float = 1.0,
     ) -> None:
-        if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
-            raise ConfigError(f"boxes.batch_size={batch_size} must be a whole number of at least 1, or null.")
+        check(DETECTING, {"images_per_batch": images_per_batch})
         self.rules = PersonRules(score_threshold, nms_threshold, largest_n, min_size)
-        self.batch_size = batch_size
+        self.images_per_batch = images_per_batch
         self._detector: PersonDetector | None = load_detector(model, weights)
         self.settings: dict[str, Any] = {
             "boxes.model": self._detector.name,

@@ -110,7 +110,7 @@ class DetectionData(L.LightningDataModule):
         poses = self._poses
         assert self.trainer is not None
         on_cpu = self.trainer.strategy.root_device.type == "cpu"
-        size = self._boxes.batch_size or (_IMAGES_ON_CPU if on_cpu else _IMAGES_ON_GPU)
+        size = self._boxes.images_per_batch or (_IMAGES_ON_CPU if on_cpu else _IMAGES_ON_GPU)
         spans = [CropSpan(index, 0, 1) for index in range(len(self.tasks))]
         batches = [spans[start : start + size] for start in range(0, len(spans), size)]
         return CropLoader(

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torchvision.ops import nms
 
-from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.settings import check
+from sapiens_pl.detection.settings import DETECTING
 
 COORDINATE_DECIMALS, SCORE_DECIMALS = 2, 5
 
@@ -26,18 +27,15 @@ class PersonRules:
         min_size: those whose shorter side is less, px, are left out.
 
     Raises:
-        ConfigError: a value that cannot work.
+        SettingError: a value that cannot work.
     """
 
     def __init__(
         self, score_threshold: float, nms_threshold: float | None, largest_n: int | None, min_size: float
     ) -> None:
-        self.score_threshold = _number("score_threshold", score_threshold)
-        self.nms_threshold = None if nms_threshold is None else _number("nms_threshold", nms_threshold)
-        self.min_size = _number("min_size", min_size)
-        if largest_n is not None and (type(largest_n) is not int or largest_n < 1):
-            raise ConfigError(f"boxes.largest_n={largest_n} must be a whole number of at least 1, or null.")
-        self.largest_n = largest_n
+        self.score_threshold, self.nms_threshold = score_threshold, nms_threshold
+        self.largest_n, self.min_size = largest_n, min_size
+        check(DETECTING, vars(self))
 
     def __call__(self, bboxes_xyxy: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """(N, 4) boxes and (N,) scores -> (N, 5) float64 rows x, y, width, height, score: the likeliest first.
@@ -64,9 +62,3 @@ class PersonRules:
         return {
             f"boxes.{key}": getattr(self, key) for key in ("score_threshold", "nms_threshold", "largest_n", "min_size")
         }
-
-
-def _number(key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-        raise ConfigError(f"boxes.{key}={value} must be a number of at least 0.")
-    return value

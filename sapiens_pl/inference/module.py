@@ -22,15 +22,16 @@ from torch import Tensor, nn
 from sapiens_pl.core.devices import GIB, free_cached, is_out_of_memory, memory_in_numbers
 from sapiens_pl.core.errors import ConfigError, DeviceMemoryError
 from sapiens_pl.core.geometry import SAPIENS_CROPS, CropSettings
+from sapiens_pl.core.settings import check
 from sapiens_pl.core.structures import CropBatch, PosePrediction
 from sapiens_pl.inference.compiling import compile_options
 from sapiens_pl.inference.decoding import decode_heatmaps
 from sapiens_pl.inference.transfer import HostCopy, PendingPrediction
+from sapiens_pl.models.settings import INFERENCE
 from sapiens_pl.models.watch import WeightsWatch
 
 log = logging.getLogger(__name__)
 
-COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 """torch.compile's own; the second and the third replay CUDA graphs."""
 
 _WEIGHTS_IN_HALF = {"bf16-true": torch.bfloat16, "16-true": torch.float16}
@@ -86,8 +87,8 @@ class PoseModule(L.LightningModule):
         self, network: nn.Module, flip_indices: Sequence[int] | None = None, compile_mode: str | None = None
     ) -> None:
         super().__init__()
-        if compile_mode is not None and compile_mode not in COMPILE_MODES:
-            raise ConfigError(f"model.compile_mode={compile_mode} must be one of {', '.join(COMPILE_MODES)}.")
+        if compile_mode is not None:
+            check(INFERENCE, {"compile_mode": compile_mode})
         self.network, self.compile_mode = network, compile_mode
         self.crop_settings: CropSettings = getattr(network, "crop_settings", SAPIENS_CROPS)
         self.watch: WeightsWatch | None = getattr(network, "watch", None)

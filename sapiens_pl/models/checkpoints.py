@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,13 @@ from torch import Tensor, nn
 from sapiens_pl.core.errors import CheckpointError, ConfigError, SapiensError
 from sapiens_pl.core.geometry import CropSettings
 from sapiens_pl.core.keypoints import keypoint_spec
-from sapiens_pl.models.sapiens import PATCH_SIZE, SapiensPose
+from sapiens_pl.core.settings import check
+from sapiens_pl.models.sapiens import SapiensPose
 from sapiens_pl.models.sapiens2 import Sapiens2Pose
 from sapiens_pl.models.sapiens2_config import CONFIG_KEY
 from sapiens_pl.models.sapiens2_files import is_sapiens2, load_sapiens2
 from sapiens_pl.models.sapiens_files import load_sapiens
+from sapiens_pl.models.settings import CROP, NETWORK
 from sapiens_pl.models.tensors import read_tensors, weights_files
 from sapiens_pl.models.watch import WeightsWatch
 from sapiens_pl.models.wrapping import unwrap
@@ -156,29 +157,10 @@ def network_metadata(network: PoseNetwork) -> dict[str, str]:
 
 
 def _check_settings(num_heads: Any, input_hw: Any, crop: CropSettings | None) -> tuple[int, int] | None:
-    if num_heads is not None and not isinstance(num_heads, int):
-        raise ConfigError(f"model.num_heads={num_heads} must be a whole number.")
+    check(NETWORK, {"num_heads": num_heads, "input_hw": input_hw})
     if crop is not None:
-        _check_crop(crop)
-    if input_hw is None:
-        return None
-    if not isinstance(input_hw, Sequence) or [type(side) for side in input_hw] != [int, int]:
-        raise ConfigError(f"model.input_hw={input_hw} must be two whole numbers, [height,width].")
-    height, width = input_hw
-    if min(height, width) < PATCH_SIZE or height % PATCH_SIZE or width % PATCH_SIZE:
-        raise ConfigError(f"model.input_hw=[{height},{width}] must be multiples of {PATCH_SIZE}; correct it.")
-    return height, width
-
-
-def _check_crop(crop: CropSettings) -> None:
-    if crop.enlarging not in ("bilinear", "bicubic"):
-        raise ConfigError(f"model.crop.enlarging={crop.enlarging} must be bilinear or bicubic.")
-    if not isinstance(crop.box_padding, (int, float)) or not 0 < crop.box_padding < 10:
-        raise ConfigError(f"model.crop.box_padding={crop.box_padding} must be a number above 0 and below 10.")
-    for key in ("pixel_mean_rgb", "pixel_std_rgb"):
-        values = getattr(crop, key)
-        if isinstance(values, str) or len(values) != 3 or not all(isinstance(value, (int, float)) for value in values):
-            raise ConfigError(f"model.crop.{key}={values} must be three numbers.")
+        check(CROP, crop._asdict())
+    return None if input_hw is None else (input_hw[0], input_hw[1])
 
 
 def _check_names_and_shapes(path: Path, network: nn.Module, weights: dict[str, Tensor]) -> None:

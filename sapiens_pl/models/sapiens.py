@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sapiens_pl.core.geometry import SAPIENS_CROPS, CropSettings
+from sapiens_pl.models.settings import PATCH_SIZE
 from sapiens_pl.models.watch import WeightsWatch
 
-PATCH_SIZE = 16
 PATCH_PADDING = 2
 LAYER_NORM_EPS = 1e-6
 HEATMAP_STRIDE = 4

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sapiens_pl.core.geometry import SAPIENS2_CROPS, CropSettings
-from sapiens_pl.models.sapiens import HEATMAP_STRIDE, PATCH_SIZE, HeatmapHead
+from sapiens_pl.models.sapiens import HEATMAP_STRIDE, HeatmapHead
+from sapiens_pl.models.settings import PATCH_SIZE
 from sapiens_pl.models.watch import WeightsWatch
 
 INPUT_HW = (1024, 768)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sapiens_pl.core.errors import CheckpointError
-from sapiens_pl.models.sapiens import PATCH_SIZE
 from sapiens_pl.models.sapiens2 import INPUT_HW, ROPE_BASE, Sapiens2Shape, rotary_periods
+from sapiens_pl.models.settings import PATCH_SIZE
 from sapiens_pl.models.transformers_folder import CONFIG_FILE, PROCESSOR_FILE
 
 CONFIG_KEY = "sapiens2_config"

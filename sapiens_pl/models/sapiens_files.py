@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from sapiens_pl.core.errors import CheckpointError
-from sapiens_pl.models.sapiens import PATCH_SIZE, PUBLISHED_HEADS, SapiensPose, SapiensShape
+from sapiens_pl.models.sapiens import PUBLISHED_HEADS, SapiensPose, SapiensShape
+from sapiens_pl.models.settings import PATCH_SIZE
 
 _LAST_LAYER = "head.final_layer.weight"
 _BESIDE_WEIGHTS = ("data_preprocessor.",)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.settings import check, number
 
 
 def checked_threshold(key: str, value: Any) -> float:
-    """The value, if it is a number; raises ConfigError naming the key if not."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-        raise ConfigError(f"{key}={value} must be a number.")
+    """The value, if it is a number; raises SettingError naming the key if not."""
+    check({key: number()}, {key: value}, "")
     return float(value)
 
 
 def checked_positive(key: str, value: Any) -> float:
-    """The value, if it is a number above 0; raises ConfigError naming the key if not."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ConfigError(f"{key}={value} must be a number above 0.")
+    """The value, if it is a number above 0 and finite; raises SettingError naming the key if not."""
+    check({key: number(above=0, below=math.inf)}, {key: value}, "")
     return float(value)

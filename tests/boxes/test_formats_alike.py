@@ -230,7 +230,7 @@ def test_tables_that_do_not_say_what_is_what_are_refused(tmp_path):
     for text in ("a.jpg,1,2,3,4\n", "image,x1,y1,x2\n", "x1,y1,x2,y2\n"):
         with pytest.raises(ConfigError, match="names no columns for the image"):
             from_text(CsvBoxes, tmp_path, text, "a.jpg")
-    with pytest.raises(ConfigError, match="boxes.format=ltrb"):
+    with pytest.raises(ConfigError, match="^format='ltrb' must be one of xyxy"):
         from_text(CsvBoxes, tmp_path, "image,x,y,w,h\n", "a.jpg", format="ltrb")
     both = "image,x1,y1,x2,y2,x,y,w,h\na.jpg,1,2,3,4,10,20,5,5\n"
     assert from_text(CsvBoxes, tmp_path, both, "a.jpg").tasks[0].bboxes_xyxy.tolist() == [[1, 2, 3, 4]]

@@ -217,7 +217,7 @@ def hungry_forward(self, images):
     return forward(self, images)
 TorchvisionDetector.forward = hungry_forward
 """
-    run = predict(*settings, "boxes.batch_size=8", "data.num_workers=0", inject=hungry.format(limit=3))
+    run = predict(*settings, "boxes.images_per_batch=8", "data.num_workers=0", inject=hungry.format(limit=3))
     assert run.code == 0 and run.info["detection"]["largest_working_batch"] == 3, run.err
     check_equal(run, alone)
     none = predict(*settings, "data.num_workers=0", inject=hungry.format(limit=0), folder="none")

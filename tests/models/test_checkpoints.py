@@ -72,7 +72,7 @@ def test_an_unpublished_size_asks_for_the_heads():
     with pytest.raises(CheckpointError, match="model.num_heads=5 does not divide"):
         load_network(TINY, num_heads=5)
     for options in ({"num_heads": "four"}, {"input_hw": 1024}, {"input_hw": "1024"}, {"input_hw": [1024]}):
-        with pytest.raises(ConfigError, match=f"model.{next(iter(options))}=.* must be"):
+        with pytest.raises(ConfigError, match=f"^{next(iter(options))}=.* must be"):
             load_network(TINY, **options)
     with pytest.raises(CheckpointError, match=r"input_hw=\[512,384\] does not fit the 3072 patches"):
         load_network(TINY, num_heads=TINY_HEADS, input_hw=[512, 384])

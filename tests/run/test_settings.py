@@ -35,7 +35,7 @@ REFUSED = {
     "model.compile=x": "model.compile=x must be true or false",
     "output.dir=5": "output.dir=5 is no text",
     "output.dir=null": "output.dir=null names no folder",
-    "output.formats=[foo]": "must be chosen from",
+    "output.formats=[foo]": "output.formats=foo is no format; choose from",
     "output.max_failures=-1": "output.max_failures=-1 must be a whole number",
     "trainer=null": "trainer=None is no choice",
     "trainer.devices=x": "trainer.devices=x must be a number of devices",
