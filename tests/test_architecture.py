@@ -77,3 +77,9 @@ def test_no_file_hides_a_module_of_the_standard_library():
 def test_files_stay_short():
     counts = {file.name: len(file.read_text().splitlines()) for file in ROOT.rglob("*.py")}
     assert not {name: count for name, count in counts.items() if count > MAX_LINES}
+
+
+def test_no_two_test_files_have_one_name():
+    """pytest imports them by their bare names."""
+    names = [file.name for file in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted(set(names)) == sorted(names)
