@@ -21,7 +21,7 @@ def run(tmp_path):
     results = []
     for name in ("a.jpg", "b.jpg", "gone.jpg"):
         path = tmp_path / "photographs" / name
-        cv2.imwrite(str(path), np.full((60, 80, 3), 90, np.uint8))
+        cv2.imwrite(str(path), np.full((480, 640, 3), 90, np.uint8))
         results.append(pose_result(name, 2, path=str(path)))
     path.unlink()
     make_records(tmp_path / "run", results)

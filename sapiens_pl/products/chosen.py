@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
+from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.keypoints import KeypointSpec
 from sapiens_pl.core.protocols import PictureProduct, RunProduct
 
@@ -46,12 +47,14 @@ def chosen_formats(cfg: DictConfig) -> list[str]:
 
 
 def choose_products(cfg: DictConfig) -> list[ChosenProduct]:
-    """Those that `output.formats` names, with their settings looked at.
+    """Those that `output.formats` names; the settings of the others are looked at as well.
 
     Raises:
-        ConfigError: an unknown name, a setting that cannot be used, or a library that is missing.
+        ConfigError: an unknown name, or a setting that cannot be used.
     """
-    return [_built(name, cfg.products[name]) for name in chosen_formats(cfg)]
+    names = chosen_formats(cfg)
+    products = {str(name): _built(str(name), node) for name, node in cfg.products.items()}
+    return [products[name] for name in names]
 
 
 def all_products(cfg: DictConfig) -> list[type[Product]]:
@@ -71,7 +74,10 @@ def check_keypoint_set(chosen: Sequence[ChosenProduct], keypoint_set: KeypointSp
 
 
 def _built(name: str, node: DictConfig) -> ChosenProduct:
-    product = instantiate(node, _convert_="all")
+    try:
+        product = instantiate(node, _convert_="all")
+    except InstantiationException as error:  # Hydra's wrapping
+        raise error.__cause__ if isinstance(error.__cause__, SapiensError) else error from None
     settings = OmegaConf.to_container(node, resolve=True)
     assert isinstance(settings, dict) and isinstance(product, PictureProduct | RunProduct), node
     del settings["_target_"]

@@ -24,16 +24,9 @@ MAX_KEYPOINTS, MAX_IMAGES = 4_000_000, 50_000
 
 
 class ParquetTable(RunProduct):
-    """`parquet/poses-00000.parquet` and so on, sorted by the pictures' names.
-
-    Raises:
-        ConfigError: pyarrow is not installed.
-    """
+    """`parquet/poses-00000.parquet` and so on, sorted by the pictures' names."""
 
     outputs = ("parquet/",)
-
-    def __init__(self) -> None:
-        pyarrow()
 
     def write(self, records: Records, folder: Path) -> None:
         (folder / "parquet").mkdir()

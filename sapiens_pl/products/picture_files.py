@@ -140,4 +140,11 @@ def _path(folder: Path, product: PictureProduct | type[PictureProduct], name: st
 def _read(photographs: Photographs, result: PoseResult) -> np.ndarray:
     if not result.path:
         raise UnreadableImageError("it is not known where the picture lies.")
-    return photographs.read(result.path)
+    pixels = photographs.read(result.path)
+    height, width = pixels.shape[:2]
+    if result.image_wh not in (None, (width, height)):
+        raise UnreadableImageError(
+            f"{result.path} is another picture now, of {width}x{height} px; its poses were found in one of "
+            f"{'x'.join(map(str, result.image_wh or ()))}."
+        )
+    return pixels

@@ -105,9 +105,7 @@ def test_another_threshold_makes_the_drawings_again_and_nothing_else(run):
     assert files_of(run) == content
 
 
-def test_tables_are_made_again_when_there_are_more_records_and_bytes_do_not_depend_on_who_recorded(
-    run, album, tmp_path
-):
+def test_tables_follow_the_records_and_are_the_same_whoever_has_recorded(run, album, tmp_path):
     tables = settings("output.formats=[parquet,coco,csv]")
     make_of_run(run, tables)
     make_records(run.path, [pose_result("z.jpg", 2)])
@@ -123,8 +121,11 @@ def test_tables_are_made_again_when_there_are_more_records_and_bytes_do_not_depe
 def test_what_one_product_cannot_do_is_a_line_and_is_not_tried_again_until_that_is_asked_for(run, album, tmp_path):
     gone, long, odd = "gone.jpg", "long.png", "x" * 251 + ".png"
     cv2.imwrite(str(tmp_path / long), np.zeros((2, MAX_SIDE + 1, 3), np.uint8))
-    more = [pose_result(gone, path=str(tmp_path / gone)), pose_result(long, path=str(tmp_path / long)),
-            pose_result(odd, path=album[0].path)]  # fmt: skip
+    more = [
+        pose_result(gone, path=str(tmp_path / gone)),
+        pose_result(long, path=str(tmp_path / long), image_wh=(MAX_SIDE + 1, 2)),
+        pose_result(odd, path=album[0].path),
+    ]
     make_records(run.path, more)
     cfg = settings("output.formats=[json,overlay,csv]")
     made = make_of_run(run, cfg)
@@ -139,11 +140,19 @@ def test_what_one_product_cannot_do_is_a_line_and_is_not_tried_again_until_that_
     )
     assert not run.failures.images()  # the pictures are done
     assert not make_of_run(run, cfg).counts and len(run.failures.file.read_text().splitlines()) == 4
-    cv2.imwrite(str(tmp_path / gone), np.zeros((20, 20, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / gone), np.zeros((480, 640, 3), np.uint8))
     assert not make_of_run(run, cfg).counts
     again = make_of_run(run, cfg, again=True)
     assert again.counts == {"overlay": 1} and len(again.failures) == 3
     assert (run.path / "overlays" / f"{gone}.jpg").is_file()
+
+
+def test_poses_are_not_drawn_on_another_picture_that_has_the_name_now(run, album, tmp_path):
+    cv2.imwrite(str(tmp_path / "photographs" / "a.jpg"), np.zeros((640, 480, 3), np.uint8))
+    made = make_of_run(run, settings("output.formats=[overlay]"))
+    assert made.counts == {"overlay": 3}
+    assert [failure.image for failure in made.failures] == ["a.jpg"] and not (run.path / "overlays/a.jpg.jpg").exists()
+    assert "is another picture now, of 480x640 px; its poses were found in one of 640x480" in made.failures[0].message
 
 
 def test_foreign_files_stay_and_a_folder_in_a_files_place_is_said_before_anything_is_made(run):
