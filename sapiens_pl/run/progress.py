@@ -151,12 +151,11 @@ class PassProgress(L.Callback):
             return
         self._looked_at = moment
         own = self._own(moment)
-        everybody = [own]
-        if self._several or self._folder.num_shards > 1:
+        if self._several or self._folder.num_shards > 1 or at_once:
             write_live(self._folder, own)
-            everybody = read_lives(self._folder, own_shard=True) if self._folder.rank == 0 else everybody
         if self._folder.rank:
             return
+        everybody = read_lives(self._folder, own_shard=True) if self._several else [own]
         images = sum(live.images_done + live.images_failed for live in everybody)
         note = (
             f"{images}/{sum(live.images_planned for live in everybody)} images, {peak_gib(self._device):.1f} GiB peak"
