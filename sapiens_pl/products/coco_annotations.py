@@ -17,10 +17,10 @@ import numpy as np
 from sapiens_pl.core.instance_scores import instance_scores
 from sapiens_pl.core.keypoints import KeypointSpec
 from sapiens_pl.core.protocols import Records, RunProduct
+from sapiens_pl.core.settings import check, number
 from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.products.coco_results import PERSON_CATEGORY, image_ids
 from sapiens_pl.products.json_files import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded, to_json
-from sapiens_pl.products.numbers_given import checked_threshold
 
 ABSENT, HIDDEN, VISIBLE = 0, 1, 2
 """COCO's flags of a keypoint: not labelled (its place is 0, 0), labelled but not visible, labelled and visible."""
@@ -39,7 +39,8 @@ class CocoAnnotations(RunProduct):
     outputs = ("coco_annotations.json",)
 
     def __init__(self, visible_threshold: float) -> None:
-        self._threshold = checked_threshold("output.visible_threshold", visible_threshold)
+        check({"visible_threshold": number()}, {"visible_threshold": visible_threshold}, "output")
+        self._threshold = visible_threshold
 
     def write(self, records: Records, folder: Path) -> None:
         images = [result.listing for result in records.results()]

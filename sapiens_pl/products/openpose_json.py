@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import KeypointSpec
 from sapiens_pl.core.protocols import PictureProduct
+from sapiens_pl.core.settings import SWITCH, check, number, one_of
 from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.products.json_files import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded, to_json
-from sapiens_pl.products.numbers_given import checked_threshold
 
 _SHOULDERS, _HIPS = (5, 6), (11, 12)
 _NECK, _MID_HIP = _SHOULDERS, _HIPS  # OpenPose learns both as the middle of two points
@@ -26,6 +25,7 @@ _BODY_25 = (0, _NECK, 6, 8, 10, 5, 7, 9, _MID_HIP, 12, 14, 16, 11, 13, 15, 2, 1,
 _BODY_18 = (0, _NECK, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
 """By their numbers among COCO's 17; BODY_25 has the feet behind: left big toe, small toe, heel, then right."""
 MODELS = {"BODY_25": _BODY_25, "BODY_18": _BODY_18}
+_SETTINGS = {"openpose_model": one_of(*MODELS), "openpose_scores": SWITCH, "overlay_score_threshold": number()}
 _NUM_FEET, _NUM_FACE = 6, 68
 _PUPILS = (2, 1)
 """Right, left: COCO's eyes are their pupils."""
@@ -48,12 +48,9 @@ class OpenPoseJson(PictureProduct):
     needs = ("body",)
 
     def __init__(self, model: str, scores: bool, score_threshold: float) -> None:
-        if model not in MODELS:
-            raise ConfigError(f"output.openpose_model={model} must be one of {', '.join(MODELS)}.")
-        if not isinstance(scores, bool):
-            raise ConfigError(f"output.openpose_scores={scores} must be true or false.")
-        threshold = checked_threshold("output.overlay_score_threshold", score_threshold)
-        self._model, self._threshold = model, None if scores else threshold
+        values = {"openpose_model": model, "openpose_scores": scores, "overlay_score_threshold": score_threshold}
+        check(_SETTINGS, values, "output")
+        self._model, self._threshold = model, None if scores else score_threshold
 
     def content(self, result: PoseResult, keypoint_set: KeypointSpec, photograph: Callable[[], np.ndarray]) -> bytes:
         assert result.image_wh is not None, "an image that could not be read has no poses"

@@ -17,8 +17,8 @@ import numpy as np
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import KeypointSpec
 from sapiens_pl.core.protocols import PictureProduct
+from sapiens_pl.core.settings import check, number
 from sapiens_pl.core.structures import PoseResult
-from sapiens_pl.products.numbers_given import checked_threshold
 
 _BODY = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
 """OpenPose's 18 points by their numbers among COCO's 17; -1 is the neck, midway between the shoulders."""
@@ -50,7 +50,8 @@ class OpenPosePictures(PictureProduct):
     needs = ("body",)
 
     def __init__(self, score_threshold: float) -> None:
-        self._score_threshold = checked_threshold("output.overlay_score_threshold", score_threshold)
+        check({"overlay_score_threshold": number()}, {"overlay_score_threshold": score_threshold}, "output")
+        self._score_threshold = score_threshold
 
     def content(self, result: PoseResult, keypoint_set: KeypointSpec, photograph: Callable[[], np.ndarray]) -> bytes:
         return openpose_png(result, keypoint_set, self._score_threshold)
@@ -86,14 +87,14 @@ def openpose_png(result: PoseResult, spec: KeypointSpec, score_threshold: float)
         canvas, _LIMB_OPACITY, out=canvas, casting="unsafe"
     )  # in place: a copy in floats is eight times as large
     for keypoints, visible in zip(result.keypoints, shown):
-        for number, (point, seen) in enumerate(zip(*_openpose_body(keypoints, visible, spec))):
+        for place, (point, seen) in enumerate(zip(*_openpose_body(keypoints, visible, spec))):
             if seen:
-                _draw_point(canvas, point, radius, _hue(number, 18))
+                _draw_point(canvas, point, radius, _hue(place, 18))
         for side in ("left_hand", "right_hand"):
             part = list(spec.subsets.get(side, ()))
             _draw_hand(canvas, keypoints[part], visible[part], radius)
-        for index in spec.subsets.get("face", ()):
-            if visible[index] and (index >= 5 or spec.num_keypoints != 308):  # nose, eyes, ears are the body's
+        for index in set(spec.subsets.get("face", ())) - set(spec.subsets["body"]):  # nose, eyes, ears are the body's
+            if visible[index]:
                 _draw_point(canvas, keypoints[index], radius * 0.6, _FACE_BGR)
     ok, data = cv2.imencode(".png", canvas)
     if not ok:
@@ -111,22 +112,22 @@ def _openpose_body(keypoints: np.ndarray, visible: np.ndarray, spec: KeypointSpe
 
 
 def _draw_limbs(canvas: np.ndarray, points: np.ndarray, seen: np.ndarray, radius: float) -> None:
-    for number, (start, end) in enumerate(_LIMBS):
+    for limb, (start, end) in enumerate(_LIMBS):
         if seen[start] and seen[end]:
             one, other = np.clip(points[[start, end]], -_FAR, _FAR).astype(np.float64)
             (run, rise), middle = other - one, (one + other) / 2
             size, angle = (float(np.hypot(run, rise)), 2 * radius), float(np.degrees(np.arctan2(rise, run)))
             outline = ((float(middle[0]), float(middle[1])), size, angle)
-            cv2.ellipse(canvas, outline, _hue(number, 18), -1, cv2.LINE_AA)
+            cv2.ellipse(canvas, outline, _hue(limb, 18), -1, cv2.LINE_AA)
 
 
 def _draw_hand(canvas: np.ndarray, points: np.ndarray, seen: np.ndarray, radius: float) -> None:
     if not len(points):
         return
-    for number, (start, end) in enumerate(_HAND_LINKS):
+    for link, (start, end) in enumerate(_HAND_LINKS):
         if seen[start] and seen[end]:
             ends = _fixed(points[start]), _fixed(points[end])
-            colour = _hue(number, len(_HAND_LINKS))
+            colour = _hue(link, len(_HAND_LINKS))
             cv2.line(canvas, *ends, colour, max(1, round(radius / 2)), cv2.LINE_AA, _BITS)
     for point in points[seen]:
         _draw_point(canvas, point, radius * 0.75, _HAND_POINT_BGR)
@@ -136,9 +137,9 @@ def _draw_point(canvas: np.ndarray, point: np.ndarray, radius: float, colour: tu
     cv2.circle(canvas, _fixed(point), round(radius * (1 << _BITS)), colour, -1, cv2.LINE_AA, _BITS)
 
 
-def _hue(number: int, count: int) -> tuple[int, int, int]:
+def _hue(place: int, count: int) -> tuple[int, int, int]:
     """BGR; OpenPose's colours go round the circle in steps of 20 degrees, in thirds of 255."""
-    red, green, blue = colorsys.hsv_to_rgb(number / count, 1, 1)
+    red, green, blue = colorsys.hsv_to_rgb(place / count, 1, 1)
     return round(255 * blue), round(255 * green), round(255 * red)
 
 

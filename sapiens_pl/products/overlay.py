@@ -9,8 +9,8 @@ import numpy as np
 
 from sapiens_pl.core.keypoints import KeypointSpec
 from sapiens_pl.core.protocols import PictureProduct
+from sapiens_pl.core.settings import check, number
 from sapiens_pl.core.structures import PoseResult
-from sapiens_pl.products.numbers_given import checked_threshold
 
 LEFT_BGR, RIGHT_BGR, MIDDLE_BGR, OUTLINE_BGR = (80, 200, 60), (40, 120, 255), (255, 190, 60), (30, 30, 30)
 BOX_BGR = (230, 230, 230)
@@ -36,7 +36,8 @@ class Overlay(PictureProduct):
     folder, suffix, ending = "overlays", ".jpg", b"\xff\xd9"
 
     def __init__(self, score_threshold: float) -> None:
-        self._score_threshold = checked_threshold("output.overlay_score_threshold", score_threshold)
+        check({"overlay_score_threshold": number()}, {"overlay_score_threshold": score_threshold}, "output")
+        self._score_threshold = score_threshold
 
     def content(self, result: PoseResult, keypoint_set: KeypointSpec, photograph: Callable[[], np.ndarray]) -> bytes:
         return overlay_jpeg(photograph(), result, keypoint_set, self._score_threshold)

@@ -28,13 +28,15 @@ from sapiens_pl.core.errors import (
     SapiensError,
     UnreadableImageError,
 )
-from sapiens_pl.products.numbers_given import checked_positive
+from sapiens_pl.core.settings import check
+from sapiens_pl.data.settings import LOADING
 
 _CHILD = "import sys; sys.path[:] = {path!r}; from sapiens_pl.products.second_read import serve; serve()"
 _POLL_MILLISECONDS = 100
 _START_SECONDS = 120.0
 _SECONDS_AFTER_STOP = 5.0
 """When the run is to stop, reads that have begun may still end."""
+_LONGEST_ALARM_SECONDS = 1_000_000
 _NUM_READERS = 2
 
 
@@ -46,12 +48,11 @@ class Photographs:
     """Reads pictures once more for several threads, as many at a time as there are readers; arguments as for these.
 
     Raises:
-        ConfigError: a limit is no number above 0.
+        ConfigError: a limit that is none.
     """
 
     def __init__(self, read_timeout: float, max_megapixels: float, stopped: Callable[[], bool]) -> None:
-        checked_positive("data.read_timeout", read_timeout)
-        checked_positive("data.max_megapixels", max_megapixels)
+        check(LOADING, {"read_timeout": read_timeout, "max_megapixels": max_megapixels}, "data")
         self._readers: LifoQueue[PictureReader] = LifoQueue()
         for _ in range(_NUM_READERS):
             self._readers.put(PictureReader(read_timeout, max_megapixels, stopped))
@@ -100,7 +101,8 @@ class PictureReader:
         return self._read(path)  # the child may have been killed while it was idle
 
     def _read(self, path: str) -> np.ndarray:
-        request = {"path": path, "max_megapixels": self._max_megapixels, "seconds": math.ceil(2 * self._read_timeout)}
+        seconds = math.ceil(min(2 * self._read_timeout, _LONGEST_ALARM_SECONDS))
+        request = {"path": path, "max_megapixels": self._max_megapixels, "seconds": seconds}
         try:
             self._ask(path, json.dumps(request).encode() + b"\n")
             return self._answer(path)

@@ -323,7 +323,7 @@ def test_collect_by_hand_writes_the_tables_of_what_there_is(start, mini, figures
 
 def test_formats_that_cannot_be_are_refused_before_the_run(predict, mini):
     unknown = predict(*mini, "output.formats=[json,xml]")
-    assert unknown.code == 2 and "json, coco, parquet, csv, openpose" in unknown.err, unknown.err
+    assert unknown.code == 2 and "choose from coco, coco_annotations, csv, json, " in unknown.err, unknown.err
     missing = predict(*mini, "output.formats=[parquet]", inject="import sys; sys.modules['pyarrow'] = None")
     assert missing.code == 2 and "pip install 'sapiens_pl[parquet]'" in missing.err, missing.err
     assert missing.err.count("\n") == 1 and not missing.results

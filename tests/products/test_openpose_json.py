@@ -87,7 +87,7 @@ def test_without_scores_a_point_is_there_for_controlnet_or_is_three_zeros():
 def test_nobody_and_settings_that_cannot_be():
     assert written(people_of(17, 0))["people"] == []
     for given, words in (
-        (("BODY_135", True, 0.3), "openpose_model=BODY_135 must be one of BODY_25, BODY_18"),
+        (("BODY_135", True, 0.3), "openpose_model=BODY_135 must be BODY_25 or BODY_18"),
         (("BODY_25", "yes", 0.3), "openpose_scores=yes must be true or false"),
         (("BODY_25", True, "high"), "overlay_score_threshold=high must be a number"),
     ):
