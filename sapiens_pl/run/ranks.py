@@ -116,6 +116,23 @@ def forget_started_ranks() -> None:
     os.environ.pop("LOCAL_RANK", None)
 
 
+def as_first_rank_finds(trainer: L.Trainer, look: Callable[[], bool]) -> bool:
+    """What `look` gives in the first rank, in all ranks alike, before any trainer works; False where nobody can say.
+
+    Ranks that torchrun or srun has started meet here, as they would when the trainer begins. Those that Lightning
+    starts are not there yet: if the first one finds that there is nothing to do, they never are.
+    """
+    strategy: Any = trainer.strategy
+    if trainer.world_size == 1:
+        return look()
+    if are_independent(trainer):
+        return trainer.global_rank == 0 and look()
+    if not strategy.cluster_environment.creates_processes_externally:
+        return False
+    strategy.setup_environment()
+    return strategy.broadcast(look() if trainer.global_rank == 0 else False)
+
+
 def go_on_from(trainer: L.Trainer) -> None:
     """Lets a second trainer begin as soon as its rank is ready; the first one's ranks have met already.
 

@@ -24,6 +24,7 @@ from sapiens_pl.run.ranks import (
     IndependentRanks,
     RankLauncher,
     are_independent,
+    as_first_rank_finds,
     build_trainer,
     forget_started_ranks,
     go_on_from,
@@ -135,6 +136,45 @@ def test_weights_are_not_sent_from_rank_to_rank():
     with pytest.raises((RuntimeError, NotImplementedError)):
         _sync_module_states(module)
     _sync_module_states(keep_weights_apart(module))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "variables", "expected"),
+    [
+        (["trainer.devices=1"], {}, (True, 1)),
+        (["trainer.devices=2"], {}, (True, 1)),  # and the other rank is not started
+        (["trainer.devices=2"], {"LOCAL_RANK": "1", RUN_ID: "7-x"}, (False, 0)),  # it was started: something is left
+        (["trainer.devices=2", "trainer.strategy=ddp_spawn"], {}, (False, 0)),
+    ],
+)
+def test_the_first_rank_looks_before_there_are_others(overrides, variables, expected):
+    os.environ.update(variables)
+    looks = []
+    found = as_first_rank_finds(trainer_of(*overrides), lambda: not looks.append(1))
+    assert (found, len(looks)) == expected
+
+
+def _look_of_rank(rank: int, port: int, answers) -> None:
+    os.environ.update(
+        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), GLOO_SOCKET_IFNAME="lo", TORCHELASTIC_RUN_ID="x", RANK=str(rank)
+    )
+    os.environ.update(WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", LOCAL_RANK=str(rank), GROUP_RANK="0")
+    answers.put((rank, as_first_rank_finds(trainer_of("trainer.devices=2", "trainer.strategy=ddp"), lambda: rank == 0)))
+
+
+def test_ranks_that_torchrun_has_started_all_hear_what_the_first_one_finds():
+    from test_shards import free_port
+
+    fork = multiprocessing.get_context("fork")
+    port, answers = free_port(), fork.Queue()
+    ranks = [fork.Process(target=_look_of_rank, args=(rank, port, answers)) for rank in (0, 1)]
+    for process in ranks:
+        process.start()
+    found = dict(answers.get(timeout=60) for _ in ranks)
+    for process in ranks:
+        process.join(60)
+        process.kill()
+    assert found == {0: True, 1: True}  # the second one, asked alone, would have said no
 
 
 def _second_pass_of_rank(rank: int, port: int, released) -> None:
