@@ -21,7 +21,6 @@ import lightning as L
 from benchmarks.networks import build, tiny_shape
 from benchmarks.report import Result, Row, default_device, wait_for
 from sapiens_pl.boxes.json_boxes import JsonBoxes
-from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.data import loader as loader_room
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.dataset import CropDataset
@@ -31,6 +30,7 @@ from sapiens_pl.inference import module as module_room
 from sapiens_pl.inference.module import PoseModule, normalise
 from sapiens_pl.inference.transfer import PendingPrediction
 from sapiens_pl.models.checkpoints import load_network
+from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.models.zoo import sapiens_shape
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.writer import PoseWriter

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.report import Result, Row
-from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.core.structures import PoseResult
+from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.products.json_files import result_json
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.recorder import Recorder

@@ -11,7 +11,8 @@ import lightning as L
 import torch
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.keypoints import KeypointSpec, flip_indices_for, keypoint_spec
+from sapiens_pl.core.keypoints import KeypointSet, flip_indices_for
+from sapiens_pl.core.protocols import PoseNetwork
 from sapiens_pl.core.settings import check
 from sapiens_pl.core.structures import CropBatch, ImageTask, PosePrediction, PoseResult
 from sapiens_pl.data.dataset import CropDataset
@@ -28,7 +29,7 @@ from sapiens_pl.data.python_inputs import (
 from sapiens_pl.data.settings import PREDICTING
 from sapiens_pl.inference.module import PoseModule
 from sapiens_pl.inference.transfer import PendingPrediction
-from sapiens_pl.models.checkpoints import PoseNetwork, load_network
+from sapiens_pl.models.checkpoints import load_network
 from sapiens_pl.records.assembly import ResultAssembler
 
 
@@ -36,7 +37,7 @@ class PoseEstimator:
     """A pose network on one device, for use from Python.
 
     Args:
-        network: as `models.checkpoints.load_network` gives it.
+        network: a `core.protocols.PoseNetwork`, as `models.checkpoints.load_network` gives one.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         precision: `32-true`, `bf16-mixed`, `16-mixed` or `bf16-true`.
         flip_test: average with the mirrored crop's heatmaps.
@@ -48,10 +49,10 @@ class PoseEstimator:
     def __init__(
         self, network: PoseNetwork, *, device: str = "auto", precision: str = "32-true", flip_test: bool = False
     ) -> None:
-        self.keypoint_spec: KeypointSpec = keypoint_spec(network.shape.num_keypoints)
-        self.input_hw, self.crop_settings = network.shape.input_hw, network.crop_settings
+        self.keypoint_set: KeypointSet = network.keypoint_set
+        self.input_hw, self.crop_settings = network.input_hw, network.crop_settings
         self._fabric = _fabric(device, precision)
-        self._module = PoseModule(network, flip_indices_for(self.keypoint_spec) if flip_test else None).eval()
+        self._module = PoseModule(network, flip_indices_for(self.keypoint_set) if flip_test else None).eval()
         self._module.place(self._fabric.device, precision)
         self._fabric.setup_module(self._module)
 
@@ -65,18 +66,21 @@ class PoseEstimator:
         flip_test: bool = False,
         num_heads: int | None = None,
         input_hw: tuple[int, int] | None = None,
+        keypoint_set: str | Path | KeypointSet | None = None,
     ) -> PoseEstimator:
         """Loads a Sapiens or Sapiens2 pose checkpoint of any published kind of file.
 
         Args:
             path: a file, the folder of one, or for Sapiens2 a folder of transformers'.
             num_heads, input_hw: only for networks of unpublished sizes; the rest as in the class.
+            keypoint_set: what the keypoints are, where neither the file nor their number tells: the path of a YAML
+                (models/keypoint_sets/coco_17.yaml has its form), or the name of a set of ours.
 
         Raises:
             CheckpointError: a missing, damaged or foreign file.
             ConfigError: as the class.
         """
-        network = load_network(path, num_heads, input_hw, dtype=None)
+        network = load_network(path, num_heads, input_hw, dtype=None, keypoint_set=keypoint_set)
         return cls(network, device=device, precision=precision, flip_test=flip_test)
 
     def predict(
@@ -112,7 +116,7 @@ class PoseEstimator:
             tasks.append(task)
             failures.append(complaints)
         results: dict[int, PoseResult] = {}
-        assembler = ResultAssembler(tasks, self.keypoint_spec.num_keypoints)
+        assembler = ResultAssembler(tasks, self.keypoint_set)
         for batch, prediction in self._predictions(self._loader(tasks, batch_size, num_workers)):
             results.update(assembler.add(batch, prediction.result()))
         return [

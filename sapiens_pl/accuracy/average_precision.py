@@ -18,8 +18,9 @@ from sapiens_pl.accuracy.annotations import LENGTHS, Annotations, IdFinder, has_
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.geometry import box_center_scale
 from sapiens_pl.core.instance_scores import instance_scores, oks_nms
-from sapiens_pl.core.keypoints import KeypointSpec, keypoint_spec
+from sapiens_pl.core.keypoints import KeypointSpec
 from sapiens_pl.core.structures import PoseResult
+from sapiens_pl.models.keypoint_sets import keypoint_spec
 
 METRICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 OKS_NMS_THRESHOLD = 0.9

@@ -1,96 +1,81 @@
-"""Keypoint sets: COCO (17), COCO-WholeBody (133) and Goliath (308)."""
+"""Keypoint sets: what the K keypoints of a network are called, and how they belong together."""
 
 from __future__ import annotations
 
-import json
-from functools import lru_cache
-from importlib import resources
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sapiens_pl.core.errors import ConfigError
 
-PUBLISHED_COUNTS = (17, 133, 308)
+PART_SIZES: dict[str, int | None] = {"body": 17, "feet": 6, "left_hand": 21, "right_hand": 21, "face": None}
+"""The parts of the body that a set may name, and how many keypoints each has in every set; None for any number."""
+NUMBERED = "custom"
+"""What a set is called of which nothing is known."""
 
-_FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
-_TOES = ("big_toe", "small_toe", "heel")
 
+class KeypointSet(NamedTuple):
+    """Names and relations of the K keypoints of one data set; keypoints are meant by their indices.
 
-class KeypointSpec(NamedTuple):
-    """Names and relations of the K keypoints of one data set.
-
-    `flip_indices[k]` is the keypoint that k becomes in a mirrored image; `skeleton` holds pairs of
-    indices; `sigmas` are the OKS constants of the data set.
-
-    `subsets` names parts of the body as indices, in one order in all sets, so that parts of different sets
-    compare: `body` COCO's 17; `feet` 6 (left, then right: big toe, small toe, heel); `left_hand` and `right_hand`
-    21 each (the wrist, then four from the base to the tip for thumb to little finger); `face` COCO-WholeBody's
-    68, or Goliath's 243 (Khirodkar et al., "Sapiens", ECCV 2024: nose, eyes and ears are among them). COCO has only
-    `body`, a set of another size none.
+    Attributes:
+        dataset_name: what results call the set.
+        names: of the keypoints, in the order of the network's heatmaps; each name once.
+        flip_indices: `flip_indices[k]` is the keypoint that k becomes in a mirrored image; None if that is not known.
+        skeleton: pairs between which a line is drawn.
+        sigmas: the data set's OKS constants (cocodataset.org/#keypoints-eval), one a keypoint; None if not known.
+        parts: parts of the body, in one order in all sets, so that parts of different sets compare: `body` COCO's 17;
+            `feet` 6 (left, then right: big toe, small toe, heel); `left_hand` and `right_hand` 21 each (the wrist,
+            then four from the base to the tip for thumb to little finger); `face` COCO-WholeBody's 68, or Goliath's
+            243 (Khirodkar et al., "Sapiens", ECCV 2024: nose, eyes and ears are among them). A set has those that its
+            file names.
     """
 
     dataset_name: str
     names: tuple[str, ...]
-    flip_indices: tuple[int, ...] | None
-    skeleton: tuple[tuple[int, int], ...]
-    sigmas: tuple[float, ...] | None
-    subsets: dict[str, tuple[int, ...]]
+    flip_indices: tuple[int, ...] | None = None
+    skeleton: tuple[tuple[int, int], ...] = ()
+    sigmas: tuple[float, ...] | None = None
+    parts: dict[str, tuple[int, ...]] = {}
 
     @property
     def num_keypoints(self) -> int:
         return len(self.names)
 
+    @property
+    def subsets(self) -> dict[str, tuple[int, ...]]:
+        """The old name of `parts`, until everything has the new one."""
+        return self.parts
 
-@lru_cache
-def keypoint_spec(num_keypoints: int) -> KeypointSpec:
-    """The published set of that size; any other count gets numbered names and no relations."""
-    if num_keypoints not in PUBLISHED_COUNTS:
-        names = tuple(f"keypoint_{index}" for index in range(num_keypoints))
-        return KeypointSpec("custom", names, None, (), None, {})
-    data = _set_file(num_keypoints)
-    return KeypointSpec(
-        data["dataset"],
-        tuple(data["names"]),
-        tuple(data["flip_indices"]),
-        tuple((start, end) for start, end in data["skeleton"]),
-        tuple(data["sigmas"]),
-        _subsets(data["names"]),
-    )
+    def description(self) -> dict[str, Any]:
+        """Plain lists and texts for JSON, from which `keypoint_descriptions.described_set` makes the same set."""
+        flips = self.flip_indices
+        return {
+            "dataset": self.dataset_name,
+            "names": list(self.names),
+            "skeleton": [list(link) for link in self.skeleton],
+            "flip_pairs": None if flips is None else [[one, other] for one, other in enumerate(flips) if one < other],
+            "sigmas": None if self.sigmas is None else list(self.sigmas),
+            "parts": {part: list(indices) for part, indices in self.parts.items()},
+        }
 
 
-def flip_indices_for(spec: KeypointSpec) -> tuple[int, ...]:
-    """The set's mirror partners; a set without them raises ConfigError, for a flip test needs them."""
-    if spec.flip_indices is None:
+def numbered_set(num_keypoints: int, dataset_name: str = NUMBERED) -> KeypointSet:
+    """So many keypoints of which nothing is known: numbers for names, no relations."""
+    return KeypointSet(dataset_name, tuple(f"keypoint_{index}" for index in range(num_keypoints)))
+
+
+def flip_indices_for(keypoint_set: KeypointSet) -> tuple[int, ...]:
+    """The set's mirror partners, which a flip test needs.
+
+    Raises:
+        ConfigError: they are not known.
+    """
+    if keypoint_set.flip_indices is None:
         raise ConfigError(
-            f"model.flip_test=true needs to know left from right, which is known for 17, 133 and 308 keypoints, "
-            f"not for {spec.num_keypoints}; set model.flip_test=false."
+            f"model.flip_test=true needs to know left from right, which the keypoint set {keypoint_set.dataset_name} "
+            f"({keypoint_set.num_keypoints} keypoints) does not tell; give model.keypoint_set=FILE.yaml with "
+            "flip_pairs, or set model.flip_test=false."
         )
-    return spec.flip_indices
+    return keypoint_set.flip_indices
 
 
-def _set_file(num_keypoints: int) -> dict:
-    folder = resources.files("sapiens_pl") / "keypoint_sets"
-    return json.loads((folder / f"keypoints_{num_keypoints}.json").read_text("utf-8"))
-
-
-def _subsets(names: list[str]) -> dict[str, tuple[int, ...]]:
-    index = {name: position for position, name in enumerate(names)}
-    subsets = {"body": tuple(index[name] for name in _set_file(17)["names"])}
-    if len(names) == 17:
-        return subsets
-    subsets["feet"] = tuple(index[f"{side}_{toe}"] for side in ("left", "right") for toe in _TOES)
-    first = names.index("face-0" if "face-0" in index else "center_of_glabella")
-    if "face-0" in index:
-        subsets["face"] = tuple(range(first, first + 68))
-    else:
-        subsets["face"] = (*range(5), *range(first, len(names)))
-    for side in ("left", "right"):
-        root = index.get(f"{side}_hand_root", index[f"{side}_wrist"])
-        fingers = [_joint(index, f"{side}_{finger}", number) for finger in _FINGERS for number in (1, 2, 3, 4)]
-        subsets[f"{side}_hand"] = (root, *fingers)
-    return subsets
-
-
-def _joint(index: dict[str, int], finger: str, number: int) -> int:
-    """Counted from the base; Goliath calls the first the third joint."""
-    name = f"{finger}{number}"
-    return index[name] if name in index else index[f"{finger}_third_joint"]
+KeypointSpec = KeypointSet
+"""The old name, until everything has the new one."""

@@ -8,19 +8,58 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
-from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.geometry import CropSettings
+from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.structures import PoseResult
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class PoseNetwork(Protocol):
+    """A `torch.nn.Module` that makes heatmaps of crops; `model.network._target_` names what builds it.
+
+    Its parameters may be on the meta device or memory-mapped when it is built: the run brings them to the device and
+    to the dtype that `trainer.precision` asks for. In eval mode, a crop's heatmaps must not depend on the crops beside
+    it. One more attribute is looked at where it is there: `watch` (`models.watch.WeightsWatch`).
+
+    Attributes:
+        input_hw: height and width of the crops that it takes, px.
+        crop_settings: how crops are cut, and how their pixels are normalised.
+        keypoint_set: what its keypoints are, in the order of the heatmaps.
+        identity: which weights it has: another text means other results, so that a run is not continued with it. It
+            may be slow, and is asked for once a run.
+    """
+
+    @property
+    def input_hw(self) -> tuple[int, int]: ...
+
+    @property
+    def crop_settings(self) -> CropSettings: ...
+
+    @property
+    def keypoint_set(self) -> KeypointSet: ...
+
+    @property
+    def identity(self) -> str: ...
+
+    def __call__(self, crops: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised RGB, in the weights' dtype -> (B, K, h, w) float32 heatmaps.
+
+        Heatmap px (0, 0) and (w - 1, h - 1) lie on the crop's first and last px; the highest value is the score.
+        """
+        ...
 
 
 class Records(Protocol):
     """What a run has found, read back from its folder."""
 
     @property
-    def keypoint_set(self) -> KeypointSpec: ...
+    def keypoint_set(self) -> KeypointSet: ...
 
     def results(self, names: Collection[str] | None = None) -> Iterator[PoseResult]:
         """The poses of each picture that is done, sorted by name, in bounded memory; `names`: only of these."""
@@ -38,7 +77,7 @@ class PictureProduct(Protocol):
         folder: for instance `overlays`.
         suffix: follows the picture's whole name: `.jpg` makes `a.png` to `a.png.jpg`.
         ending: with what a whole file of the kind ends; blanks may follow.
-        needs: parts of the body that the keypoint set must know (`KeypointSpec.subsets`); else the run is refused.
+        needs: parts of the body that the keypoint set must know (`KeypointSet.parts`); else the run is refused.
     """
 
     folder: str
@@ -46,7 +85,7 @@ class PictureProduct(Protocol):
     ending: bytes
     needs: tuple[str, ...] = ()
 
-    def content(self, result: PoseResult, keypoint_set: KeypointSpec, photograph: Callable[[], np.ndarray]) -> bytes:
+    def content(self, result: PoseResult, keypoint_set: KeypointSet, photograph: Callable[[], np.ndarray]) -> bytes:
         """The bytes of the file; several threads may ask at a time.
 
         Args:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.keypoints import keypoint_spec
+from sapiens_pl.core.keypoints import KeypointSet, numbered_set
 
 if TYPE_CHECKING:  # commands that load no network start without torch
     from torch import Tensor
@@ -158,6 +158,7 @@ class PoseResult(NamedTuple):
         name: the image's name in the outputs.
         failures: why the image, or some of its boxes, gave nothing.
         image_id: the number that the box file calls the image by, if it does.
+        keypoint_set: what the K keypoints are; None where nobody has said.
     """
 
     path: str
@@ -170,12 +171,13 @@ class PoseResult(NamedTuple):
     name: str
     failures: tuple[Failure, ...]
     image_id: int | None = None
+    keypoint_set: KeypointSet | None = None
 
     def dataframe(self) -> Any:
         """A pandas data frame with a row a person.
 
         Columns: `instance_id`, `x1`, `y1`, `x2`, `y2`, `bbox_score`, then `NAME_x`, `NAME_y` (image px) and
-        `NAME_score` for each keypoint by its name.
+        `NAME_score` for each keypoint by its name in the keypoint set.
 
         Raises:
             ConfigError: pandas is not installed.
@@ -186,7 +188,8 @@ class PoseResult(NamedTuple):
             raise ConfigError("A data frame needs pandas: pip install 'sapiens_pl[pandas]'.") from None
         columns: dict[str, Any] = {"instance_id": self.instance_ids}
         columns |= dict(zip(("x1", "y1", "x2", "y2"), self.bboxes.T)) | {"bbox_score": self.bbox_scores}
-        for index, name in enumerate(keypoint_spec(self.keypoints.shape[1]).names):
+        keypoint_set = self.keypoint_set or numbered_set(self.keypoints.shape[1])
+        for index, name in enumerate(keypoint_set.names):
             columns[f"{name}_x"], columns[f"{name}_y"] = self.keypoints[:, index].T
             columns[f"{name}_score"] = self.keypoint_scores[:, index]
         return pandas.DataFrame(columns)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from sapiens_pl.core.devices import GIB, free_cached, is_out_of_memory, memory_in_numbers
 from sapiens_pl.core.errors import ConfigError, DeviceMemoryError
 from sapiens_pl.core.geometry import SAPIENS_CROPS, CropSettings
+from sapiens_pl.core.protocols import PoseNetwork
 from sapiens_pl.core.settings import check
 from sapiens_pl.core.structures import CropBatch, PosePrediction
 from sapiens_pl.inference.compiling import compile_options
@@ -72,8 +73,7 @@ class PoseModule(L.LightningModule):
     """Runs a pose network over batches and decodes its heatmaps where they are.
 
     Args:
-        network: normalised crops (B, 3, H, W) to heatmaps (B, K, h, w) float32; its `crop_settings` say how
-            the crops are normalised (Sapiens v1's if it has none).
+        network: a module; its `crop_settings` say how the crops are normalised.
         flip_indices: the keypoint that each keypoint becomes in a mirrored image; given, the
             heatmaps are averaged with those of the mirrored crops (flip test).
         compile_mode: compile the network when the run starts, in this mode of torch.compile; None leaves it as it is.
@@ -84,13 +84,15 @@ class PoseModule(L.LightningModule):
     """
 
     def __init__(
-        self, network: nn.Module, flip_indices: Sequence[int] | None = None, compile_mode: str | None = None
+        self, network: PoseNetwork, flip_indices: Sequence[int] | None = None, compile_mode: str | None = None
     ) -> None:
         super().__init__()
         if compile_mode is not None:
             check(INFERENCE, {"compile_mode": compile_mode})
-        self.network, self.compile_mode = network, compile_mode
-        self.crop_settings: CropSettings = getattr(network, "crop_settings", SAPIENS_CROPS)
+        self.crop_settings: CropSettings = network.crop_settings
+        assert isinstance(network, nn.Module), "a PoseNetwork is one"
+        self.network: nn.Module = network
+        self.compile_mode = compile_mode
         self.watch: WeightsWatch | None = getattr(network, "watch", None)
         self.flip_indices = None if flip_indices is None else list(flip_indices)
         partners = None if flip_indices is None else torch.tensor(self.flip_indices)

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from sapiens_pl.core.errors import CheckpointError, ConfigError, SapiensError
 from sapiens_pl.core.geometry import CropSettings
-from sapiens_pl.core.keypoints import keypoint_spec
+from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.settings import check
+from sapiens_pl.models.keypoint_sets import metadata_of, set_of_network
 from sapiens_pl.models.sapiens import SapiensPose
 from sapiens_pl.models.sapiens2 import Sapiens2Pose
 from sapiens_pl.models.sapiens2_config import CONFIG_KEY
@@ -24,7 +25,7 @@ from sapiens_pl.models.tensors import read_tensors, weights_files
 from sapiens_pl.models.watch import WeightsWatch
 from sapiens_pl.models.wrapping import unwrap
 
-PoseNetwork = SapiensPose | Sapiens2Pose
+SapiensNetwork = SapiensPose | Sapiens2Pose
 _LAST_LAYERS = ("head.final_layer.weight", "decode_head.conv_pose.weight", "decode_head.predictor.weight")
 """Of Sapiens v1 and, by the original's name and transformers', of Sapiens2."""
 
@@ -39,7 +40,8 @@ def load_network(
     dtype: torch.dtype | None = torch.float32,
     num_keypoints: int | None = None,
     crop: CropSettings | None = None,
-) -> PoseNetwork:
+    keypoint_set: str | Path | KeypointSet | None = None,
+) -> SapiensNetwork:
     """Builds the network that a Sapiens or Sapiens2 pose checkpoint belongs to.
 
     The kind of file is found out by looking at it; no code from it runs. Weights that keep the file's dtype are
@@ -53,6 +55,8 @@ def load_network(
         dtype: of the weights; None for the file's own.
         num_keypoints: the number that the network must have; None takes any.
         crop: how its crops are cut and normalised; None for what its generation was trained with.
+        keypoint_set: what its keypoints are: a set, the name of one of ours, or the path of a YAML; None for the one
+            that the file's metadata names, else ours of that number, else numbers for names.
 
     Raises:
         CheckpointError: the file is missing, damaged or of another network; the sentence says
@@ -62,7 +66,7 @@ def load_network(
     size = _check_settings(num_heads, input_hw, crop)
     path = expanded(checkpoint, "model.checkpoint")
     try:
-        network, weights = _build(path, num_heads, size)
+        network, weights, metadata = _build(path, num_heads, size)
     except SapiensError:
         raise
     except OSError as error:
@@ -77,6 +81,7 @@ def load_network(
             f"{path} has {network.shape.num_keypoints} keypoints, but model.keypoints={num_keypoints}; give the "
             "checkpoint that this model names, or model=sapiens, which takes any."
         )
+    network.keypoint_set = set_of_network(str(path), network.shape.num_keypoints, keypoint_set, metadata)
     if dtype is not None:
         # One by one, so that each map goes when its converted copy has come. Buffers keep the dtype that they need.
         for name, _ in network.named_parameters():
@@ -103,8 +108,8 @@ def expanded(path: str | Path, name: str) -> Path:
 
 def _build(
     path: Path, num_heads: int | None, input_hw: tuple[int, int] | None
-) -> tuple[PoseNetwork, dict[str, Tensor]]:
-    """The network on the meta device, and its weights, which fit it."""
+) -> tuple[SapiensNetwork, dict[str, Tensor], dict[str, str]]:
+    """The network on the meta device, its weights, which fit it, and what their file says beside them."""
     files = weights_files(path)
     watch = WeightsWatch(path, [file for file in files if file.is_file()])
     tensors: dict[str, Tensor] = {}
@@ -113,7 +118,7 @@ def _build(
         found, metadata = read_tensors(file)
         tensors |= found
     tensors = unwrap(path, tensors, _LAST_LAYERS)
-    network: PoseNetwork
+    network: SapiensNetwork
     if is_sapiens2(tensors):
         if num_heads is not None:
             raise ConfigError(f"model.num_heads={num_heads} is known of a Sapiens2 checkpoint; leave it out.")
@@ -126,10 +131,10 @@ def _build(
             f"{path} is damaged: its tensors claim more values than the file has bytes for; download it again."
         )
     network.watch = watch
-    return network, weights
+    return network, weights, metadata
 
 
-def save_network(network: PoseNetwork, path: Path, **metadata: str) -> None:
+def save_network(network: SapiensNetwork, path: Path, **metadata: str) -> None:
     """Writes a network as safetensors, with everything in the metadata that its weights do not tell."""
     weights: dict[str, Tensor] = {}
     storages = set()
@@ -141,16 +146,15 @@ def save_network(network: PoseNetwork, path: Path, **metadata: str) -> None:
     save_file(weights, path, metadata=network_metadata(network) | metadata)
 
 
-def network_metadata(network: PoseNetwork) -> dict[str, str]:
-    """What `load_network` needs besides the weights, and for readers the name of the keypoint set."""
+def network_metadata(network: SapiensNetwork) -> dict[str, str]:
+    """What `load_network` needs besides the weights; of a keypoint set that is none of ours, all of it."""
     shape = network.shape
     metadata = {
         "model": "sapiens-v1-pose",
         "num_heads": str(shape.num_heads),
         "input_hw": f"{shape.input_hw[0]},{shape.input_hw[1]}",
         "num_keypoints": str(shape.num_keypoints),
-        "keypoint_set": keypoint_spec(shape.num_keypoints).dataset_name,
-    }
+    } | metadata_of(network.keypoint_set)
     if isinstance(network, Sapiens2Pose):
         metadata |= {"model": "sapiens2-pose", CONFIG_KEY: json.dumps({"rms_norm_eps": network.shape.norm_eps})}
     return metadata

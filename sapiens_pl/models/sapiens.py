@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sapiens_pl.core.geometry import SAPIENS_CROPS, CropSettings
+from sapiens_pl.models.pose_network import CheckpointNetwork
 from sapiens_pl.models.settings import PATCH_SIZE
-from sapiens_pl.models.watch import WeightsWatch
 
 PATCH_PADDING = 2
 LAYER_NORM_EPS = 1e-6
@@ -193,7 +193,7 @@ class HeatmapHead(nn.Module):
             return F.conv2d(features.float(), layer.weight.float(), bias)
 
 
-class SapiensPose(nn.Module):
+class SapiensPose(CheckpointNetwork):
     """The network of one Sapiens v1 pose checkpoint.
 
     Args:
@@ -201,14 +201,10 @@ class SapiensPose(nn.Module):
     """
 
     crop_settings: CropSettings = SAPIENS_CROPS
-    numerics: str | None = None
-    """What the weights do not tell of how results are made, where that has changed; None: it never has."""
-    watch: WeightsWatch | None = None
-    """Over the file that the weights may be a memory map of."""
+    shape: SapiensShape
 
     def __init__(self, shape: SapiensShape) -> None:
-        super().__init__()
-        self.shape = shape
+        super().__init__(shape)
         self.backbone = _Backbone(shape)
         self.head = HeatmapHead(shape.embed_dim, shape.head_dims, shape.head_conv_dims, shape.num_keypoints)
 

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sapiens_pl.core.geometry import SAPIENS2_CROPS, CropSettings
+from sapiens_pl.models.pose_network import CheckpointNetwork
 from sapiens_pl.models.sapiens import HEATMAP_STRIDE, HeatmapHead
 from sapiens_pl.models.settings import PATCH_SIZE
-from sapiens_pl.models.watch import WeightsWatch
 
 INPUT_HW = (1024, 768)
 """Of every published pose checkpoint; the weights themselves fit any size."""
@@ -200,7 +200,7 @@ class _Backbone(nn.Module):
         return self.ln1(tokens)[:, first.shape[1] :].transpose(1, 2).unflatten(2, grid_hw)
 
 
-class Sapiens2Pose(nn.Module):
+class Sapiens2Pose(CheckpointNetwork):
     """The network of one Sapiens2 pose checkpoint.
 
     Args:
@@ -211,12 +211,10 @@ class Sapiens2Pose(nn.Module):
     rounds_between_layers = True
     numerics = "rotation by stored periods in bfloat16, crops by OpenCV's warp"
     """Earlier versions turned in float32 and cut crops otherwise; their results are not mixed with these."""
-    watch: WeightsWatch | None = None
-    """Over the file that the weights may be a memory map of."""
+    shape: Sapiens2Shape
 
     def __init__(self, shape: Sapiens2Shape) -> None:
-        super().__init__()
-        self.shape = shape
+        super().__init__(shape)
         self.backbone = _Backbone(shape)
         self.decode_head = HeatmapHead(
             shape.embed_dim, shape.head_dims, shape.head_conv_dims, shape.num_keypoints, last="conv_pose"

@@ -38,16 +38,19 @@ class WeightsWatch:
         self._checkpoint, self._digest = checkpoint, ""
         self._states = {file: _state(file) for file in files}
 
-    def settle(self, digest: str) -> None:
-        """Takes the checkpoint's SHA-256, so that files that were only touched are known again.
+    def settled_digest(self) -> str:
+        """The checkpoint's SHA-256; from now on, files that were only touched are known again by it.
 
         Raises:
             CheckpointError: since they were mapped, others have come: the digest is theirs.
         """
-        self._digest = digest
-        for file, state in self._states.items():
-            if _state(file) != state:
-                raise CheckpointError(f"{file} was changed while it was being loaded; run the same command again.")
+        if not self._digest:
+            digest = checkpoint_sha256(self._checkpoint)
+            for file, state in self._states.items():
+                if _state(file) != state:
+                    raise CheckpointError(f"{file} was changed while it was being loaded; run the same command again.")
+            self._digest = digest
+        return self._digest
 
     def look(self) -> None:
         """

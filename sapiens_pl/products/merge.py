@@ -11,8 +11,9 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import chain, groupby
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.keypoints import KeypointSpec, keypoint_spec
+from sapiens_pl.core.keypoints import KeypointSpec
 from sapiens_pl.core.structures import PoseResult
+from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.products.coco_results import write_coco
 from sapiens_pl.products.csv_table import write_csv
 from sapiens_pl.products.json_files import read_result, result_json

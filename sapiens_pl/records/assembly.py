@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sapiens_pl.core.errors import NonFiniteError
+from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.structures import CropBatch, Failure, ImagePart, ImageTask, PosePrediction, PoseResult
 
 
@@ -23,11 +24,11 @@ class ResultAssembler:
 
     Args:
         tasks: all images of the run, as the batches' image indices count them.
-        num_keypoints: K, for images without people.
+        keypoint_set: the network's, for every result.
     """
 
-    def __init__(self, tasks: list[ImageTask], num_keypoints: int) -> None:
-        self._tasks, self._num_keypoints = tasks, num_keypoints
+    def __init__(self, tasks: list[ImageTask], keypoint_set: KeypointSet) -> None:
+        self._tasks, self._keypoint_set = tasks, keypoint_set
         self._pending: dict[int, _Pending] = {}
 
     def add(self, batch: CropBatch, prediction: PosePrediction) -> list[tuple[int, PoseResult]]:
@@ -67,7 +68,7 @@ class ResultAssembler:
         failed = any(failure.instance_id is None for failure in pending.failures)
         kept = [] if failed else sorted(pending.rows)
         rows = [pending.rows[box_index] for box_index in kept]
-        count = self._num_keypoints
+        count = self._keypoint_set.num_keypoints
         return PoseResult(
             path=task.path,
             keypoints=np.array([row[1] for row in rows], np.float32).reshape(-1, count, 2),
@@ -79,4 +80,5 @@ class ResultAssembler:
             name=task.name,
             failures=tuple(pending.failures),
             image_id=task.image_id,
+            keypoint_set=self._keypoint_set,
         )

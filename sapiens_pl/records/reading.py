@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.keypoints import KeypointSpec, keypoint_spec
+from sapiens_pl.core.keypoints import KeypointSpec
 from sapiens_pl.core.structures import Failure, PoseResult
+from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.records.schema import DONE, PICTURES, failures_of, to_bytes, to_text
 from sapiens_pl.records.sources import KeptGroups, Source
 from sapiens_pl.records.store import FOLDER, Store, live, read_store, store_files

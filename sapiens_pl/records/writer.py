@@ -120,7 +120,7 @@ class PoseWriter(BasePredictionWriter):
         # Not in on_predict_start: with nothing left to predict, that is never called.
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         self.folder.open()
-        self._assembler = ResultAssembler(data.tasks, self.spec.num_keypoints)
+        self._assembler = ResultAssembler(data.tasks, self.spec)
         self._pool = BoundedPool(_NUM_THREADS, _MAX_WAITING)
         self.drawings.open(data.read_timeout, data.max_megapixels, data.stopped)
         self._waiting: deque[tuple[CropBatch, PosePrediction | PendingPrediction]] = deque()

@@ -63,8 +63,6 @@ def take_folder(run: Run, record: HydraRecord, network: PoseNetwork, boxes: Any)
     settings: dict[str, Any] = {}
     if run.is_first:
         settings = result_settings(run.cfg, network, boxes)
-        if network.watch is not None:
-            network.watch.settle(settings["model.checkpoint"].removeprefix("SHA-256 "))
         reports = [report for report in read_reports(run.folder) if report.shard == run.folder.shard]
         works = [report.work for report in reports if report.work is not None]
         prepare_folder(run.folder, run.cfg, settings)

@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 
 from sapiens_pl.accuracy.annotations import read_annotations
 from sapiens_pl.core.devices import start_afresh
-from sapiens_pl.core.keypoints import flip_indices_for, keypoint_spec
+from sapiens_pl.core.keypoints import flip_indices_for
+from sapiens_pl.core.protocols import PoseNetwork
 from sapiens_pl.core.structures import ImageTask
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.detection.boxes import DetectorBoxes
@@ -82,7 +83,7 @@ def fill_in_weights(cfg: DictConfig) -> None:
         cfg.model.checkpoint = str(find_weights(cfg.model.hub.repository, cfg.model.hub.file, cfg.model.licence))
 
 
-def _image_data(run: Run, network: Any, boxes: Any) -> ImageDataModule:
+def _image_data(run: Run, network: PoseNetwork, boxes: Any) -> ImageDataModule:
     """The run's images, in batches of crops as the network wants them."""
 
     def finished(tasks: list[ImageTask]) -> tuple[set[str], set[str]]:
@@ -91,7 +92,7 @@ def _image_data(run: Run, network: Any, boxes: Any) -> ImageDataModule:
 
     data: ImageDataModule = instantiate(run.cfg.data, boxes=None, _partial_=True, _convert_="all")(
         boxes=boxes,
-        input_hw=network.shape.input_hw,
+        input_hw=network.input_hw,
         crop_settings=network.crop_settings,
         finished=finished,
         stopped=run.stop,
@@ -100,15 +101,15 @@ def _image_data(run: Run, network: Any, boxes: Any) -> ImageDataModule:
     return data
 
 
-def _module(cfg: DictConfig, network: Any) -> PoseModule:
-    flip_indices = flip_indices_for(keypoint_spec(network.shape.num_keypoints)) if cfg.model.flip_test else None
+def _module(cfg: DictConfig, network: PoseNetwork) -> PoseModule:
+    flip_indices = flip_indices_for(network.keypoint_set) if cfg.model.flip_test else None
     module = PoseModule(network, flip_indices, cfg.model.compile_mode if cfg.model.compile else None)
     keep_weights_apart(module)
     return module
 
 
-def _writer(run: Run, network: Any) -> PoseWriter:
-    output, spec = run.cfg.output, keypoint_spec(network.shape.num_keypoints)
+def _writer(run: Run, network: PoseNetwork) -> PoseWriter:
+    output, spec = run.cfg.output, network.keypoint_set
     threshold, most = output.overlay_score_threshold, output.max_failures
     return PoseWriter(run.folder, spec, output.formats, output.overlay, threshold, most, run.stop.ask)
 

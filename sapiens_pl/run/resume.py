@@ -11,9 +11,8 @@ from omegaconf import DictConfig
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.geometry import SAPIENS_CROPS
+from sapiens_pl.core.protocols import PoseNetwork
 from sapiens_pl.core.structures import ImageTask
-from sapiens_pl.models.checkpoints import PoseNetwork
-from sapiens_pl.models.tensors import checkpoint_sha256
 from sapiens_pl.records.listing import section
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.wholeness import set_damaged_aside
@@ -26,16 +25,14 @@ def result_settings(cfg: DictConfig, network: PoseNetwork, boxes: Any = None) ->
     """What decides a result, besides the image and its boxes; a resumed run must have the same.
 
     Args:
-        network: what the checkpoint gave.
         boxes: the box source; one that finds the boxes itself says what decides them.
     """
     crop = network.crop_settings
     return {
-        "model.checkpoint": f"SHA-256 {checkpoint_sha256(cfg.model.checkpoint)}",
+        "model.checkpoint": network.identity,
         "model.crop": None if crop == SAPIENS_CROPS else json.loads(json.dumps(crop._asdict())),
-        "model.numerics": network.numerics,
-        "model.num_heads": cfg.model.num_heads,
-        "model.input_hw": cfg.model.input_hw and list(cfg.model.input_hw),
+        "model.num_heads": cfg.model.get("num_heads"),
+        "model.input_hw": list(network.input_hw),
         "model.flip_test": cfg.model.flip_test,
         "trainer.precision": str(cfg.trainer.precision),
     } | getattr(boxes, "settings", {})

@@ -12,10 +12,10 @@ from sapiens_pl.accuracy.annotations import read_annotations
 from sapiens_pl.accuracy.average_precision import METRICS, evaluate
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.instance_scores import oks_nms
-from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.demo.draw import write_scenes
 from sapiens_pl.demo.figures import draw_scene
+from sapiens_pl.models.keypoint_sets import keypoint_spec
 
 LISTS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
 # By xtcocotools 1.14.3 for `noisy_people()`; None where nobody is of that size.

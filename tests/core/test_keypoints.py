@@ -1,61 +1,43 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas
 import pytest
 
-from sapiens_pl.core.keypoints import keypoint_spec
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.keypoint_descriptions import described_set
+from sapiens_pl.core.keypoints import KeypointSet, flip_indices_for, numbered_set
 from sapiens_pl.core.structures import PoseResult
-
-COUNTS = {
-    17: {"body": 17},
-    133: {"body": 17, "feet": 6, "face": 68, "left_hand": 21, "right_hand": 21},
-    308: {"body": 17, "feet": 6, "face": 243, "left_hand": 21, "right_hand": 21},
-}
-
-
-@pytest.mark.parametrize("num_keypoints", COUNTS)
-def test_subsets_have_what_their_names_say(num_keypoints):
-    spec = keypoint_spec(num_keypoints)
-    assert {name: len(set(part)) for name, part in spec.subsets.items()} == COUNTS[num_keypoints]
-    named = {name: [spec.names[index] for index in part] for name, part in spec.subsets.items()}
-    assert named["body"] == list(keypoint_spec(17).names)
-    if num_keypoints > 17:
-        assert named["feet"][:3] == ["left_big_toe", "left_small_toe", "left_heel"]
-        for side in ("left", "right"):
-            hand = named[f"{side}_hand"]
-            assert all(name.startswith(side) for name in hand)
-            assert [hand[index] for index in (4, 8, 20)] == [
-                f"{side}_{n}4" for n in ("thumb", "forefinger", "pinky_finger")
-            ]
-        assert not any("hand" in name or "toe" in name or "shoulder" in name for name in named["face"])
-
-
-@pytest.mark.parametrize("num_keypoints", [133, 308])
-def test_a_mirror_makes_one_hand_the_other_and_keeps_the_rest(num_keypoints):
-    spec = keypoint_spec(num_keypoints)
-    mirrored = {name: {spec.flip_indices[index] for index in part} for name, part in spec.subsets.items()}
-    assert [spec.flip_indices[index] for index in spec.subsets["left_hand"]] == list(spec.subsets["right_hand"])
-    for name in ("body", "feet", "face"):
-        assert mirrored[name] == set(spec.subsets[name])
-
-
-def test_a_set_of_another_size_has_numbers_for_names_and_no_parts():
-    spec = keypoint_spec(20)
-    assert spec.names[19] == "keypoint_19" and spec.flip_indices is None and spec.subsets == {}
+from sapiens_pl.models.keypoint_sets import OURS, our_set
 
 
 @pytest.mark.parametrize("num_people", [0, 2])
-def test_a_data_frame_has_columns_by_the_keypoints_names(num_people):
+def test_a_data_frame_has_columns_by_the_names_of_its_keypoint_set(num_people):
     rng = np.random.default_rng(0)
-    points = rng.uniform(0, 99, (num_people, 133, 2)).astype(np.float32)
-    scores = rng.uniform(0, 1, (num_people, 133)).astype(np.float32)
+    points = rng.uniform(0, 99, (num_people, 3, 2)).astype(np.float32)
+    scores = rng.uniform(0, 1, (num_people, 3)).astype(np.float32)
     bboxes = rng.uniform(0, 99, (num_people, 4))
     ids = np.arange(num_people) + 5
     result = PoseResult("a.jpg", points, scores, bboxes, np.ones(num_people), ids, (9, 9), "a.jpg", ())
-    frame = result.dataframe()
+    frame = result._replace(keypoint_set=KeypointSet("insect", ("head", "left_wing", "right_wing"))).dataframe()
     assert isinstance(frame, pandas.DataFrame) and len(frame) == num_people
-    assert len(frame.columns) == 6 + 3 * 133 and frame["instance_id"].tolist() == ids.tolist()
-    np.testing.assert_array_equal(frame[["left_thumb4_x", "left_thumb4_y"]], points[:, 95])
-    np.testing.assert_array_equal(frame["left_thumb4_score"], scores[:, 95])
+    assert len(frame.columns) == 6 + 3 * 3 and frame["instance_id"].tolist() == ids.tolist()
+    np.testing.assert_array_equal(frame[["right_wing_x", "right_wing_y"]], points[:, 2])
+    np.testing.assert_array_equal(frame["right_wing_score"], scores[:, 2])
     np.testing.assert_array_equal(frame[["x1", "y1", "x2", "y2"]], bboxes)
+    assert list(result.dataframe().columns[6:8]) == ["keypoint_0_x", "keypoint_0_y"]
+
+
+def test_of_a_numbered_set_nothing_is_known():
+    numbered = numbered_set(20)
+    assert numbered.names[19] == "keypoint_19" and numbered.num_keypoints == 20
+    assert numbered[2:] == (None, (), None, {})
+    with pytest.raises(ConfigError, match=r"flip_test=true needs to know left from right, which .* custom \(20"):
+        flip_indices_for(numbered)
+
+
+@pytest.mark.parametrize("keypoint_set", [*map(our_set, OURS), numbered_set(3)], ids=[*OURS, "numbered"])
+def test_a_set_comes_back_from_its_description_through_json(keypoint_set):
+    assert described_set("It", json.loads(json.dumps(keypoint_set.description()))) == keypoint_set

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from sapiens_pl.core.errors import MissingImageError, ReaderDiedError, ReadTimeoutError, UnreadableImageError
-from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.core.structures import PoseResult
+from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.pictures import read_image
 from sapiens_pl.products import second_read
 from sapiens_pl.products.openpose_pictures import openpose_png

@@ -21,10 +21,10 @@ from pycocotools.cocoeval import COCOeval
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.instance_scores import instance_scores
-from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.core.structures import ListedImage, PoseResult
 from sapiens_pl.demo.draw import write_scenes
 from sapiens_pl.demo.figures import draw_scene
+from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.products.coco_results import image_ids
 from sapiens_pl.products.json_files import read_result, result_json
 from sapiens_pl.products.merge import merge

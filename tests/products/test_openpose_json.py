@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.core.structures import PoseResult
+from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.products.openpose_json import OpenPoseJson
 
 ARMS = ["nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist"]

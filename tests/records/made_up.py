@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.core.structures import Failure, PoseResult
+from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.records.recorder import Recorder
 from sapiens_pl.records.store import FOLDER, Store, make_store
 

@@ -16,8 +16,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.core.structures import Failure, ImageTask, PoseResult
+from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.products.json_files import result_json
 from sapiens_pl.products.merge import all_results, merge
 from sapiens_pl.records import parts

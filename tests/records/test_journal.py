@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sapiens_pl.core.errors import WriteError
-from sapiens_pl.core.keypoints import keypoint_spec
+from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.records.journal import Journal
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.recorder import Recorder, settle

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.core.structures import Failure
+from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.records import part_files, reading, recorder
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.recorder import Recorder, settle

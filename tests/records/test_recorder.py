@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.keypoints import keypoint_spec
+from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.recorder import Recorder, settle
 from sapiens_pl.records.store import FOLDER, make_store, store_files

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from sapiens_pl.core.errors import ConfigError, ResultNameError, WriteError
-from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.core.structures import Failure, PoseResult
 from sapiens_pl.models.checkpoints import save_network
+from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
 from sapiens_pl.products.json_files import result_json
 from sapiens_pl.products.openpose_pictures import openpose_png

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from conftest import COCO, check_same
 
-from sapiens_pl.core.keypoints import keypoint_spec
 from sapiens_pl.core.structures import PoseResult
+from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.products.json_files import result_json
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.run.sweep_report import SweepRow, compare, draw, read_sweep, recommended, table
