@@ -39,7 +39,7 @@ def test_every_kind_becomes_a_clean_file(tmp_path, name):
         "num_heads": "4",
         "input_hw": "1024,768",
         "num_keypoints": "17",
-        "keypoint_set": "coco",
+        "keypoint_set": "coco_17",
         "source_sha256": hashlib.sha256((GOLDEN / name).read_bytes()).hexdigest(),
     }
     assert os.listdir(tmp_path) == ["clean.safetensors"]
@@ -66,7 +66,7 @@ def test_bfloat16_halves_the_file(tmp_path, monkeypatch, capsys):
     arguments = [str(TINY), str(tmp_path / "half.safetensors"), "--num-heads", "4", "--dtype", "bfloat16"]
     monkeypatch.setattr(sys, "argv", ["convert", *arguments])
     main()
-    assert "keypoint_set coco, num_keypoints 17, input_hw 1024,768" in capsys.readouterr().out
+    assert "keypoint_set coco_17, num_keypoints 17, input_hw 1024,768" in capsys.readouterr().out
     convert(TINY, tmp_path / "full.safetensors", num_heads=TINY_HEADS)
     full, half = (load_network(tmp_path / f"{name}.safetensors", dtype=None) for name in ("full", "half"))
     assert all(

@@ -25,7 +25,7 @@ class PoseNetwork(Protocol):
 
     Its parameters may be on the meta device or memory-mapped when it is built: the run brings them to the device and
     to the dtype that `trainer.precision` asks for. In eval mode, a crop's heatmaps must not depend on the crops beside
-    it. One more attribute is looked at where it is there: `watch` (`models.watch.WeightsWatch`).
+    it. Two more attributes are looked at where they are there: `watch` and `numerics` (`models/pose_network.py`).
 
     Attributes:
         input_hw: height and width of the crops that it takes, px.

@@ -28,12 +28,23 @@ class CheckpointNetwork(nn.Module):
     def __init__(self, shape: Any) -> None:
         super().__init__()
         self.shape = shape
-        self.keypoint_set: KeypointSet = set_of_network("The network", shape.num_keypoints)
+        self._keypoint_set: KeypointSet | None = None
 
     @property
     def input_hw(self) -> tuple[int, int]:
         """Height and width of the crops, px."""
         return self.shape.input_hw
+
+    @property
+    def keypoint_set(self) -> KeypointSet:
+        """What its keypoints are: whatever was set, else ours of that number, else numbers for names."""
+        if self._keypoint_set is None:  # not before it is asked for: a damaged file may claim thousands of millions
+            self._keypoint_set = set_of_network("The network", self.shape.num_keypoints)
+        return self._keypoint_set
+
+    @keypoint_set.setter
+    def keypoint_set(self, keypoint_set: KeypointSet) -> None:
+        self._keypoint_set = keypoint_set
 
     @property
     def identity(self) -> str:
@@ -42,5 +53,4 @@ class CheckpointNetwork(nn.Module):
         Raises:
             CheckpointError: the file has changed since they were loaded.
         """
-        weights = "weights of no file" if self.watch is None else f"SHA-256 {self.watch.settled_digest()}"
-        return weights if self.numerics is None else f"{weights}, {self.numerics}"
+        return "weights of no file" if self.watch is None else f"SHA-256 {self.watch.settled_digest()}"

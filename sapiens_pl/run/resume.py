@@ -31,6 +31,7 @@ def result_settings(cfg: DictConfig, network: PoseNetwork, boxes: Any = None) ->
     return {
         "model.checkpoint": network.identity,
         "model.crop": None if crop == SAPIENS_CROPS else json.loads(json.dumps(crop._asdict())),
+        "model.numerics": getattr(network, "numerics", None),
         "model.num_heads": cfg.model.get("num_heads"),
         "model.input_hw": list(network.input_hw),
         "model.flip_test": cfg.model.flip_test,

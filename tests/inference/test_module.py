@@ -97,7 +97,7 @@ def test_sapiens2_is_one_graph_too(monkeypatch):
 class Rotation(torch.nn.Module):
     """What of Sapiens2 is computed in bfloat16, by itself: it compiles in seconds."""
 
-    rounds_between_layers = Sapiens2Pose.rounds_between_layers
+    rounds_between_layers, crop_settings = Sapiens2Pose.rounds_between_layers, Sapiens2Pose.crop_settings
 
     def __init__(self):
         super().__init__()
