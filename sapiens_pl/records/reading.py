@@ -10,9 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.keypoints import KeypointSet, numbered_set
 from sapiens_pl.core.structures import Failure, PoseResult
-from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.records.schema import DONE, PICTURES, failures_of, to_bytes, to_text
 from sapiens_pl.records.sources import KeptGroups, Source
 from sapiens_pl.records.store import FOLDER, Store, live, read_store, store_files
@@ -32,7 +31,7 @@ class Records:
     """
 
     def __init__(self, store: Store | None, sources: list[Source]) -> None:
-        self.keypoint_set: KeypointSpec = keypoint_spec(0) if store is None else store.keypoint_set
+        self.keypoint_set: KeypointSet = numbered_set(0) if store is None else store.keypoint_set
         self.settings: dict[str, Any] = {} if store is None else store.settings
         self._sources = sources
         columns = ["name", "status", "boxes_digest", "num_people"]
@@ -126,7 +125,7 @@ class Records:
             source = self._sources[number]
             for position in np.flatnonzero(self._source_of[order] == number):
                 found[position] = source.result(rows[position], int(self._row_of[order[position]]), groups)
-        yield from filter(None, found)
+        yield from (result._replace(keypoint_set=self.keypoint_set) for result in found if result is not None)
 
     def _rows(self, order: np.ndarray, columns: list[str] | None) -> list[dict[str, Any]]:
         """Rows of pictures as dicts, in that order."""

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sapiens_pl.core.errors import ConfigError, write_error
-from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.keypoint_descriptions import described_set
+from sapiens_pl.core.keypoints import KeypointSet
 
 FOLDER = "records"
 VERSION = 1
@@ -61,14 +62,14 @@ class Store(NamedTuple):
 
     id: str
     settings: dict[str, Any]
-    keypoint_set: KeypointSpec
+    keypoint_set: KeypointSet
 
     def mark(self) -> dict[str, Any]:
         """What each journal and part says of the store that it belongs to."""
         return {"version": VERSION, "store": self.id, "num_keypoints": self.keypoint_set.num_keypoints}
 
 
-def make_store(records: Path, keypoint_set: KeypointSpec, settings: dict[str, Any]) -> Store:
+def make_store(records: Path, keypoint_set: KeypointSet, settings: dict[str, Any]) -> Store:
     """Makes the store, or reads the one that is there, whoever has made it.
 
     Raises:
@@ -79,7 +80,7 @@ def make_store(records: Path, keypoint_set: KeypointSpec, settings: dict[str, An
         "version": VERSION,
         "id": secrets.token_hex(8),
         "settings": settings,
-        "keypoint_set": keypoint_set._asdict(),
+        "keypoint_set": keypoint_set.description(),
     }
     path, temporary = records / "store.json", records / f".store-{secrets.token_hex(4)}"
     try:
@@ -122,7 +123,7 @@ def read_store(records: Path) -> Store | None:
                 f"{path} is of version {content['version']} and this is sapiens_pl for version {VERSION}; use the one "
                 "that has made it, or choose another output.dir."
             )
-        return Store(str(content["id"]), dict(content["settings"]), _keypoint_set(content["keypoint_set"]))
+        return Store(str(content["id"]), dict(content["settings"]), described_set(str(path), content["keypoint_set"]))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -131,13 +132,6 @@ def read_store(records: Path) -> Store | None:
             f"{path} is damaged ({type(error).__name__}: {reason}); put back what was written there, choose another "
             "output.dir, or set output.overwrite=true to start over."
         ) from None
-
-
-def _keypoint_set(content: dict[str, Any]) -> KeypointSpec:
-    pairs = tuple((int(start), int(end)) for start, end in content["skeleton"])
-    subsets = {name: tuple(indices) for name, indices in content["subsets"].items()}
-    numbers = {key: content[key] and tuple(content[key]) for key in ("flip_indices", "sigmas")}
-    return KeypointSpec(content["dataset_name"], tuple(content["names"]), skeleton=pairs, subsets=subsets, **numbers)
 
 
 def check_mark(path: Path, mark: dict[str, Any], store: Store) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import lightning as L
 from omegaconf import DictConfig, OmegaConf
 
-from sapiens_pl.models.checkpoints import PoseNetwork
+from sapiens_pl.core.protocols import PoseNetwork
 from sapiens_pl.run.account import (
     RUNNING,
     Account,

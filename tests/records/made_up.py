@@ -25,6 +25,7 @@ def pose_result(name: str, num_people: int = 1, num_keypoints: int = 17, seed: i
         image_wh=(640, 480),
         name=name,
         failures=(),
+        keypoint_set=keypoint_spec(num_keypoints),
     )
     return result._replace(**changes)
 
