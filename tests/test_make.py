@@ -100,13 +100,12 @@ def test_folders_that_are_none_of_a_run_or_at_work_are_refused(run, command, tmp
     code, said = command(run)
     assert code == 2 and "run.json is damaged" in said
     (run / "run.json").unlink()
-    at_work = subprocess.Popen(
-        [sys.executable, "-c", LOCKED, str(run / ".lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    at_work.stdout.readline()
-    code, said = command(run)
-    at_work.communicate(b"\n")
-    assert code == 2 and "is being written by another run" in said and not list((run / "predictions").iterdir())
+    for script, words in ((LOCKED, "is being written by another run"), (MEMBER, "is still at work; wait for its end")):
+        at_work = subprocess.Popen([sys.executable, "-c", script, run], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        at_work.stdout.readline()
+        code, said = command(run)
+        at_work.communicate(b"\n")
+        assert code == 2 and words in said and not list(run.glob("*/*.jpg.json"))
     assert command(run)[0] == 0  # without run.json by the defaults
 
 
@@ -114,8 +113,16 @@ LOCKED = """
 import sys
 from pathlib import Path
 from sapiens_pl.records.run_lock import RunLock
-lock = RunLock(Path(sys.argv[1]))
+lock = RunLock(Path(sys.argv[1]) / ".lock")
 lock.acquire()
+print(flush=True)
+sys.stdin.readline()
+"""
+MEMBER = """
+import sys
+from pathlib import Path
+from sapiens_pl.records.members import Members
+Members(Path(sys.argv[1]) / ".processes" / "members-0of1").join(None)
 print(flush=True)
 sys.stdin.readline()
 """
