@@ -19,7 +19,7 @@ from sapiens_pl.core.interrupts import run
 from sapiens_pl.core.settings import check, number
 from sapiens_pl.core.terminal import keep_going_without_a_terminal
 from sapiens_pl.records.run_folder import RunFolder
-from sapiens_pl.run.command import complain, disk_error, disk_sentence, hydra_sentence, sentence_of
+from sapiens_pl.run.command import complain, disk_error, disk_sentence, hydra_sentence, sentence_of, take_arguments
 
 
 def _evaluate(cfg: DictConfig) -> None:
@@ -52,6 +52,7 @@ def _run_job(cfg: DictConfig) -> int:
 def main() -> None:
     """Exit codes: 0 evaluated, 1 the result could not be written, 2 there is nothing to evaluate."""
     keep_going_without_a_terminal()
+    take_arguments()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     codes: list[int] = []
 

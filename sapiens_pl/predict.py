@@ -27,6 +27,7 @@ from sapiens_pl.run.command import (
     disk_sentence,
     hydra_sentence,
     sentence_of,
+    take_arguments,
 )
 from sapiens_pl.run.hydra_record import record_job_of_sweep
 from sapiens_pl.run.settings import check_settings, in_hydras_words
@@ -88,6 +89,7 @@ def main() -> None:
     off, 2 bad configuration, 130 and 143 interrupted by SIGINT and SIGTERM.
     """
     keep_going_without_a_terminal()
+    take_arguments()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     codes: list[int] = []
     begun: list[bool] = []

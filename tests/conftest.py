@@ -143,7 +143,6 @@ def start(tmp_path: Path):
         arguments = [f"hydra.run.dir={tmp_path / folder}", *map(str, overrides)]
         if any(text.startswith("data.images=") for text in arguments) and not any(map(_names_a_model, arguments)):
             arguments.append("model=demo")
-        arguments.sort(key=lambda argument: argument.startswith("-"))  # -m must not stand between overrides
         working, output = tmp_path / "elsewhere", tmp_path / f"output_{len(started)}"
         working.mkdir(exist_ok=True)
         process: Process | subprocess.Popen

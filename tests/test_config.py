@@ -12,8 +12,9 @@ from sapiens_pl.core.configs import config_folder
 CHOICES = [
     f"{path.parent.relative_to(config_folder()).as_posix()}={path.stem}"
     for path in sorted(Path(config_folder()).rglob("*.yaml"))
-    if path.parent.name not in (Path(config_folder()).name, "products")
+    if path.parent.name not in (Path(config_folder()).name, "products") and not path.name.startswith("_")
 ]
+"""Files whose names begin with _ are no choices: others build on them."""
 
 
 def targets(node):

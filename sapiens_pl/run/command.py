@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Sequence
-from difflib import get_close_matches
 
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
 
-from sapiens_pl.core.errors import SapiensError
+from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.terminal import printable
-from sapiens_pl.run.overrides import unreadable_override
+from sapiens_pl.run.meant import no_choice, no_setting
+from sapiens_pl.run.overrides import options_last, unreadable_override
 
 EXIT_COMPLETE, EXIT_FAILED, EXIT_BAD_CONFIG = 0, 1, 2
 
@@ -30,32 +29,17 @@ def sentence_of(error: BaseException) -> str:
     if isinstance(error, SapiensError):
         return str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:  # an OSError as well
-        return _no_such_choice(str(error.missing_cfg_file), error.options or [])
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        return no_choice(group, choice, error.options) if error.options else f"{group}/{choice} is not in conf/."
     if isinstance(error, OSError):
         return disk_sentence(error)
     if isinstance(error, ConfigKeyError | ConfigAttributeError) and isinstance(error.parent_node, DictConfig):
-        alike = get_close_matches(str(error.key), map(str, error.parent_node), 1)
-        parent = str(error.full_key).rpartition(".")[0]
-        hint = (
-            f"did you mean {parent + '.' if parent else ''}{alike[0]}?" if alike else "see conf/ for those there are."
-        )
-        return f"{error.full_key} is no setting; {hint}"
+        root = error.parent_node._get_root()
+        return no_setting(str(error.full_key), root if isinstance(root, DictConfig) else error.parent_node)
     if isinstance(error, MissingMandatoryValue) and error.full_key:
         return f"{error.full_key} is not set; give {error.full_key}=..."
     remedy = "; install the launcher: pip install 'sapiens_pl[slurm]'" if "submitit" in str(error) else ""
     return f"the configuration cannot be used: {' '.join(str(error).split())}{remedy}"
-
-
-def _no_such_choice(file: str, choices: Sequence[str]) -> str:
-    """`file` is what Hydra looked for: `boxes/jsn`."""
-    group, _, choice = file.rpartition("/")
-    alike = get_close_matches(choice, choices, 1)
-    hint = f"did you mean {alike[0]}? There are" if alike else "there are"
-    return (
-        f"{group}={choice} is no choice; {hint} {', '.join(choices)}."
-        if choices
-        else f"{file} does not exist in conf/."
-    )
 
 
 def hydra_sentence(error: BaseException) -> str:
@@ -76,6 +60,14 @@ def disk_sentence(error: OSError) -> str:
         return NO_MORE_PROCESSES
     where = error.filename if error.filename is not None else "a file"
     return f"{where} cannot be used ({error.strerror or error}); mend that and run the same command again."
+
+
+def take_arguments() -> None:
+    """Puts the command's arguments into an order that Hydra takes; ends the command if there is none."""
+    try:
+        sys.argv[1:] = options_last(sys.argv[1:])
+    except ConfigError as error:
+        sys.exit(complain(str(error), EXIT_BAD_CONFIG))
 
 
 def complain(sentence: str, code: int) -> int:

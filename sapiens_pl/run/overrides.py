@@ -6,10 +6,13 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+
+from sapiens_pl.core.errors import ConfigError
 
 _ACTIVE_IN_DOUBLE_QUOTES = '$`"!'
 """In a shell; there, a backslash before any other character is one."""
@@ -22,6 +25,34 @@ def quoted(key: str, value: str) -> str:
     if any(sign in override for sign in _ACTIVE_IN_DOUBLE_QUOTES) or "\\\\" in override:
         return shlex.quote(override)
     return f'"{override}"'
+
+
+def options_last(arguments: Sequence[str]) -> list[str]:
+    """The arguments with Hydra's options, such as -m, behind the overrides: argparse does not take them in between.
+
+    Raises:
+        ConfigError: one looks like an option and is none, or has a value that it cannot have.
+    """
+    parser = get_args_parser()
+    taking_values = {
+        name for action in parser._actions if action.nargs in (None, "?") for name in action.option_strings
+    }
+    options: list[str] = []
+    overrides: list[str] = []
+    before = ""
+    for argument in arguments:
+        is_option = argument.startswith("-") or (before in taking_values and "=" not in argument)
+        (options if is_option else overrides).append(argument)
+        before = argument
+    setattr(parser, "error", _refuse_option)  # noqa: B010
+    parser.parse_args([*overrides, *options])
+    return [*overrides, *options]
+
+
+def _refuse_option(said: str) -> NoReturn:
+    raise ConfigError(
+        f"{said}; settings have no dashes: KEY=VALUE, for instance data.batch_size=8 (--help lists the options)."
+    )
 
 
 def unreadable_override(arguments: Sequence[str] | None = None, choices: bool = False) -> str | None:

@@ -85,6 +85,8 @@ def check_settings(cfg: DictConfig) -> None:
     for group in _GROUPS:
         if not isinstance(cfg.get(group), DictConfig):
             raise ConfigError(f"{group}={cfg.get(group)} is no choice; see conf/{group}/ for those there are.")
+    if "_target_" not in cfg.boxes:
+        raise ConfigError("boxes has no _target_; choose one of conf/boxes/ whose name does not begin with _.")
     for key in _TEXTS:
         value = OmegaConf.select(cfg, key)
         if value is not None and not isinstance(value, str):

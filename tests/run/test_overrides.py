@@ -6,7 +6,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from sapiens_pl.run.overrides import quoted, unreadable_override
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.run.overrides import options_last, quoted, unreadable_override
 
 NAMES = ["été", "фото", "写真", "photos (1)", "epoch=3", "a#b", "a&b", "it's", "a,b", "~x", "[x]", "{x}", " a b", "a;b"]
 NAMES += ["a$b", '"', "a!b", "`ls`", "$(ls)", "${x}", "a\\b", "x\\", "x\\\\", "\\'", "''", "null", "12", "[a,b]", "*?"]
@@ -43,3 +44,31 @@ def test_a_choice_without_m_is_told():
     assert "needs -m" in found and "\"data.images='a,b'\"" in found
     found = unreadable_override(["output.formats=json,coco"], choices=True)
     assert found.endswith("and if it is a list, write 'output.formats=[json,coco]'")
+
+
+@pytest.mark.parametrize(
+    "given, taken",
+    [
+        ("data.images=x -m data.batch_size=1,2", "data.images=x data.batch_size=1,2 -m"),
+        ("a.b=1 --cfg job c.d=2 -p data", "a.b=1 c.d=2 --cfg job -p data"),
+        ("-m a.b=1 ~c --info", "a.b=1 ~c -m --info"),
+        ("a.b=1 photos/", "a.b=1 photos/"),
+        ("", ""),
+    ],
+)
+def test_options_may_stand_anywhere(given, taken):
+    assert options_last(given.split()) == taken.split()
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ("data.images=x --batch-size 4", "unrecognized arguments: --batch-size; settings have no dashes: KEY=VALUE"),
+        ("-x", "unrecognized arguments: -x"),
+        ("--cfg jobs", "invalid choice: 'jobs'"),
+        ("a.b=1 --cfg", "expected one argument"),
+    ],
+)
+def test_options_that_are_none_are_one_sentence(given, words):
+    with pytest.raises(ConfigError, match=words):
+        options_last(given.split())
