@@ -18,9 +18,9 @@ from sapiens_pl.accuracy.annotations import LENGTHS, Annotations, IdFinder, has_
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.geometry import box_center_scale
 from sapiens_pl.core.instance_scores import instance_scores, oks_nms
-from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.structures import PoseResult
-from sapiens_pl.models.keypoint_sets import keypoint_spec
+from sapiens_pl.models.keypoint_sets import GOLIATH, WHOLEBODY, our_set
 
 METRICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 OKS_NMS_THRESHOLD = 0.9
@@ -32,16 +32,15 @@ _PARTS = {
     "left hand": ("lefthand_kpts", "left_hand"),
     "right hand": ("righthand_kpts", "right_hand"),
 }
-"""Each part's list in an annotation, and its subset of the network's keypoints."""
-_GOLIATH, _WHOLEBODY = 308, 133
+"""Each part's list in an annotation, and its name in a keypoint set."""
 _GOLIATH_NOTE = (
-    "Networks of 308 keypoints have 53 of COCO-WholeBody's 133 (body, feet, hands without roots and first joints, "
+    "Goliath's 308 keypoints have 53 of COCO-WholeBody's 133 (body, feet, hands without roots and first joints, "
     "nothing of the face); the others count as missed, as in the original's evaluation."
 )
 _Metrics = dict[str, float | None]
 
 
-class Evaluation(NamedTuple):
+class Accuracy(NamedTuple):
     """`parts` has `METRICS` by part of the body, each from 0 to 1, or None where nobody could be counted.
 
     `num_images` of the `num_annotated` images of the annotation file were in the run, with `num_poses` that
@@ -55,52 +54,70 @@ class Evaluation(NamedTuple):
     notes: list[str]
 
 
-def evaluate(
+def check_comparable(keypoint_set: KeypointSet) -> None:
+    """Raises ConfigError for poses that COCO's evaluation cannot compare: OKS needs parts of the body, and sigmas."""
+    lacks = [] if _compared_set(keypoint_set).sigmas else ["sigmas"]
+    lacks += [] if _parts_in(keypoint_set) else ["parts of the body that COCO annotates (parts.body)"]
+    if lacks:
+        raise ConfigError(
+            f"Poses of the keypoint set {keypoint_set.dataset_name} ({keypoint_set.num_keypoints} keypoints) cannot be "
+            f"compared with COCO's annotations: it has no {' and no '.join(lacks)}; give them in the YAML that "
+            "model.keypoint_set names, or omit the annotations."
+        )
+
+
+def accuracy_of(
     results: Iterable[PoseResult],
+    keypoint_set: KeypointSet,
     annotations: Annotations,
     run_images: Collection[str] = (),
     oks_nms_threshold: float = OKS_NMS_THRESHOLD,
-) -> Evaluation:
+) -> Accuracy:
     """How well poses fit the annotations of the same images.
 
     Args:
         results: of each image that has a result.
+        keypoint_set: what their keypoints are.
         annotations: what `annotations.read_annotations` gave.
         run_images: names of all images that were to be done: one without a result counts as one in which nobody
             was found. Images of the annotation file that the run does not have do not count.
-        oks_nms_threshold: as in `scoring.oks_nms`.
+        oks_nms_threshold: as in `instance_scores.oks_nms`.
 
     Raises:
-        ConfigError: run and annotations have no image, or no part of the body, in common.
+        ConfigError: run and annotations have no image, or no part of the body, in common; or the keypoint set does
+            not tell enough to compare its poses.
     """
+    check_comparable(keypoint_set)
+    compared, found_any = _compared_set(keypoint_set), False
     finder = IdFinder(annotations, run_images)
     detections: list[dict[str, Any]] = []
     other_sizes: list[str] = []
-    num_keypoints = 0
     for result in results:
-        num_keypoints = result.keypoints.shape[1]
+        found_any = True
         image = finder.find(result.name, result.image_id, result.image_wh)
         if image is not None:
-            detections += _detections(result, image.id, oks_nms_threshold)
+            detections += _detections(result, keypoint_set, image.id, oks_nms_threshold)
             if image.wh and result.image_wh and image.wh != result.image_wh:
                 other_sizes.append(result.name)
     image_ids = finder.found_ids()
-    if not num_keypoints or not image_ids:
+    if not found_any or not image_ids:
         raise ConfigError(f"None of the run's images is in {annotations.path}; give the annotations of these images.")
     if not any(person["image_id"] in image_ids and has_labels(person) for person in annotations.people):
         raise ConfigError(
             f"{annotations.path} has keypoints of nobody in the {len(image_ids)} images that it shares with the run; "
             "look at its image ids, or give the annotations of these images."
         )
-    spec = keypoint_spec(_WHOLEBODY if num_keypoints == _GOLIATH else num_keypoints)
     evaluated = {
-        part: _metrics(annotations, image_ids, detections, columns, spec)
-        for part, columns in _parts_of(annotations, spec).items()
+        part: _metrics(annotations, image_ids, detections, columns, compared)
+        for part, columns in _parts_of(annotations, compared).items()
     }
     if not evaluated:
-        raise ConfigError(f"{annotations.path} and networks of {num_keypoints} keypoints have no part in common.")
-    notes = _notes(annotations, other_sizes, num_keypoints == _GOLIATH and len(evaluated) > 1)
-    return Evaluation(_with_both_hands(evaluated), len(image_ids), len(annotations.images), len(detections), notes)
+        raise ConfigError(
+            f"{annotations.path} and the keypoint set {keypoint_set.dataset_name} have no part of the body in common; "
+            "give annotations of the body."
+        )
+    notes = _notes(annotations, other_sizes, compared != keypoint_set and len(evaluated) > 1)
+    return Accuracy(_with_both_hands(evaluated), len(image_ids), len(annotations.images), len(detections), notes)
 
 
 def _notes(annotations: Annotations, other_sizes: list[str], wholebody_of_goliath: bool) -> list[str]:
@@ -118,45 +135,57 @@ def _notes(annotations: Annotations, other_sizes: list[str], wholebody_of_goliat
     return notes
 
 
+def _compared_set(keypoint_set: KeypointSet) -> KeypointSet:
+    """The set whose places poses are compared in: Goliath's in COCO-WholeBody's, all others in their own."""
+    return our_set(WHOLEBODY) if keypoint_set == our_set(GOLIATH) else keypoint_set
+
+
 def _in_wholebody(result: PoseResult) -> PoseResult:
     """Goliath's poses in COCO-WholeBody's places, by the names that both sets have, as the original evaluates them.
 
     The other places hold (0, 0) with a score of 0, so they are wrong wherever somebody has annotated them.
     """
-    ours, theirs = keypoint_spec(_GOLIATH).names, keypoint_spec(_WHOLEBODY).names
+    ours, theirs = our_set(GOLIATH).names, our_set(WHOLEBODY).names
     places = [place for place, name in enumerate(theirs) if name in ours]
     columns = [ours.index(theirs[place]) for place in places]
-    keypoints = np.zeros((len(result.keypoints), _WHOLEBODY, 2), np.float32)
-    scores = np.zeros((len(result.keypoints), _WHOLEBODY), np.float32)
+    keypoints = np.zeros((len(result.keypoints), len(theirs), 2), np.float32)
+    scores = np.zeros((len(result.keypoints), len(theirs)), np.float32)
     keypoints[:, places], scores[:, places] = result.keypoints[:, columns], result.keypoint_scores[:, columns]
     return result._replace(keypoints=keypoints, keypoint_scores=scores)
 
 
-def _detections(result: PoseResult, image_id: int | str, threshold: float) -> Iterator[dict[str, Any]]:
+def _detections(
+    result: PoseResult, keypoint_set: KeypointSet, image_id: int | str, threshold: float
+) -> Iterator[dict[str, Any]]:
     """The people of one image that suppression leaves."""
-    if result.keypoints.shape[1] == _GOLIATH:
+    compared = _compared_set(keypoint_set)
+    if compared != keypoint_set:
         result = _in_wholebody(result)
-    spec = keypoint_spec(result.keypoints.shape[1])
     scores = instance_scores(result.bbox_scores, result.keypoint_scores)
     _, crop_sizes = box_center_scale(result.bboxes, (3, 4))
     areas = np.prod(crop_sizes, axis=1)  # of the crops, not of the boxes: the original's evaluation has these
     triples = np.concatenate([result.keypoints, result.keypoint_scores[..., None]], axis=2)
-    if spec.sigmas is None:
-        return
-    body = result.keypoints[:, list(spec.subsets["body"])]
+    assert compared.sigmas is not None, "only such sets are compared"
+    body = result.keypoints[:, list(compared.parts.get("body", range(compared.num_keypoints)))]
     extents = np.prod(np.ptp(body, axis=1), axis=1, dtype=np.float64)
-    for row in oks_nms(result.keypoints, scores, areas, np.array(spec.sigmas), threshold):
+    for row in oks_nms(result.keypoints, scores, areas, np.array(compared.sigmas), threshold):
         person = {"image_id": image_id, "score": float(scores[row])}
         yield person | {"triples": triples[row], "body_area": float(extents[row])}
 
 
-def _parts_of(annotations: Annotations, spec: KeypointSpec) -> dict[str, dict[str, tuple[int, ...]]]:
+def _parts_in(keypoint_set: KeypointSet) -> list[str]:
+    """Those that COCO annotates with as many keypoints."""
+    lengths = {part: len(keypoint_set.parts.get(name, ())) for part, (_, name) in _PARTS.items()}
+    return [part for part, (key, _) in _PARTS.items() if lengths[part] == LENGTHS[key]]
+
+
+def _parts_of(annotations: Annotations, keypoint_set: KeypointSet) -> dict[str, dict[str, tuple[int, ...]]]:
     """For each part, the annotations' lists that it consists of, with the network's keypoints in their order."""
     annotated = {key for person in annotations.people for key in LENGTHS if key in person}
     parts = {
-        part: {key: spec.subsets[subset]}
-        for part, (key, subset) in _PARTS.items()
-        if key in annotated and len(spec.subsets.get(subset, ())) == LENGTHS[key]
+        part: {_PARTS[part][0]: keypoint_set.parts[_PARTS[part][1]]}
+        for part in _parts_in(keypoint_set)
+        if _PARTS[part][0] in annotated
     }
     if len(parts) == len(_PARTS):
         parts["whole"] = {key: columns for lists in parts.values() for key, columns in lists.items()}
@@ -168,7 +197,7 @@ def _metrics(
     image_ids: Collection[int | str],
     detections: list[dict[str, Any]],
     columns: dict[str, tuple[int, ...]],
-    spec: KeypointSpec,
+    keypoint_set: KeypointSet,
 ) -> _Metrics:
     """pycocotools' figures for one part of the body."""
     chosen = [index for part in columns.values() for index in part]
@@ -195,8 +224,8 @@ def _metrics(
         for row, person in zip(guess.dataset["annotations"], detections):
             row["area"] = person["body_area"]
         evaluation = pycocotools().cocoeval.COCOeval(ground, guess, "keypoints")
-        assert spec.sigmas is not None, "sets without sigmas have no parts"
-        evaluation.params.kpt_oks_sigmas = np.array(spec.sigmas)[chosen]
+        assert keypoint_set.sigmas is not None, "only such sets are compared"
+        evaluation.params.kpt_oks_sigmas = np.array(keypoint_set.sigmas)[chosen]
         evaluation.params.imgIds = list(numbers.values())
         evaluation.evaluate()
         evaluation.accumulate()
@@ -234,10 +263,10 @@ def _with_both_hands(parts: dict[str, _Metrics]) -> dict[str, _Metrics]:
     return {**{part: row for part, row in parts.items() if part != "whole"}, "hand": means, **whole}
 
 
-def table(evaluation: Evaluation) -> str:
+def table(accuracy: Accuracy) -> str:
     """The figures, a line a part."""
     lines = [f"  {'':<12}" + "".join(f"{name:>7}" for name in METRICS)]
-    for part, row in evaluation.parts.items():
+    for part, row in accuracy.parts.items():
         numbers = "".join(f"{'-' if row[name] is None else format(row[name], '.3f'):>7}" for name in METRICS)
         lines.append(f"  {part:<12}{numbers}")
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from sapiens_pl.accuracy.annotations import Annotations
-from sapiens_pl.accuracy.average_precision import OKS_NMS_THRESHOLD, evaluate, table
+from sapiens_pl.accuracy.average_precision import OKS_NMS_THRESHOLD, accuracy_of, table
 from sapiens_pl.core.terminal import printable
 from sapiens_pl.products.merge import all_results
 from sapiens_pl.records.run_folder import RunFolder
@@ -21,8 +21,8 @@ def evaluate_run(folder: RunFolder, annotations: Annotations, oks_nms_threshold:
         ConfigError: pycocotools is missing, a result is damaged, or run and annotations have nothing in common.
         WriteError: the file could not be written.
     """
-    results, _ = all_results(folder)
-    found = evaluate(results, annotations, folder.read_inputs(), oks_nms_threshold)
+    results, keypoint_set = all_results(folder)
+    found = accuracy_of(results, keypoint_set, annotations, folder.read_inputs(), oks_nms_threshold)
     content = {"annotations": annotations.path, "oks_nms_threshold": oks_nms_threshold, **found._asdict()}
     folder.write(folder.evaluation_file, (json.dumps(content, indent=2) + "\n").encode())
     file = printable(str(annotations.path))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.records.run_folder import RunFolder
@@ -69,7 +69,8 @@ def check_choice(cfg: DictConfig) -> None:
 
 
 def _is_chosen(cfg: DictConfig) -> bool:
-    return cfg.model.checkpoint is not None or cfg.model.hub.repository is not None
+    of_files = OmegaConf.select(cfg, "model.network._target_") == "sapiens_pl.models.checkpoints.load_network"
+    return cfg.model.checkpoint is not None or cfg.model.hub.repository is not None or not of_files
 
 
 def _are_figures(images: Any) -> bool:

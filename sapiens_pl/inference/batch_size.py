@@ -64,10 +64,12 @@ def best_batch_size(trainer: L.Trainer, max_memory_gib: float | None = None) -> 
 
 def _key(trainer: L.Trainer) -> str:
     module: Any = trainer.lightning_module
-    rows = 1 if module.flip_indices is None else 2
+    network, rows = module.network, 1 if module.flip_indices is None else 2
+    parameters = sum(parameter.numel() for parameter in network.parameters())
     return (
         f"{device_name(trainer.strategy.root_device)}, torch {torch.__version__}, {trainer.precision}, "
-        f"{module.network.shape}, {rows} a crop"
+        f"{type(network).__qualname__} of {parameters} parameters and {network.keypoint_set.num_keypoints} keypoints, "
+        f"crops of {tuple(network.input_hw)} px, {rows} a crop"
     )
 
 
@@ -84,7 +86,7 @@ def _seconds_a_pass(trainer: L.Trainer, size: int) -> float:
     """The fastest of as many forward passes as fit into a fraction of a second, after a first that warms up."""
     module: Any = trainer.lightning_module
     device = trainer.strategy.root_device
-    crops = torch.randint(0, 256, (size, 3, *module.network.shape.input_hw), dtype=torch.uint8, device=device)
+    crops = torch.randint(0, 256, (size, 3, *module.network.input_hw), dtype=torch.uint8, device=device)
     times: list[float] = []
     while not times or (sum(times[1:]) < _SECONDS_A_SIZE and times[0] < _SECONDS_IN_ALL / 4):
         begin = time.perf_counter()

@@ -90,6 +90,7 @@ class PoseModule(L.LightningModule):
         if compile_mode is not None:
             check(INFERENCE, {"compile_mode": compile_mode})
         self.crop_settings: CropSettings = network.crop_settings
+        self.num_keypoints = network.keypoint_set.num_keypoints
         assert isinstance(network, nn.Module), "a PoseNetwork is one"
         self.network: nn.Module = network
         self.compile_mode = compile_mode
@@ -206,6 +207,11 @@ class PoseModule(L.LightningModule):
     def _decode(self, crops: Tensor, size: int) -> tuple[HostCopy, tuple[int, int]]:
         """One pass over the crops, filled up with black ones to `size`."""
         heatmaps = self(_filled_up(crops, size))[: len(crops)]
+        if heatmaps.shape[1] != self.num_keypoints:
+            raise ConfigError(
+                f"The network makes {heatmaps.shape[1]} heatmaps a crop, but its keypoint set has {self.num_keypoints} "
+                "keypoints; give it the set that it was trained with."
+            )
         keypoints, scores = decode_heatmaps(heatmaps)
         decoded = torch.cat([keypoints, scores[..., None]], dim=2)
         return HostCopy(decoded), (heatmaps.shape[3], heatmaps.shape[2])  # the only copy to the host

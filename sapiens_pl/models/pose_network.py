@@ -1,15 +1,55 @@
-"""What the networks of a checkpoint, of either generation, know of themselves."""
+"""What a pose network must know of itself, and the networks of a checkpoint, of either generation, do know."""
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from torch import nn
 
+from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.geometry import CropSettings
 from sapiens_pl.core.keypoints import KeypointSet
+from sapiens_pl.core.protocols import PoseNetwork
 from sapiens_pl.models.keypoint_sets import set_of_network
 from sapiens_pl.models.watch import WeightsWatch
+
+_KINDS = {"crop_settings": CropSettings, "keypoint_set": KeypointSet}
+
+
+def checked_network(network: Any, setting: str = "model.network") -> PoseNetwork:
+    """The network itself, if it is one that can be run.
+
+    Args:
+        network: what a setting's `_target_` has built.
+        setting: that one, for the sentence.
+
+    Raises:
+        ConfigError: it lacks what `core.protocols.PoseNetwork` has.
+    """
+    problem = _what_is_wrong(network)
+    if problem is not None:
+        raise ConfigError(
+            f"{setting} builds a {type(network).__name__}, {problem}; a PoseNetwork is due, as "
+            "sapiens_pl/core/protocols.py describes it."
+        )
+    return network
+
+
+def _what_is_wrong(network: Any) -> str | None:
+    if not isinstance(network, nn.Module):
+        return "which is no torch.nn.Module"
+    for name in ("input_hw", "crop_settings", "keypoint_set", "identity"):
+        # Not by asking for it: to know the identity, all weights may have to be read.
+        if inspect.getattr_static(network, name, None) is None:
+            return f"which has no {name}"
+    for name, kind in _KINDS.items():
+        if not isinstance(getattr(network, name), kind):
+            return f"whose {name} is no {kind.__name__}"
+    sides = network.input_hw
+    if not isinstance(sides, tuple | list) or [type(side) for side in sides] != [int, int] or min(sides) < 1:
+        return "whose input_hw is not (height, width) in px"
+    return None if any(True for _ in network.parameters()) else "which has no parameters"
 
 
 class CheckpointNetwork(nn.Module):

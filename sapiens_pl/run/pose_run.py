@@ -17,12 +17,14 @@ from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.detection.boxes import DetectorBoxes
 from sapiens_pl.inference.module import PoseModule
 from sapiens_pl.models.hub import find_weights
+from sapiens_pl.models.pose_network import checked_network
 from sapiens_pl.models.truncation import zeros_for_what_is_cut_off
 from sapiens_pl.records.writer import PoseWriter
 from sapiens_pl.run.account import POSING
 from sapiens_pl.run.closing import close_run, planned_images, work_of
 from sapiens_pl.run.detecting import detect_people
 from sapiens_pl.run.hydra_record import HydraRecord
+from sapiens_pl.run.keypoint_meaning import check_named_meaning, check_network_meaning
 from sapiens_pl.run.launch import fit_to_launcher
 from sapiens_pl.run.opening import begin, open_run, take_folder
 from sapiens_pl.run.progress import PassProgress, Tally
@@ -48,12 +50,14 @@ def pose_run(cfg: DictConfig, demo: Demo) -> int:
         read_annotations(cfg.annotations)
     fit_to_launcher(cfg)
     notes = demo.fill_in(cfg)
+    check_named_meaning(cfg)
     with open_run(cfg, demo) as run:
         start_afresh()
         boxes = instantiate(cfg.boxes, _convert_="all")  # before the weights are fetched: its file may not be there
         fill_in_weights(cfg)
         begin_loading = time.perf_counter()
-        network = instantiate(cfg.model.network)
+        network = checked_network(instantiate(cfg.model.network))
+        check_network_meaning(cfg, network)
         loading = LoadingNote(cfg.model.checkpoint, time.perf_counter() - begin_loading)
         take_folder(run, record, network, boxes)
         data = run.data = _image_data(run, network, boxes)

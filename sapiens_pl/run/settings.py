@@ -12,6 +12,7 @@ from sapiens_pl.core.settings import SWITCH, Kind, check, either, is_list, is_wh
 from sapiens_pl.data.packing import check_shard
 from sapiens_pl.data.settings import LOADING
 from sapiens_pl.detection.settings import DETECTING
+from sapiens_pl.models.keypoint_sets import named_set
 from sapiens_pl.models.settings import CROP, MODEL
 from sapiens_pl.pictures.folder import check_images
 from sapiens_pl.products.chosen import chosen_formats
@@ -96,7 +97,9 @@ def check_settings(cfg: DictConfig) -> None:
     check(LOADING, cfg.data, "data")
     check(_FILE_BOXES if "file" in cfg.boxes else DETECTING, cfg.boxes, "boxes")
     check(MODEL, cfg.model, "model")
-    check(CROP, cfg.model.crop or {}, "model.crop")
+    check(CROP, cfg.model.get("crop") or {}, "model.crop")
+    if cfg.model.keypoint_set is not None:
+        named_set(cfg.model.keypoint_set)
     check(_TRAINER, cfg.trainer, "trainer")
     check(_OUTPUT, cfg.output, "output")
     chosen_formats(cfg)

@@ -22,15 +22,16 @@ class LoadingNote(L.Callback):
     nothing here, and are read in the first forward pass.
 
     Args:
-        checkpoint: the file or folder of the weights.
+        checkpoint: the file or folder of the weights; None for a network that has none.
         building_seconds: what it took to build the network around them.
     """
 
-    def __init__(self, checkpoint: str, building_seconds: float) -> None:
+    def __init__(self, checkpoint: str | None, building_seconds: float) -> None:
         self._building_seconds = building_seconds
         self.loading: Loading | None = None
         self._held_before = host_peak_gib()
-        self._file_gib = sum(file.stat().st_size for file in weights_files(Path(checkpoint).expanduser())) / GIB
+        files = [] if checkpoint is None else weights_files(Path(checkpoint).expanduser())
+        self._file_gib = sum(file.stat().st_size for file in files) / GIB
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         weight = next(pl_module.network.parameters())

@@ -13,8 +13,10 @@ from pycocotools.cocoeval import COCOeval
 from test_average_precision import drawn_poses
 
 from sapiens_pl.accuracy.annotations import read_annotations
-from sapiens_pl.accuracy.average_precision import METRICS, evaluate
+from sapiens_pl.accuracy.average_precision import METRICS, accuracy_of
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.models.keypoint_sets import COCO as COCO_17
+from sapiens_pl.models.keypoint_sets import our_set
 
 CONTENT = json.loads((GOLDEN / "evaluation_17_annotations.json").read_text())
 NOBODY = {"id": 9999, "image_id": 7, "category_id": 1, "iscrowd": 0, "area": 0, "bbox": [0, 0, 0, 0]}
@@ -26,12 +28,14 @@ def accuracy_with(tmp_path, change, encoding="utf-8", results=None, run_images=(
     content = change(content) or content
     (tmp_path / "annotations.json").write_text(json.dumps(content), encoding)
     poses = drawn_poses(17) if results is None else results
-    return evaluate(poses, read_annotations(tmp_path / "annotations.json"), run_images)
+    return accuracy_of(poses, our_set(COCO_17), read_annotations(tmp_path / "annotations.json"), run_images)
 
 
 @pytest.fixture(scope="module")
 def expected():
-    return evaluate(drawn_poses(17), read_annotations(GOLDEN / "evaluation_17_annotations.json")).parts
+    return accuracy_of(
+        drawn_poses(17), our_set(COCO_17), read_annotations(GOLDEN / "evaluation_17_annotations.json")
+    ).parts
 
 
 def each_person(**values):
@@ -131,7 +135,9 @@ def test_people_without_points_are_what_pycocotools_makes_of_them(tmp_path):
         row.update(num_keypoints=0)  # whatever its keypoints say
     (tmp_path / "annotations.json").write_text(json.dumps(content))
     poses = drawn_poses(17)
-    found = evaluate(poses, read_annotations(tmp_path / "annotations.json"), oks_nms_threshold=1.0).parts["body"]
+    found = accuracy_of(
+        poses, our_set(COCO_17), read_annotations(tmp_path / "annotations.json"), oks_nms_threshold=1.0
+    ).parts["body"]
 
     truth = PycocoFile(str(tmp_path / "annotations.json"))
     ids = {row["file_name"]: row["id"] for row in content["images"]}

@@ -9,13 +9,15 @@ import pytest
 from conftest import COCO, GOLDEN
 
 from sapiens_pl.accuracy.annotations import read_annotations
-from sapiens_pl.accuracy.average_precision import METRICS, evaluate
+from sapiens_pl.accuracy.average_precision import METRICS, accuracy_of
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.instance_scores import oks_nms
+from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.demo.draw import write_scenes
 from sapiens_pl.demo.figures import draw_scene
-from sapiens_pl.models.keypoint_sets import keypoint_spec
+from sapiens_pl.models.keypoint_sets import COCO as COCO_17
+from sapiens_pl.models.keypoint_sets import GOLIATH, WHOLEBODY, our_set
 
 LISTS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
 # By xtcocotools 1.14.3 for `noisy_people()`; None where nobody is of that size.
@@ -55,7 +57,7 @@ def wholebody():
 
 
 def test_every_figure_is_that_of_the_reference_evaluation(wholebody):
-    found = evaluate(people_of_the_photographs(1.0), wholebody, oks_nms_threshold=1.0)
+    found = accuracy_of(people_of_the_photographs(1.0), our_set(WHOLEBODY), wholebody, oks_nms_threshold=1.0)
     assert list(found.parts) == ["body", "foot", "face", "left hand", "right hand", "hand", "whole"]
     for part, expected in EXPECTED.items():
         assert [found.parts[part][name] for name in METRICS] == pytest.approx(expected, abs=6e-5), part
@@ -93,7 +95,7 @@ GOLDEN_PARTS = {
 def test_suppression_and_every_figure_are_the_originals(num_keypoints):
     golden = json.loads((GOLDEN / f"evaluation_{num_keypoints}_detections.json").read_text())
     annotations = read_annotations(GOLDEN / f"evaluation_{num_keypoints}_annotations.json")
-    found = evaluate(drawn_poses(num_keypoints), annotations)
+    found = accuracy_of(drawn_poses(num_keypoints), our_set({17: COCO_17, 133: WHOLEBODY}[num_keypoints]), annotations)
     assert found.num_poses == golden["poses_after_nms"] < len(golden["detections"])
     parts = {key: part for part, keys in GOLDEN_PARTS.items() for key in keys}
     for key, expected in golden["expected"].items():
@@ -103,7 +105,7 @@ def test_suppression_and_every_figure_are_the_originals(num_keypoints):
 
 def test_the_annotations_own_keypoints_are_perfect(wholebody):
     complete = lambda person: person["num_keypoints"]  # noqa: E731
-    found = evaluate(people_of_the_photographs(0.0, complete), wholebody)
+    found = accuracy_of(people_of_the_photographs(0.0, complete), our_set(WHOLEBODY), wholebody)
     assert found.parts["body"]["AP"] == pytest.approx(1) and found.parts["body"]["AR"] == pytest.approx(1)
     assert found.parts["whole"]["AP"] == pytest.approx(1)
 
@@ -120,7 +122,8 @@ def test_doubles_are_suppressed_and_neighbours_stay(wholebody):
                 instance_ids=np.arange(len(scores)),
             )  # fmt: skip
 
-    kept, all_of_them = evaluate(doubled(), wholebody), evaluate(doubled(), wholebody, oks_nms_threshold=1.0)
+    kept = accuracy_of(doubled(), our_set(WHOLEBODY), wholebody)
+    all_of_them = accuracy_of(doubled(), our_set(WHOLEBODY), wholebody, oks_nms_threshold=1.0)
     assert kept.num_poses == all_of_them.num_poses / 2 == 12
     assert kept.parts["body"]["AP"] == pytest.approx(1) and all_of_them.parts["body"]["AP"] < 0.95
 
@@ -138,19 +141,21 @@ def test_oks_suppression_keeps_the_best_first():
 def test_images_without_a_result_count_as_missed_and_images_outside_the_run_do_not(wholebody):
     labelled = lambda person: person["num_keypoints"]  # noqa: E731
     one = list(people_of_the_photographs(0.0, labelled))[-1:]
-    alone = evaluate(one, wholebody, [one[0].name])
+    alone = accuracy_of(one, our_set(WHOLEBODY), wholebody, [one[0].name])
     assert alone.num_images == 1 and alone.parts["body"]["AR"] == pytest.approx(1)
-    failed = evaluate(one, wholebody, ["000000000785.jpg", "000000040083.jpg", one[0].name, "not annotated.jpg"])
+    failed = accuracy_of(
+        one, our_set(WHOLEBODY), wholebody, ["000000000785.jpg", "000000040083.jpg", one[0].name, "not annotated.jpg"]
+    )
     assert failed.num_images == 3 and failed.parts["body"]["AR"] < 0.9
 
 
 def goliath_of(result: PoseResult) -> PoseResult:
     """The same poses as a network of 308 keypoints gives them; what COCO-WholeBody does not name lies anywhere."""
     rng, count = np.random.default_rng(7), len(result.keypoints)
-    names = keypoint_spec(133).names
-    common = [name for name in keypoint_spec(308).names if name in names]
+    names = our_set(WHOLEBODY).names
+    common = [name for name in our_set(GOLIATH).names if name in names]
     assert len(common) == 53
-    columns, places = [keypoint_spec(308).names.index(name) for name in common], [names.index(name) for name in common]
+    columns, places = [our_set(GOLIATH).names.index(name) for name in common], [names.index(name) for name in common]
     points = rng.uniform(0, 400, (count, 308, 2)).astype(np.float32)
     scores = rng.uniform(0.3, 1, (count, 308)).astype(np.float32)
     points[:, columns], scores[:, columns] = result.keypoints[:, places], result.keypoint_scores[:, places]
@@ -160,8 +165,8 @@ def goliath_of(result: PoseResult) -> PoseResult:
 def test_308_keypoints_count_by_the_names_that_wholebody_has_and_the_rest_as_missed():
     """The original's way: common names in their places, all others at (0, 0) with score 0."""
     annotations = read_annotations(GOLDEN / "evaluation_133_annotations.json")
-    ours = set(keypoint_spec(308).names)
-    absent = [place for place, name in enumerate(keypoint_spec(133).names) if name not in ours]
+    ours = set(our_set(GOLIATH).names)
+    absent = [place for place, name in enumerate(our_set(WHOLEBODY).names) if name not in ours]
     blanked = [
         result._replace(keypoints=result.keypoints.copy(), keypoint_scores=result.keypoint_scores.copy())
         for result in drawn_poses(133)
@@ -169,16 +174,48 @@ def test_308_keypoints_count_by_the_names_that_wholebody_has_and_the_rest_as_mis
     for result in blanked:
         result.keypoints[:, absent] = 0
         result.keypoint_scores[:, absent] = 0
-    expected = evaluate(blanked, annotations)
-    found = evaluate(map(goliath_of, drawn_poses(133)), annotations)
+    expected = accuracy_of(blanked, our_set(WHOLEBODY), annotations)
+    found = accuracy_of(map(goliath_of, drawn_poses(133)), our_set(GOLIATH), annotations)
     assert list(found.parts) == ["body", "foot", "face", "left hand", "right hand", "hand", "whole"]
     assert found.parts == expected.parts and found.num_poses == expected.num_poses
     assert found.parts["face"]["AR"] == 0 and found.parts["body"]["AP"] > 0.5 and found.parts["left hand"]["AR"] > 0.1
     assert "53" in found.notes[0] and not expected.notes
-    body_alone = evaluate(
-        map(goliath_of, drawn_poses(133)), read_annotations(GOLDEN / "evaluation_17_annotations.json")
+    body_alone = accuracy_of(
+        map(goliath_of, drawn_poses(133)), our_set(GOLIATH), read_annotations(GOLDEN / "evaluation_17_annotations.json")
     )
     assert list(body_alone.parts) == ["body"] and not body_alone.notes
+
+
+def test_another_set_is_compared_by_the_parts_and_sigmas_that_it_tells_of():
+    """COCO's keypoints in another order, under other names, with one more: what its description says is enough."""
+    coco, annotations = our_set(COCO_17), read_annotations(GOLDEN / "evaluation_17_annotations.json")
+    poses, order = drawn_poses(17), [17, *reversed(range(17))]
+    moved = [
+        result._replace(
+            keypoints=np.pad(result.keypoints, ((0, 0), (0, 1), (0, 0)))[:, order],
+            keypoint_scores=np.pad(result.keypoint_scores, ((0, 0), (0, 1)))[:, order],
+        )
+        for result in poses
+    ]
+    body = tuple(order.index(index) for index in range(17))
+    sigmas = (1e9, *reversed(coco.sigmas))
+    other = KeypointSet("other", tuple("abcdefghijklmnopqr"), sigmas=sigmas, parts={"body": body})
+    expected = accuracy_of(poses, coco, annotations, oks_nms_threshold=1.0)
+    assert accuracy_of(moved, other, annotations, oks_nms_threshold=1.0) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "lacks"),
+    [
+        ({"sigmas": None}, "it has no sigmas; give"),
+        ({"parts": {}}, "it has no parts of the body that COCO annotates"),
+        ({"sigmas": None, "parts": {}}, "it has no sigmas and no parts of the body"),
+    ],
+)
+def test_a_set_that_tells_too_little_is_refused(changes, lacks):
+    spider = our_set(COCO_17)._replace(dataset_name="spider", **changes)
+    with pytest.raises(ConfigError, match=rf"keypoint set spider \(17 keypoints\) cannot be compared .*: {lacks}"):
+        accuracy_of(drawn_poses(17), spider, read_annotations(GOLDEN / "evaluation_17_annotations.json"))
 
 
 @pytest.fixture
