@@ -30,11 +30,13 @@ def convert(
     dtype: torch.dtype | None = None,
     num_heads: int | None = None,
     input_hw: tuple[int, int] | None = None,
+    keypoint_set: str | Path | None = None,
 ) -> dict[str, str]:
     """Writes a checkpoint anew as safetensors, whole or not at all.
 
     Args:
-        source: a checkpoint as `models.checkpoints.load_network` takes it; `num_heads` and `input_hw` as there.
+        source: a checkpoint as `models.checkpoints.load_network` takes it; `num_heads`, `input_hw` and `keypoint_set`
+            as there.
         target: the new file; one that exists is left alone.
         dtype: of the weights written; None for the source's own.
 
@@ -51,7 +53,7 @@ def convert(
         raise ConfigError(f"{path} must end in .safetensors; choose such a name.")
     if os.path.lexists(path):
         raise ConfigError(_exists(path))
-    network = load_network(source, num_heads, input_hw, dtype=dtype)
+    network = load_network(source, num_heads, input_hw, dtype=dtype, keypoint_set=keypoint_set)
     metadata = network_metadata(network) | {"source_sha256": _digest(source)}
     unfinished = path.with_name(f".{os.getpid()}.safetensors")
     try:
@@ -123,10 +125,14 @@ def main() -> None:
     parser.add_argument("--dtype", choices=DTYPES, help="of the weights written; the source's own unless given")
     parser.add_argument("--num-heads", type=int, help="where the source does not tell (unpublished sizes)")
     parser.add_argument("--input-hw", type=int, nargs=2, metavar=("H", "W"), help="where the source does not tell")
+    parser.add_argument(
+        "--keypoint-set", metavar="NAME|FILE", help="coco_17, coco_wholebody_133, goliath_308, or a YAML that tells it"
+    )
     options = parser.parse_args()
     input_hw = tuple(options.input_hw) if options.input_hw else None
     try:
-        metadata = convert(options.source, options.target, DTYPES.get(options.dtype), options.num_heads, input_hw)
+        dtype, others = DTYPES.get(options.dtype), (options.num_heads, input_hw, options.keypoint_set)
+        metadata = convert(options.source, options.target, dtype, *others)
     except SapiensError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)

@@ -57,6 +57,24 @@ def test_a_run_gives_the_same_with_the_clean_file(tmp_path, predict):
     assert clean.results == source.results != {}
 
 
+def test_the_file_keeps_the_keypoint_set_that_it_is_given(tmp_path, monkeypatch, capsys):
+    names = [f"leg_{number}" for number in range(17)]
+    (tmp_path / "spider.yaml").write_text(f"names: {names}\nflip_pairs: [[0, 1]]".replace("'", ""))
+    target = tmp_path / "spider.safetensors"
+    arguments = [str(TINY), str(target), "--num-heads", "4", "--keypoint-set", str(tmp_path / "spider.yaml")]
+    monkeypatch.setattr(sys, "argv", ["convert", *arguments])
+    main()
+    assert "keypoint_set spider, num_keypoints 17" in capsys.readouterr().out
+    (tmp_path / "spider.yaml").unlink()
+    kept = load_network(target, dtype=None).keypoint_set
+    assert kept.dataset_name == "spider" and list(kept.names) == names and kept.flip_indices[:3] == (1, 0, 2)
+    convert(target, tmp_path / "again.safetensors")
+    assert load_network(tmp_path / "again.safetensors", dtype=None).keypoint_set == kept
+    with pytest.raises(CheckpointError, match="tiny_mmpose.pth has 17 keypoints, but model.keypoint_set=goliath_308"):
+        convert(TINY, tmp_path / "none.safetensors", num_heads=TINY_HEADS, keypoint_set="goliath_308")
+    assert not (tmp_path / "none.safetensors").exists()
+
+
 def test_input_sizes_that_a_file_cannot_tell_are_kept(tmp_path):
     save_network(SapiensPose(SapiensShape(8, 1, 2, 8, (8, 8), (8,), 5, (96, 32))), tmp_path / "own.safetensors")
     assert load_network(tmp_path / "own.safetensors").shape.input_hw == (96, 32)

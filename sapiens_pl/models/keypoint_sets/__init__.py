@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.errors import CheckpointError, ConfigError
 from sapiens_pl.core.keypoint_descriptions import described_set
 from sapiens_pl.core.keypoints import NUMBERED, KeypointSet, numbered_set
 
@@ -104,7 +104,8 @@ def set_of_network(
         metadata: of its file.
 
     Raises:
-        ConfigError: the set has another number of keypoints, or cannot be read.
+        CheckpointError: the set has another number of keypoints.
+        ConfigError: it cannot be read.
     """
     found, whose = _given_or_named(source, given, metadata or {})
     if found is None:
@@ -112,7 +113,7 @@ def set_of_network(
         ours = next((ours for ours in map(our_set, OURS) if ours.num_keypoints == num_keypoints), None)
         return ours if ours is not None and name == NUMBERED else numbered_set(num_keypoints, name[:80])
     if found.num_keypoints != num_keypoints:
-        raise ConfigError(
+        raise CheckpointError(
             f"{source} has {num_keypoints} keypoints, but {whose} has {found.num_keypoints}; give model.keypoint_set "
             "the set that this network was trained with."
         )
