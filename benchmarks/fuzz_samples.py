@@ -19,14 +19,14 @@ from sapiens_pl.boxes.csv_boxes import CsvBoxes
 from sapiens_pl.boxes.json_boxes import JsonBoxes
 from sapiens_pl.boxes.mot_boxes import MotBoxes
 from sapiens_pl.boxes.yolo_boxes import YoloBoxes
-from sapiens_pl.core.structures import ImageFile
+from sapiens_pl.core.columns import Names
+from sapiens_pl.core.plan import Pictures
 from sapiens_pl.detection.fcos_small import fcos_small
 from sapiens_pl.detection.torchvision_detector import load_torchvision
 from sapiens_pl.models.checkpoints import load_network, save_network
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
 from sapiens_pl.models.sapiens2 import Sapiens2Pose, Sapiens2Shape
 from sapiens_pl.pictures import read_image
-from sapiens_pl.pictures.folder import ImageSource
 
 NAMES = [f"{number:06d}.jpg" for number in range(1, 6)]
 
@@ -121,7 +121,7 @@ def _box_samples(folder: Path) -> dict[str, bytes]:
 
 
 def _read_boxes(path: Path) -> object:
-    source = ImageSource("/photos", [ImageFile(name, f"/photos/{name}") for name in NAMES], True)
+    source = Pictures("/photos", Names.of(NAMES), True)
     if path.name == "mot.txt":
         return MotBoxes(str(path))(source)
     if path.suffix == ".txt":

@@ -21,9 +21,9 @@ import lightning as L
 from benchmarks.networks import build, tiny_shape
 from benchmarks.report import Result, Row, default_device, wait_for
 from sapiens_pl.boxes.json_boxes import JsonBoxes
-from sapiens_pl.data import loader as loader_room
+from sapiens_pl.data.crops import CropCutter
 from sapiens_pl.data.datamodule import ImageDataModule
-from sapiens_pl.data.dataset import CropDataset
+from sapiens_pl.data.dataset import PictureDataset
 from sapiens_pl.demo import CHECKPOINT
 from sapiens_pl.demo.draw import random_scenes, write_scenes
 from sapiens_pl.inference import module as module_room
@@ -103,8 +103,8 @@ def watched(stages: Counter[str]) -> Iterator[None]:
         return call
 
     places = [
-        (CropDataset, "cut", "reading and cropping", time.perf_counter),
-        (loader_room, "ragged_collate", "reading and cropping", time.perf_counter),
+        (PictureDataset, "cut", "reading and cropping", time.perf_counter),
+        (CropCutter, "batch", "reading and cropping", time.perf_counter),
         (PoseModule, "forward", "forward", time.perf_counter),
         (module_room, "normalise", "normalising", time.perf_counter),
         (module_room, "decode_heatmaps", "decoding", time.perf_counter),

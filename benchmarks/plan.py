@@ -62,7 +62,7 @@ def measure(folder: Path) -> None:
     step("imports")
     boxes = CsvBoxes(str(folder / "boxes.csv"))
     data = ImageDataModule(str(folder / "images"), boxes, (256, 192), num_workers=1)
-    data.list_images()
+    data.pictures()
     step("listing")
     data.setup()
     step("boxes and tasks")

@@ -14,24 +14,25 @@ from pathlib import Path
 
 import numpy as np
 
-from sapiens_pl.core.structures import ImageTask
+from sapiens_pl.core.columns import Names, whole_pictures
+from sapiens_pl.data.digests import digests
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.wholeness import set_damaged_aside
-from sapiens_pl.run.resume import boxes_digest, finished_names
+from sapiens_pl.run.resume import finished_names
 
 
-def make_folder(folder: RunFolder, names: list[str]) -> list[ImageTask]:
-    tasks = []
+def make_folder(folder: RunFolder, names: list[str]) -> np.ndarray:
     for name in names:
         path = folder.prediction_path(name)
         if not path.parent.is_dir():
             path.parent.mkdir(parents=True)
         path.write_bytes(b"{}\n")
-        box = np.array([[10.0, 20.0, 30.0 + len(tasks), 40.0]])
-        tasks.append(ImageTask(name, f"/photographs/{name}", box, np.ones(1), np.zeros(1, np.int64)))
     folder.open()
-    folder.write_inputs((task.name, boxes_digest(task)) for task in tasks)
-    return tasks
+    boxes = whole_pictures(len(names))
+    boxes.bboxes_xyxy[:] = np.arange(4 * len(names)).reshape(-1, 4)
+    of_boxes = digests(boxes)
+    folder.write_inputs((name, f"{digest:016x}") for name, digest in zip(names, of_boxes.tolist()))
+    return of_boxes
 
 
 def main() -> None:
@@ -41,7 +42,7 @@ def main() -> None:
     names = [f"{index // 1000:04d}/photograph_{index:07d}.jpg" for index in range(args.images)]
     with tempfile.TemporaryDirectory() as temporary:
         folder = RunFolder(temporary)
-        tasks = make_folder(folder, names)
+        of_boxes = make_folder(folder, names)
         looks = []
         for _ in range(2):
             start = time.perf_counter()
@@ -52,9 +53,9 @@ def main() -> None:
         assert len(folder.done()) == args.images
         listing = time.perf_counter() - start
         start = time.perf_counter()
-        done, failed = finished_names(folder, tasks)
+        done, failed = finished_names(folder, Names.of(names), of_boxes)
         whole = time.perf_counter() - start
-        assert len(done) == args.images and not failed
+        assert done.all() and not failed.any()
         start = time.perf_counter()
         for name in names[::100]:
             Path(folder.prediction_path(name)).read_bytes()

@@ -12,8 +12,8 @@ import torch
 
 from benchmarks.report import Result, Row, interleaved, times_faster
 from sapiens_pl.core.geometry import SAPIENS2_CROPS, SAPIENS_CROPS, CropSettings
-from sapiens_pl.core.structures import CropSpan, ImageTask
-from sapiens_pl.data.dataset import CropDataset, ragged_collate
+from sapiens_pl.core.structures import CropSpan, ImageTask, LoadedImage
+from sapiens_pl.data.crops import CropCutter
 from sapiens_pl.inference.decoding import decode_heatmaps
 from sapiens_pl.inference.module import normalise
 from sapiens_pl.inference.transfer import HostCopy, PendingPrediction
@@ -87,9 +87,9 @@ def _preprocessing(input_hw: tuple[int, int], rounds: int) -> list[Row]:
     v1, v2 = (_cutter(pixels, input_hw, settings) for settings in (SAPIENS_CROPS, SAPIENS2_CROPS))
     jobs = {
         "transformers": theirs,
-        "v1": lambda: ragged_collate([v1()], input_hw),
-        "v2": lambda: ragged_collate([v2()], input_hw),
-        "normalised": lambda: normalise(ragged_collate([v2()], input_hw).crops, torch.float32, SAPIENS2_CROPS),
+        "v1": lambda: CropCutter(input_hw).batch([v1()]),
+        "v2": lambda: CropCutter(input_hw).batch([v2()]),
+        "normalised": lambda: normalise(CropCutter(input_hw).batch([v2()]).crops, torch.float32, SAPIENS2_CROPS),
     }
     difference = (jobs["normalised"]() - theirs()).abs().median().item()
     assert difference < 0.05, f"the two do not do the same: {difference}"
@@ -139,6 +139,6 @@ def photograph() -> np.ndarray:
 
 
 def _cutter(pixels: np.ndarray, input_hw: tuple[int, int], settings: CropSettings):
-    task = ImageTask("photograph", pixels, BOXES_XYXY, np.ones(2), np.arange(2))
-    dataset = CropDataset([task], [[CropSpan(0, 0, 2)]], input_hw, crop_settings=settings)
-    return lambda: dataset.cut(CropSpan(0, 0, 2))
+    task = ImageTask("photograph", "", BOXES_XYXY, np.ones(2), np.arange(2))
+    cutter, image = CropCutter(input_hw, settings), LoadedImage(pixels, 1)
+    return lambda: cutter.cut(image, task, CropSpan(0, 0, 2))

@@ -12,19 +12,22 @@ import torch
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import KeypointSet, flip_indices_for
+from sapiens_pl.core.plan import Tasks
 from sapiens_pl.core.protocols import PoseNetwork
 from sapiens_pl.core.settings import check
-from sapiens_pl.core.structures import CropBatch, ImageTask, PosePrediction, PoseResult
-from sapiens_pl.data.dataset import CropDataset
-from sapiens_pl.data.loader import CropLoader
+from sapiens_pl.core.structures import CropBatch, PosePrediction, PoseResult
+from sapiens_pl.data.crops import CropCutter
+from sapiens_pl.data.dataset import PictureDataset
+from sapiens_pl.data.loader import PictureLoader
 from sapiens_pl.data.packing import pack_batches
 from sapiens_pl.data.python_inputs import (
     BoxesLike,
     ImageLike,
+    PythonImages,
+    boxed_images,
     checked_boxes,
     checked_images,
     is_one_image,
-    task_of,
 )
 from sapiens_pl.data.settings import PREDICTING
 from sapiens_pl.inference.module import PoseModule
@@ -110,21 +113,20 @@ class PoseEstimator:
         """
         check(PREDICTING, {"batch_size": batch_size, "num_workers": num_workers})
         images = checked_images(images)
-        tasks, failures = [], []
-        for index, (image, image_boxes) in enumerate(zip(images, checked_boxes(boxes, len(images)))):
-            task, complaints = task_of(index, image, image_boxes)
-            tasks.append(task)
-            failures.append(complaints)
+        source = PythonImages(images)
+        tasks, failures = boxed_images(source.pictures(), checked_boxes(boxes, len(images)))
         results: dict[int, PoseResult] = {}
         assembler = ResultAssembler(tasks, self.keypoint_set)
-        for batch, prediction in self._predictions(self._loader(tasks, batch_size, num_workers)):
+        for batch, prediction in self._predictions(self._loader(source, tasks, batch_size, num_workers)):
             results.update(assembler.add(batch, prediction.result()))
         return [
             results[index]._replace(failures=(*failures[index], *results[index].failures))
             for index in range(len(images))
         ]
 
-    def _predictions(self, loader: CropLoader) -> Iterator[tuple[CropBatch, PosePrediction | PendingPrediction]]:
+    def _predictions(
+        self, loader: PictureLoader[CropBatch]
+    ) -> Iterator[tuple[CropBatch, PosePrediction | PendingPrediction]]:
         """Each batch and its outcome, one behind the batch that the device is at work on."""
         last = None
         for batch in loader:
@@ -137,11 +139,12 @@ class PoseEstimator:
         if last is not None:
             yield last
 
-    def _loader(self, tasks: list[ImageTask], batch_size: int, num_workers: int) -> CropLoader:
-        batches = pack_batches(((index, task.num_boxes) for index, task in enumerate(tasks)), batch_size)
-        return CropLoader(
-            CropDataset(tasks, batches, self.input_hw, crop_settings=self.crop_settings), min(num_workers, len(batches))
-        )
+    def _loader(
+        self, source: PythonImages, tasks: Tasks, batch_size: int, num_workers: int
+    ) -> PictureLoader[CropBatch]:
+        batches = pack_batches(tasks.num_boxes, batch_size)
+        dataset = PictureDataset(source, tasks, batches, CropCutter(self.input_hw, self.crop_settings))
+        return PictureLoader(dataset, min(num_workers, len(batches)))
 
 
 def inference_topdown(

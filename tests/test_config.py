@@ -12,7 +12,7 @@ from sapiens_pl.core.configs import config_folder
 CHOICES = [
     f"{path.parent.relative_to(config_folder()).as_posix()}={path.stem}"
     for path in sorted(Path(config_folder()).rglob("*.yaml"))
-    if path.parent.name not in (Path(config_folder()).name, "products") and not path.name.startswith("_")
+    if path.parent.name not in (Path(config_folder()).name, "products", "sources") and not path.name.startswith("_")
 ]
 """Files whose names begin with _ are no choices: others build on them."""
 
@@ -44,6 +44,12 @@ def test_every_product_is_composed_whatever_is_chosen():
     )
     assert cfg.products.overlay.score_threshold == 0.5
     assert len(list(targets(cfg.products))) == len(cfg.products)
+
+
+def test_every_source_names_what_exists_and_says_what_it_takes():
+    for path in Path(config_folder(), "sources").glob("*.yaml"):
+        source = OmegaConf.load(path)
+        assert get_class(source._target_) and len(source.takes), path
 
 
 def test_every_setting_is_explained():

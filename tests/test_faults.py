@@ -87,7 +87,7 @@ def test_a_worker_that_dies_or_hangs_costs_nothing(start, pictures, mini, expect
 
 
 SLOW_READ = """
-import time, sapiens_pl.data.dataset as m
+import time, sapiens_pl.pictures.folder as m
 read = m.read_image
 m.read_image = lambda *given: (time.sleep(0.1), read(*given))[1]
 """
@@ -113,7 +113,7 @@ def test_pictures_that_crash_or_block_their_reader_are_recorded_and_the_rest_goe
 
 
 def test_workers_that_always_die_end_the_run_with_a_sentence(predict, pictures, mini):
-    inject = "import os, sapiens_pl.data.loader as m\nm.ragged_collate = lambda images, input_hw: os._exit(1)"
+    inject = "import os, sapiens_pl.data.crops as m\nm.CropCutter.batch = lambda self, images: os._exit(1)"
     run = predict(*mini, *on(pictures), "data.num_workers=2", inject=inject)
     assert run.code == 1 and "Traceback" not in run.err
     assert run.err.strip().splitlines()[-1].startswith("error: A loader process died, 8 times in a row")

@@ -12,9 +12,9 @@ import numpy as np
 
 from sapiens_pl.boxes.classes import is_person_name
 from sapiens_pl.boxes.image_finder import ImageFinder, plain_id
+from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.structures import ImageFile
-from sapiens_pl.pictures.folder import ImageSource
+from sapiens_pl.core.plan import Pictures
 
 LENGTHS = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
 """The lists of keypoints that a person may have, and how many each holds."""
@@ -202,7 +202,7 @@ class IdFinder:
         self._path, self._images = annotations.path, list(annotations.images.values())
         self._names = list(annotations.images)
         self._by_id = {image.id: image for image in self._images}
-        self._finder = ImageFinder(ImageSource("", [ImageFile(name, name) for name in self._names], True))
+        self._finder = ImageFinder(Pictures("", Names.of(self._names)))
         self._holders: dict[_Id, tuple[str, bool]] = {}
         exact = set(self._names)
         for name in sorted(run_images, key=lambda name: name not in exact):

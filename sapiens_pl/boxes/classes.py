@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from sapiens_pl.boxes.image_finder import plain_id
-from sapiens_pl.boxes.rules import BoxRow
 from sapiens_pl.core.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,8 @@ class ClassRule:
         self.path, self.names, self.usual, self.first = path, names or {}, usual, first
         self.wanted = None if wanted is None else plain_id(wanted)
 
-    def people(self, kinds: Iterable[ClassId | None]) -> set[ClassId | None]:
-        """The people among these classes, one a row; a row without a class (None) is one.
+    def people(self, kinds: Iterable[ClassId | None] | Counter[ClassId | None]) -> set[ClassId | None]:
+        """The people among these classes, one a row or counted; a row without a class (None) is one.
 
         Raises:
             ConfigError: none is, or it cannot be told which.
@@ -112,37 +113,54 @@ def class_id(value: Any) -> ClassId | None:
     return None if value is None or value == "" else plain_id(value)
 
 
-def keep_people(
-    path: str,
-    rows: Sequence[BoxRow],
-    columns: Mapping[str, Sequence[Any]],
-    wanted: int | str | None,
-) -> list[BoxRow]:
-    """The people of a table whose columns are called as one likes.
+class ClassColumn(NamedTuple):
+    """A column that may be the class: `codes` (N,) int64 into `kinds`, what its values mean; None is no class."""
+
+    codes: np.ndarray
+    kinds: list[ClassId | None]
+
+    @classmethod
+    def of(cls, values: Iterable[Any]) -> ClassColumn:
+        places: dict[ClassId | None, int] = {}
+        codes = [places.setdefault(class_id(value), len(places)) for value in values]
+        return cls(np.array(codes, np.int64), list(places))
+
+    @property
+    def counts(self) -> Counter[ClassId | None]:
+        """How many rows each class has."""
+        counts: Counter[ClassId | None] = Counter()
+        for kind, count in zip(self.kinds, np.bincount(self.codes, minlength=len(self.kinds)).tolist()):
+            counts[kind] += count
+        return +counts
+
+
+def people_in(path: str, num_rows: int, columns: Mapping[str, ClassColumn], wanted: int | str | None) -> np.ndarray:
+    """(N,) bool: the people of a table whose columns are called as one likes.
 
     Args:
-        columns: the columns that may be the class, by their names, with a value a row.
+        columns: the columns that may be the class, by their names.
         wanted: as in `ClassRule`.
     """
-    by_name = {name: [class_id(value) for value in values] for name, values in columns.items()}
-    by_name = {name: kinds for name, kinds in by_name.items() if any(kind is not None for kind in kinds)}
-    for name in [name for name in by_name if not _has_classes(name, by_name)]:
+    by_name = {name: column for name, column in columns.items() if any(kind is not None for kind in column.counts)}
+    given = {name: set(column.counts) for name, column in by_name.items()}
+    for name in [name for name in by_name if not _has_classes(name, given)]:
         log.warning("%s: the column %s was not looked at, as no class in it is a person.", path, name)
-        del by_name[name]
+        del by_name[name], given[name]
     if not by_name:
-        return list(rows)
-    in_words = {name for name, kinds in by_name.items() if any(isinstance(kind, str) for kind in kinds)}
+        return np.ones(num_rows, bool)
+    in_words = {name for name, kinds in given.items() if any(isinstance(kind, str) for kind in kinds)}
     in_numbers = set(by_name) - in_words
     preferred = in_numbers if isinstance(wanted, int) and in_numbers else in_words or in_numbers
     chosen = next(name for name in by_name if name in preferred)
     coco = chosen in ("category_id", "category_ids")
     rule = ClassRule(f"{path} ({chosen})", wanted, usual=COCO_PERSON if coco else None, first=int(coco))
-    people = rule.people(by_name[chosen])
-    return [row for row, kind in zip(rows, by_name[chosen]) if kind in people]
+    column = by_name[chosen]
+    people = rule.people(column.counts)
+    return np.array([kind in people for kind in column.kinds], bool)[column.codes]
 
 
-def _has_classes(name: str, by_name: Mapping[str, Sequence[ClassId | None]]) -> bool:
+def _has_classes(name: str, by_name: Mapping[str, set[ClassId | None]]) -> bool:
     """Whether a column is the class's; one that often is something else must have people, or `name` a number beside."""
     if name in ("name", "names") and len(by_name) > 1:
         return True
-    return name not in OFTEN_OTHERS or any(map(is_person_name, set(by_name[name])))
+    return name not in OFTEN_OTHERS or any(map(is_person_name, by_name[name]))

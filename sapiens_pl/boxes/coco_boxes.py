@@ -8,16 +8,15 @@ from typing import Any, NamedTuple
 from sapiens_pl.boxes.classes import COCO_PERSON, ClassId, ClassRule, class_id
 from sapiens_pl.boxes.files import JsonReader, RepeatedKeys, existing_file, filled_text, shortened
 from sapiens_pl.boxes.image_finder import ImageNumbers, NoImage, plain_id
-from sapiens_pl.boxes.matching import BoxedImages, BoxListing, assign_boxes
-from sapiens_pl.boxes.rules import BoxRow, BoxRules
+from sapiens_pl.boxes.matching import assign_boxes, listing_of
+from sapiens_pl.boxes.rules import BoxRules
+from sapiens_pl.boxes.table import LARGEST_ID, BoxRow
 from sapiens_pl.boxes.units import check_within
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.pictures.folder import ImageSource
+from sapiens_pl.core.plan import Pictures
+from sapiens_pl.core.protocols import BoxedImages
 
 log = logging.getLogger(__name__)
-
-_LARGEST_ID = 2**63 - 1
-"""Larger numbers fit into no table's column."""
 
 
 class CocoBoxes:
@@ -50,7 +49,7 @@ class CocoBoxes:
         self.category_id = category_id
         self.rules = BoxRules(format, score_threshold, nms_threshold, **rules)
 
-    def __call__(self, source: ImageSource) -> BoxedImages:
+    def __call__(self, source: Pictures) -> BoxedImages:
         data = _load(self.file)
         annotations = data if isinstance(data, list) else data.get("annotations") if isinstance(data, dict) else None
         if not isinstance(annotations, list):
@@ -71,10 +70,10 @@ class CocoBoxes:
                 f"lists no image with any of them, but one with {next(iter(listed.names))}; give files that belong "
                 "together."
             )
-        check_within(self.file, found, _sizes(given), self.rules)
-        box_listing = BoxListing(
+        box_listing = listing_of(
             self.file, "entry", found, listed.ids, bad_rows, lost, lists_others=isinstance(data, list)
         )
+        check_within(self.file, box_listing.table, _sizes(given), self.rules)
         return assign_boxes(source, box_listing, self.rules)
 
     def _people(self, rows: list[_Numbered], listing: dict[str, Any]) -> list[_Numbered]:
@@ -157,7 +156,7 @@ def _listed_images(listing: dict[str, Any], path: str) -> _ListedImages:
                 f"{path} gives two images, {names[image_id]} and {name}, the same id {image_id}, so that nobody knows "
                 "whose the boxes are; give each image its own id."
             )
-        fits = isinstance(image_id, int) and abs(image_id) <= _LARGEST_ID
+        fits = isinstance(image_id, int) and abs(image_id) <= LARGEST_ID
         ids.setdefault(name, image_id if fits and isinstance(image_id, int) else None)
     return _ListedImages(names, ids)
 
@@ -184,7 +183,7 @@ def _category_names(listing: dict[str, Any]) -> dict[ClassId, str]:
 
 
 def _with_names(
-    rows: list[_Numbered], listed: _ListedImages, source: ImageSource, path: str
+    rows: list[_Numbered], listed: _ListedImages, source: Pictures, path: str
 ) -> tuple[list[BoxRow], dict[str, NoImage]]:
     """The rows by their images' names, and the ids that mean no image."""
     found: list[BoxRow] = []

@@ -7,14 +7,21 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sapiens_pl.boxes.classes import keep_people
+import numpy as np
+
+from sapiens_pl.boxes.classes import people_in
 from sapiens_pl.boxes.files import empty_error, existing_file
 from sapiens_pl.boxes.image_finder import ImageNumbers, NoImage
-from sapiens_pl.boxes.matching import BoxedImages, BoxListing, assign_boxes
-from sapiens_pl.boxes.rules import BoxRow, BoxRules
+from sapiens_pl.boxes.matching import BoxListing, assign_boxes
+from sapiens_pl.boxes.plain_csv import OddLines, PlainRows
+from sapiens_pl.boxes.rules import BoxRules
+from sapiens_pl.boxes.table import BoxRow
+from sapiens_pl.boxes.table_parts import TablePart, joined, part_of_rows
+from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.plan import Pictures
+from sapiens_pl.core.protocols import BoxedImages
 from sapiens_pl.core.text_files import open_text
-from sapiens_pl.pictures.folder import ImageSource
 
 _CENTERED = (("cx", "cy", "w", "h"), ("cx", "cy", "width", "height"), ("x_center", "y_center", "width", "height"))
 _CORNER_AND_SIZE = (("x", "y", "w", "h"), ("x", "y", "width", "height"), ("left", "top", "width", "height"))
@@ -68,21 +75,40 @@ class CsvBoxes:
             BoxRules(format)  # says so if there is none
         with open_text(self.file, newline="") as table:
             self.delimiter = max(",;\t", key=table.readline().count)
-        header = next(self._lines(), None)
+        with open_text(self.file, newline="") as table:
+            header = next(self._filled(csv.reader(table, delimiter=self.delimiter)), None)
         if header is None:
             raise empty_error(self.file)
-        self.columns = _find_columns(self.file, header[1], format)
+        self._header_line, names = header
+        self.columns = _find_columns(self.file, names, format)
         self.rules = BoxRules(self.columns.format, **rules)
 
-    def __call__(self, source: ImageSource) -> BoxedImages:
-        rows: list[BoxRow] = []
-        images: dict[str, int | None] = {}
+    def __call__(self, source: Pictures) -> BoxedImages:
+        parts, bad_rows = self._parts()
+        table, classes = joined(parts)
+        people = people_in(self.file, table.num_rows, classes, self.category_id)
+        table = table if people.all() else table.select(np.flatnonzero(people))
+        listing = BoxListing(self.file, "line", table, None, bad_rows)
+        return assign_boxes(source, _by_name(listing, source) if self.columns.by_id else listing, self.rules)
+
+    def _parts(self) -> tuple[list[TablePart], list[tuple[int, str]]]:
+        """The rows: those that are plain many at a time, all others one by one, and those that name no image."""
+        parts: list[TablePart] = []
         bad_rows: list[tuple[int, str]] = []
         columns = self.columns
+        plain = PlainRows(self.delimiter, columns.image, columns.box, columns.score, columns.identity, columns.classes)
+        for part in plain.parts(self.file):
+            if isinstance(part, OddLines):
+                part = self._one_by_one(csv.reader(part.lines, delimiter=self.delimiter), part.first, bad_rows)
+            parts.append(part)
+        return parts, bad_rows
+
+    def _one_by_one(self, reader: Any, lines_before: int, bad_rows: list[tuple[int, str]]) -> TablePart:
+        columns, rows, nobody = self.columns, [], []
         classes: dict[str, list[str]] = {name: [] for name in columns.classes}
-        lines = self._lines()
-        next(lines)
-        for number, fields in lines:
+        for number, fields in self._filled(reader, lines_before):
+            if number == self._header_line:
+                continue
             if len(fields) <= columns.last:
                 bad_rows.append((number, f"it has {len(fields)} fields, fewer than the header"))
                 continue
@@ -90,44 +116,45 @@ class CsvBoxes:
             if not image:
                 bad_rows.append((number, "it names no image"))
                 continue
-            images[image] = None
             box = [self._number(fields[column]) for column in columns.box]
-            if any(box):
-                score, identity = (
-                    self._number(fields[column]) or None if column is not None else None
-                    for column in (columns.score, columns.identity)
-                )
-                rows.append(BoxRow(image, box, score, identity, number))
-                for name, column in columns.classes.items():
-                    classes[name].append(fields[column].strip())
-        rows = keep_people(self.file, rows, classes, self.category_id)
-        listing = BoxListing(self.file, "line", rows, images, bad_rows)
-        return assign_boxes(source, _by_name(listing, source) if columns.by_id else listing, self.rules)
+            if not any(box):
+                nobody.append(image)
+                continue
+            score, identity = (
+                self._number(fields[column]) or None if column is not None else None
+                for column in (columns.score, columns.identity)
+            )
+            rows.append(BoxRow(image, box, score, identity, number))
+            for name, column in columns.classes.items():
+                classes[name].append(fields[column].strip())
+        return part_of_rows(rows, nobody, classes)
 
     def _number(self, text: str) -> str:
         """With a decimal point; behind a semicolon or a tab a comma is one, as in half of the world's spreadsheets."""
         text = text.strip()
         return text if self.delimiter == "," else text.replace(",", ".")
 
-    def _lines(self) -> Iterator[tuple[int, list[str]]]:
-        with open_text(self.file, newline="") as file:
-            reader = csv.reader(file, delimiter=self.delimiter)
-            try:
-                for fields in reader:
-                    if any(field.strip() for field in fields):
-                        yield reader.line_num, fields
-            except csv.Error as error:
-                raise ConfigError(f"{self.file}, line {reader.line_num}, is no CSV ({error}); correct it.") from None
+    def _filled(self, reader: Any, lines_before: int = 0) -> Iterator[tuple[int, list[str]]]:
+        """The rows that say something, with their lines' numbers."""
+        try:
+            for fields in reader:
+                if any(field.strip() for field in fields):
+                    yield lines_before + reader.line_num, fields
+        except csv.Error as error:
+            line = lines_before + reader.line_num
+            raise ConfigError(f"{self.file}, line {line}, is no CSV ({error}); correct it.") from None
 
 
-def _by_name(listing: BoxListing, source: ImageSource) -> BoxListing:
+def _by_name(listing: BoxListing, source: Pictures) -> BoxListing:
     """The same of a table that calls its images by numbers."""
     numbers = ImageNumbers(source)
-    names = {number: numbers.find(number) for number in listing.images}
-    rows = [row._replace(image=name) for row in listing.rows if isinstance(name := names[row.image], str)]
-    images: dict[str, int | None] = {name: None for name in names.values() if isinstance(name, str)}
-    lost = {number: name for number, name in names.items() if isinstance(name, NoImage)}
-    return listing._replace(rows=rows, images=images, lost=lost)
+    found = [numbers.find(number) for number in listing.table.names]
+    lost = {number: name for number, name in zip(listing.table.names, found) if isinstance(name, NoImage)}
+    names: dict[str, int] = {}
+    places = [-1 if isinstance(name, NoImage) else names.setdefault(name, len(names)) for name in found]
+    whose = np.array(places, np.int64)[listing.table.whose]
+    table = listing.table._replace(names=Names.of(names), whose=whose)
+    return listing._replace(table=table.select(np.flatnonzero(whose >= 0)), lost=lost)
 
 
 class _Columns(NamedTuple):

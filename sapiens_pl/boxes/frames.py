@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 
 from sapiens_pl.boxes.image_finder import either
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.pictures.folder import ImageSource
+from sapiens_pl.core.plan import Pictures
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ _DIGITS = re.compile(r"(\d{1,18})")
 _REMEDY = "give a folder of that sequence's frames alone as data.images"
 
 
-def frames_of(source: ImageSource, wanted: Collection[int], path: str) -> dict[int, str]:
+def frames_of(source: Pictures, wanted: Collection[int], path: str) -> dict[int, str]:
     """Image names by the frames of a box file.
 
     A frame is the image whose name has its number: the number that differs from name to name, as in
@@ -32,17 +32,17 @@ def frames_of(source: ImageSource, wanted: Collection[int], path: str) -> dict[i
     Raises:
         ConfigError: the names do not say which number is the frame's, or two images have the same.
     """
-    stems = [os.path.splitext(file.name)[0] for file in source.files]
+    stems = [os.path.splitext(name)[0] for name in source.names]
     numbered = [index for index, stem in enumerate(stems) if _DIGITS.search(stem)]
     if not numbered:
-        return {frame: file.name for frame, file in enumerate(source.files, 1)}
+        return dict(enumerate(source.names, 1))
     if len(numbered) < len(stems):
         others = sorted(set(range(len(stems))) - set(numbered))
         log.warning(
             "%d images have no number in their name, so they are no frames of %s: %s.",
-            len(others), path, either([source.files[index].name for index in others]),
+            len(others), path, either([source.names[index] for index in others]),
         )  # fmt: skip
-    names = [source.files[index].name for index in numbered]
+    names = [source.names[index] for index in numbered]
     numbers = _frame_numbers([stems[index] for index in numbered], names, wanted)
     shift = _shift(numbers, wanted, path)
     frames: dict[int, str] = {}

@@ -6,11 +6,15 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote
 
+import numpy as np
+
+from sapiens_pl.core.columns import Names, encoded, names_of_arrow
 from sapiens_pl.core.errors import MissingImageError, UnreadableImageError
-from sapiens_pl.pictures.folder import ImageSource
+from sapiens_pl.core.plan import Pictures
 
 _NAMED_AT_MOST = 3
 """So many of the images that one name could mean are kept, which is enough to say that it is not clear."""
@@ -39,12 +43,27 @@ class ImageFinder:
     written (backslashes, drive letters, `file:`, composed letters), last without regard to case and `%20`.
     """
 
-    def __init__(self, source: ImageSource) -> None:
-        self._files, self._root, self._source = source.files, source.root, source
-        self._exact = {file.path: index for index, file in enumerate(source.files)}
-        self._exact |= {file.name: index for index, file in enumerate(source.files)}
+    def __init__(self, source: Pictures) -> None:
+        self._names, self._root, self._source = source.names, source.root, source
         self._indexes: dict[Callable[[str], str], _Index] = {}
         self._answers: dict[str, tuple[int, ...]] = {}
+
+    @cached_property
+    def _exact(self) -> dict[str, int]:
+        exact = {self._source.path(index): index for index in range(len(self._names))}
+        return exact | {name: index for index, name in enumerate(self._names)}
+
+    def find_all(self, keys: Names) -> np.ndarray:
+        """(n,) int64: for each key what `find` gives, -1 for None; for many that stand as they are without an index."""
+        found = self._names.positions(keys)
+        if self._source.paths is not None:
+            _fill_in(found, keys, self._source.paths)
+        elif self._root:
+            _fill_in(found, keys, self._names, os.path.join(self._root, ""))
+        for place in np.flatnonzero(found < 0).tolist():
+            index = self.find(keys[place])
+            found[place] = -1 if index is None else index
+        return found
 
     def find(self, key: str) -> int | None:
         """The image's position in the source, or None if none or more than one can be meant."""
@@ -56,7 +75,7 @@ class ImageFinder:
 
     def why_not(self, key: str) -> NoImage:
         """The reason that `find` gave None for this key."""
-        names = [self._files[index].name for index in self._alike(key)]
+        names = [self._names[index] for index in self._alike(key)]
         if names:
             return NoImage(f"could be {either(names)}; write its folder, or its name as it is on the disk", True)
         for name in (key, one_spelling(key)):
@@ -79,7 +98,7 @@ class ImageFinder:
         key = linked if linked != name else key
         for spell in (one_spelling, _any_spelling):
             if spell not in self._indexes:
-                self._indexes[spell] = _Index([file.name for file in self._files], self._root, spell)
+                self._indexes[spell] = _Index(self._names, self._root, spell)
             alike = self._indexes[spell].find(key)
             if len(alike) > 1:  # one of them may be written just so
                 alike = self._written_so(alike, key) or alike
@@ -88,8 +107,21 @@ class ImageFinder:
         return ()
 
     def _written_so(self, alike: Sequence[int], key: str) -> list[int]:
-        same = [index for index in alike if _same_ending(self._files[index].name, os.path.normpath(key))]
+        same = [index for index in alike if _same_ending(self._names[index], os.path.normpath(key))]
         return same if len(same) == 1 else []
+
+
+def _fill_in(found: np.ndarray, keys: Names, names: Names, prefix: str = "") -> None:
+    """Looks for the keys that are not found yet, without a prefix, among the names."""
+    import pyarrow.compute as pc
+
+    missing = np.flatnonzero(found < 0)
+    if not len(missing):
+        return
+    start, some = encoded(prefix), keys.select(missing).arrow()
+    has_prefix = pc.starts_with(some, start).to_numpy(zero_copy_only=False).astype(bool)
+    bare = pc.binary_replace_slice(some.filter(has_prefix), 0, len(start), b"")
+    found[missing[has_prefix]] = names.positions(names_of_arrow(bare))
 
 
 class _Index:
@@ -159,12 +191,12 @@ class ImageNumbers:
     all of the name but its suffix.
     """
 
-    def __init__(self, source: ImageSource) -> None:
+    def __init__(self, source: Pictures) -> None:
         self._stems: dict[int | str, list[int]] = {}
         self._numbers: dict[int | str, list[int]] = {}
-        self._files = source.files
-        for index, file in enumerate(source.files):
-            stem = os.path.splitext(os.path.basename(file.name))[0]
+        self._names = source.names
+        for index, name in enumerate(source.names):
+            stem = os.path.splitext(os.path.basename(name))[0]
             _add(self._stems, stem, index)
             coco2014 = _COCO_2014.fullmatch(stem)
             _add(self._numbers, plain_id(coco2014[1] if coco2014 else stem), index)
@@ -176,9 +208,9 @@ class ImageNumbers:
         padded = isinstance(number, str) or text.startswith("0")
         found = (self._stems.get(text) if padded else None) or self._numbers.get(number, [])
         if len(found) == 1:
-            return self._files[found[0]].name
+            return self._names[found[0]]
         if found:
-            names = either([self._files[index].name for index in found])
+            names = either([self._names[index] for index in found])
             return NoImage(f"could be {names}; say which with paths, or with a list of images and their ids", True)
         if isinstance(number, str):
             return number

@@ -6,12 +6,14 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sapiens_pl.boxes.classes import keep_people
+from sapiens_pl.boxes.classes import ClassColumn, people_in
 from sapiens_pl.boxes.files import JsonReader, RepeatedKeys, existing_file, filled_text, shortened
-from sapiens_pl.boxes.matching import BoxedImages, BoxListing, assign_boxes
-from sapiens_pl.boxes.rules import BoxRow, BoxRules
+from sapiens_pl.boxes.matching import assign_boxes, listing_of
+from sapiens_pl.boxes.rules import BoxRules
+from sapiens_pl.boxes.table import BoxRow
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.pictures.folder import ImageSource
+from sapiens_pl.core.plan import Pictures
+from sapiens_pl.core.protocols import BoxedImages
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ class JsonBoxes:
         self.file, self.category_id = existing_file(file), category_id
         self.rules = BoxRules(format, **rules)
 
-    def __call__(self, source: ImageSource) -> BoxedImages:
+    def __call__(self, source: Pictures) -> BoxedImages:
         unit, entries = _json_entries(self.file)
         rows: list[BoxRow] = []
         images: dict[str, int | None] = {}
@@ -66,9 +68,10 @@ class JsonBoxes:
             number, reason = bad_rows[0]
             raise ConfigError(f"{self.file} has no boxes that can be read; {unit} {number}: {reason}; correct it.")
         if classes:
-            columns = {key: [values.get(row) for row in range(len(rows))] for key, values in classes.items()}
-            rows = keep_people(self.file, rows, columns, self.category_id)
-        return assign_boxes(source, BoxListing(self.file, unit, rows, images, bad_rows), self.rules)
+            columns = {key: ClassColumn.of(map(values.get, range(len(rows)))) for key, values in classes.items()}
+            people = people_in(self.file, len(rows), columns, self.category_id)
+            rows = [row for row, is_one in zip(rows, people.tolist()) if is_one]
+        return assign_boxes(source, listing_of(self.file, unit, rows, images, bad_rows), self.rules)
 
 
 def _is_one_box(boxes: list[Any]) -> bool:

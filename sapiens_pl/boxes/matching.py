@@ -1,37 +1,32 @@
 """From rows of a box file to each image's usable boxes.
 
-A box source is called with an `ImageSource` and returns `BoxedImages`; those that read files are in
-`box_json`, `box_coco`, `box_csv`, `box_mot` and `box_yolo`.
+What a box source is, `core.protocols` says; those that read files are in the other modules of this room.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
 from sapiens_pl.boxes.image_finder import ImageFinder, NoImage
-from sapiens_pl.boxes.rules import BoxRow, BoxRules, strict_error
+from sapiens_pl.boxes.rules import BoxRules, strict_error
+from sapiens_pl.boxes.table import BoxRow, BoxTable, table_of
 from sapiens_pl.boxes.units import check_inverted, check_units, check_usable, note_high_scores
+from sapiens_pl.core.columns import NO_IMAGE_ID, whole_pictures
 from sapiens_pl.core.errors import BoxError, ConfigError
-from sapiens_pl.core.structures import Failure, ImageTask
-from sapiens_pl.pictures.folder import ImageSource
+from sapiens_pl.core.plan import Pictures, Tasks
+from sapiens_pl.core.protocols import BoxedImages
+from sapiens_pl.core.structures import Failure
 
 log = logging.getLogger(__name__)
 
 _LOOKED_UP_AT_MOST = 100
 """So many of the names that no image has are looked for on the disk."""
-
-
-class BoxedImages(NamedTuple):
-    """The images with their usable boxes, and the boxes and images that cannot be used."""
-
-    tasks: list[ImageTask]
-    failures: list[Failure]
 
 
 class DealtImages(NamedTuple):
@@ -41,7 +36,7 @@ class DealtImages(NamedTuple):
     this process's, but nobody knows their boxes yet.
     """
 
-    tasks: list[ImageTask]
+    tasks: Tasks
     failures: list[Failure]
     num_done_before: int
     num_failed_before: int
@@ -51,83 +46,116 @@ class DealtImages(NamedTuple):
 class BoxListing(NamedTuple):
     """What a box file says.
 
-    `images` has every image that it speaks of, with the number that it calls it by, if it does; `bad_rows` the
-    rows of which not even the image can be told, with the reason. `unit` is what the rows' numbers count: line, entry.
-    `lost` has the numbers and names that mean no image, which have no rows here. `lists_others`: its `images` may be
-    those of a whole data set, so that what is not below `data.images` is not missed.
+    `table` has its rows, and every name that it has for a picture; `image_ids` (U,) int64 are the numbers that it calls
+    these by, or `NO_IMAGE_ID`; None: it has no numbers. `bad_rows` are the rows of which not even the picture can be
+    told, with the reason. `unit` is what the rows' numbers count: line, entry. `lost` has the numbers and names that
+    mean no picture, which have no rows here. `lists_others`: names without a row may be those of a whole data set, so
+    that what is not below `data.images` is not missed.
     """
 
     file: str
     unit: str
-    rows: list[BoxRow]
-    images: dict[str, int | None]
+    table: BoxTable
+    image_ids: np.ndarray | None
     bad_rows: list[tuple[int, str]]
     lost: Mapping[str, NoImage] = {}
     lists_others: bool = False
 
 
+def listing_of(
+    file: str,
+    unit: str,
+    rows: Sequence[BoxRow],
+    images: Mapping[str, int | None],
+    bad_rows: list[tuple[int, str]],
+    lost: Mapping[str, NoImage] = {},
+    lists_others: bool = False,
+) -> BoxListing:
+    """The same from single rows; `images` are all that the file speaks of, and their numbers."""
+    table = table_of(rows, images)
+    ids = [images.get(name) for name in table.names]
+    image_ids = np.array([NO_IMAGE_ID if number is None else number for number in ids], np.int64)
+    return BoxListing(file, unit, table, image_ids, bad_rows, lost, lists_others)
+
+
 class WholeImage:
     """One box an image: all of it (`boxes=whole_image`)."""
 
-    def __call__(self, source: ImageSource) -> BoxedImages:
-        one, first = np.ones(1), np.zeros(1, np.int64)
-        return BoxedImages([ImageTask(file.name, file.path, None, one, first) for file in source.files], [])
+    def __call__(self, source: Pictures) -> BoxedImages:
+        return BoxedImages(Tasks(source, whole_pictures(len(source.names))), [])
 
 
-def assign_boxes(source: ImageSource, listing: BoxListing, rules: BoxRules) -> BoxedImages:
+def assign_boxes(source: Pictures, listing: BoxListing, rules: BoxRules) -> BoxedImages:
     """Brings rows and images together; every name without an image is accounted for.
 
     Raises:
         ConfigError: a row cannot be used, and the rules are strict; the file means none of the images, or its boxes
             are of another form than `boxes.format` says.
     """
-    check_units(listing.file, listing.rows, rules)
+    table = listing.table
+    check_units(listing.file, table, rules)
     finder = ImageFinder(source)
-    rows_of: dict[int, list[BoxRow]] = {}
-    ids: dict[int, int | None] = {}
-    lost = dict(listing.lost)
-    for row in listing.rows:
-        index = finder.find(row.image)
-        if index is None:
-            lost.setdefault(row.image, finder.why_not(row.image))
-        else:
-            rows_of.setdefault(index, []).append(row)
-    for name, image_id in listing.images.items():
-        index = finder.find(name)
-        if index is not None:
-            ids[index] = image_id
-        elif not listing.lists_others:
-            lost.setdefault(name, finder.why_not(name))
-    if lost and not rows_of and not ids:
+    meant = finder.find_all(table.names)
+    lost = _lost(listing, meant, finder)
+    if lost and not (meant >= 0).any():
         _check_some_image_is_meant(listing.file, lost, source)
-    tasks: list[ImageTask] = []
     failures = _without_image(listing, rules)
-    unusable: list[Failure] = []
-    num_rows = left_out = 0
-    origin = f"{listing.file}, {listing.unit}"
-    for index, file in enumerate(source.files):
-        rows = _once(rows_of.get(index, []))
-        task, complaints = rules.apply(file, rows, origin)
-        tasks.append(task._replace(image_id=ids.get(index)))
-        unusable += complaints
-        num_rows += len(rows)
-        left_out += len(rows) - task.num_boxes - len(complaints)
-    check_inverted(listing.file, unusable, num_rows, rules)
-    check_usable(listing.file, unusable, num_rows)
-    note_high_scores(listing.file, tasks)
-    if left_out:
-        log.info("%s: %s.", listing.file, rules.left_out_sentence(left_out, num_rows))
-    return BoxedImages(tasks, failures + unusable + _without_an_image(listing.file, lost, source))
+    whose, table = _by_image(table, meant, len(source.names))
+    ruled = rules.apply(source, whose, table, lambda index: f"{listing.file}, {listing.unit}")
+    check_inverted(listing.file, ruled.failures, table.num_rows, rules)
+    check_usable(listing.file, ruled.failures, table.num_rows)
+    note_high_scores(listing.file, ruled.boxes.bbox_scores)
+    if ruled.num_left_out:
+        log.info("%s: %s.", listing.file, rules.left_out_sentence(ruled.num_left_out, table.num_rows))
+    if listing.image_ids is not None:
+        ruled.boxes.image_ids[meant[meant >= 0]] = listing.image_ids[meant >= 0]
+    unusable = failures + ruled.failures + _without_an_image(listing.file, lost, source)
+    return BoxedImages(Tasks(source, ruled.boxes), unusable)
 
 
-def _once(rows: list[BoxRow]) -> list[BoxRow]:
-    """A picture's rows, without those that a second name of it (a link, say) only repeats: nobody is there twice."""
-    if len({row.image for row in rows}) < 2:
-        return rows
-    names: dict[str, str] = {}
-    return [
-        row for row in rows if names.setdefault(repr((row.bbox, row.score, row.instance_id)), row.image) == row.image
-    ]
+def _lost(listing: BoxListing, meant: np.ndarray, finder: ImageFinder) -> dict[str, NoImage]:
+    """The names that mean no image, those that have rows first."""
+    has_row = np.zeros(len(meant), bool)
+    has_row[listing.table.whose] = True
+    with_row, without = np.flatnonzero((meant < 0) & has_row), np.flatnonzero((meant < 0) & ~has_row)
+    lost = dict(listing.lost)
+    for place in (*with_row.tolist(), *(() if listing.lists_others else without.tolist())):
+        name = listing.table.names[place]
+        lost.setdefault(name, finder.why_not(name))
+    return lost
+
+
+def _by_image(table: BoxTable, meant: np.ndarray, num_images: int) -> tuple[np.ndarray, BoxTable]:
+    """The rows that mean an image, ordered by image, and the (N,) images.
+
+    Args:
+        meant: (U,) which image each name means, -1 for none.
+    """
+    whose = meant[table.whose]
+    if not ((whose[1:] >= whose[:-1]).all() and (whose >= 0).all()):
+        order = np.flatnonzero(whose >= 0)
+        order = order[np.argsort(whose[order], kind="stable")]
+        whose, table = whose[order], table.select(order)
+    repeated = _repeated(whose, table, np.bincount(meant[meant >= 0], minlength=num_images) > 1)
+    return (np.delete(whose, repeated), table.select(np.delete(np.arange(len(whose)), repeated))) if repeated else (
+        whose, table,
+    )  # fmt: skip
+
+
+def _repeated(whose: np.ndarray, table: BoxTable, has_names: np.ndarray) -> list[int]:
+    """Rows that a second name of a picture (a link, say) only repeats: nobody is there twice.
+
+    Args:
+        has_names: (images,) bool, those that the file has several names for.
+    """
+    repeated = []
+    names: dict[tuple[int, str], int] = {}
+    for place in np.flatnonzero(has_names[whose]).tolist():
+        row = table.row(place)
+        key = int(whose[place]), repr((row.bbox, row.score, row.instance_id))
+        if names.setdefault(key, int(table.whose[place])) != table.whose[place]:
+            repeated.append(place)
+    return repeated
 
 
 def _without_image(listing: BoxListing, rules: BoxRules) -> list[Failure]:
@@ -141,7 +169,7 @@ def _without_image(listing: BoxListing, rules: BoxRules) -> list[Failure]:
     return failures
 
 
-def _without_an_image(path: str, lost: Mapping[str, NoImage], source: ImageSource) -> list[Failure]:
+def _without_an_image(path: str, lost: Mapping[str, NoImage], source: Pictures) -> list[Failure]:
     """The names that mean no image; where `data.images` is a choice, only those that lie here."""
     told = {name: why for name, why in lost.items() if why.here or source.complete}
     if len(lost) > len(told):
@@ -149,7 +177,7 @@ def _without_an_image(path: str, lost: Mapping[str, NoImage], source: ImageSourc
     return [Failure(name, None, why.error, f"{path} names {name}, which {why.reason}.") for name, why in told.items()]
 
 
-def _check_some_image_is_meant(path: str, lost: Mapping[str, NoImage], source: ImageSource) -> None:
+def _check_some_image_is_meant(path: str, lost: Mapping[str, NoImage], source: Pictures) -> None:
     """Raises ConfigError where a box file is about other images, or calls them something else."""
     if any(why.here for why in lost.values()):
         return
@@ -157,12 +185,12 @@ def _check_some_image_is_meant(path: str, lost: Mapping[str, NoImage], source: I
         return  # of images that data.images leaves out
     name, why = next(iter(lost.items()))
     raise ConfigError(
-        f"{path} means none of the {len(source.files)} images of data.images: it names {name} "
-        f"({len(lost)} such names), which {why.reason}; data.images has {source.files[0].name}."
+        f"{path} means none of the {len(source.names)} images of data.images: it names {name} "
+        f"({len(lost)} such names), which {why.reason}; data.images has {source.names[0]}."
     )
 
 
-def _is_near(name: str, source: ImageSource) -> bool:
+def _is_near(name: str, source: Pictures) -> bool:
     """Whether there is such a file below the root or a folder above it; numbers may well be of others."""
     if not os.path.splitext(name)[1]:
         return True

@@ -9,10 +9,12 @@ from sapiens_pl.boxes.classes import ClassId, ClassRule, class_id
 from sapiens_pl.boxes.files import empty_error, existing_file, lines_of, whole
 from sapiens_pl.boxes.frames import frames_of
 from sapiens_pl.boxes.image_finder import NoImage
-from sapiens_pl.boxes.matching import BoxedImages, BoxListing, assign_boxes
-from sapiens_pl.boxes.rules import BoxRow, BoxRules
+from sapiens_pl.boxes.matching import assign_boxes, listing_of
+from sapiens_pl.boxes.rules import BoxRules
+from sapiens_pl.boxes.table import BoxRow
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.pictures.folder import ImageSource
+from sapiens_pl.core.plan import Pictures
+from sapiens_pl.core.protocols import BoxedImages
 
 _COLUMNS_WITH_CLASS = 9
 _PEOPLE_OF_MOT16: dict[ClassId, str] = {
@@ -48,7 +50,7 @@ class MotBoxes:
         self.file = existing_file(file)
         self.rules = BoxRules(format, first_pixel=1.0, **rules)
 
-    def __call__(self, source: ImageSource) -> BoxedImages:
+    def __call__(self, source: Pictures) -> BoxedImages:
         lines: list[_Line] = []
         bad_rows: list[tuple[int, str]] = []
         for number, line in lines_of(self.file):
@@ -73,7 +75,7 @@ class MotBoxes:
         lost = {f"frame {frame}": missing for _, frame, _ in lines if frame not in names}
         rows = [_row(names[frame], fields, number) for number, frame, fields in self._people(lines) if frame in names]
         images: dict[str, int | None] = {name: frame for frame, name in names.items()}
-        return assign_boxes(source, BoxListing(self.file, "line", rows, images, bad_rows, lost), self.rules)
+        return assign_boxes(source, listing_of(self.file, "line", rows, images, bad_rows, lost), self.rules)
 
     def _people(self, lines: list[_Line]) -> list[_Line]:
         """Without what ground truth says is to be ignored, and without other classes."""

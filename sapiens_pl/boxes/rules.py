@@ -7,41 +7,43 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from sapiens_pl.boxes.suppression import suppressed
+from sapiens_pl.boxes.table import BoxRow, BoxTable, four_numbers, number
+from sapiens_pl.core.columns import NO_IMAGE_ID, BoxColumns
 from sapiens_pl.core.errors import BoxError, ConfigError
-from sapiens_pl.core.settings import SWITCH, check, either, number, one_of
-from sapiens_pl.core.structures import Failure, ImageFile, ImageTask
+from sapiens_pl.core.plan import Pictures
+from sapiens_pl.core.settings import SWITCH, check, either, one_of
+from sapiens_pl.core.settings import number as a_number
+from sapiens_pl.core.structures import Failure
 
 BOX_FORMATS = ("xyxy", "xywh", "cxcywh", "cxcywhn")
 BOX_SETTINGS = {
     "format": one_of(*BOX_FORMATS),
-    "score_threshold": either(number(), None),
-    "nms_threshold": either(number(), None),
+    "score_threshold": either(a_number(), None),
+    "nms_threshold": either(a_number(), None),
     "exif": one_of("upright", "raw"),
     "strict": SWITCH,
 }
 FARTHEST_PX = 1e7
 """No image is so large, and float32 geometry is still finite there."""
 INVERTED = "is inverted (its right or lower side comes before the left or upper one)"
-_Box = tuple[float, float, float, float]
 
 
-class BoxRow(NamedTuple):
-    """One box as its file gives it, everything unchecked.
+class Ruled(NamedTuple):
+    """What the rules make of rows: the boxes of all pictures, and the rows that cannot be used.
 
-    `image` is the file's own name for the picture, `number` that of the row or line; `score` and `instance_id` are
-    None where the file has none.
+    `places` (F,) int64 are the failures' rows; `num_left_out` counts those that a threshold left out.
     """
 
-    image: str
-    bbox: Any
-    score: Any
-    instance_id: Any
-    number: int = 0
+    boxes: BoxColumns
+    failures: list[Failure]
+    places: np.ndarray
+    num_left_out: int
 
 
 class BoxRules:
@@ -76,43 +78,72 @@ class BoxRules:
         self.normalised = format == "cxcywhn"
         self.first_pixel = 0.0 if self.normalised else first_pixel
 
-    def apply(self, file: ImageFile, rows: Sequence[BoxRow], origin: str = "") -> tuple[ImageTask, list[Failure]]:
-        """One image's rows, in the order of the file, as a task and the rows that cannot be used.
+    def apply(
+        self,
+        pictures: Pictures,
+        whose: np.ndarray,
+        table: BoxTable,
+        origin: Callable[[int], str] | None = None,
+    ) -> Ruled:
+        """Rows as boxes.
 
         Args:
-            origin: where the rows are from, so that with a row's number behind it a person finds it.
+            pictures: all of them.
+            whose: (N,) int64, the rows' pictures, ascending.
+            table: the rows; those of a picture in the order of the file.
+            origin: where a picture's rows are from, so that with a row's number behind it a person finds it.
 
         Raises:
             ConfigError: a row cannot be used, and the rules are strict.
         """
-        # Plain floats: for the few boxes of an image, numpy would take ten times as long.
-        failures = []
-        ids: list[int] = []
-        boxes: list[_Box] = []
-        scores: list[float | None] = []
-        for position, row in enumerate(rows):
-            identity = _whole_number(row.instance_id)
-            instance_id = position if identity is None else identity
-            box, score = _to_xyxy(row.bbox, self.format, self.first_pixel), _number(row.score)
-            complaint = _complaint(box, score, row)
-            if box is None or complaint:
-                where = f" ({origin} {row.number})" if origin else ""
-                hint = self.if_inverted if complaint == INVERTED else ""
-                remedy = f"correct it in the box file{hint or '.'}" if origin else "give x1, y1, x2, y2 in image px."
-                message = f"Box {instance_id} of {file.path}{where} {complaint}; {remedy}"
-                if self.strict:
-                    raise strict_error(message)
-                failures.append(Failure(file.name, instance_id, BoxError.__name__, message))
-            elif score is None or self.score_threshold is None or score >= self.score_threshold:
-                ids.append(instance_id)
-                boxes.append(box)
-                scores.append(score)
-        bboxes_xyxy = np.array(boxes, np.float64).reshape(-1, 4)
-        bbox_scores = np.array([1.0 if score is None else score for score in scores], np.float64)
-        task = ImageTask(
-            file.name, file.path, bboxes_xyxy, bbox_scores, np.array(ids, np.int64), self.exif == "raw", self.normalised
+        corners = _corners(table.boxes, self.format, self.first_pixel)
+        first = np.searchsorted(whose, whose)
+        ids = np.where(table.has_id, table.ids, np.arange(len(whose)) - first)
+        unusable = _unusable(corners, table)
+        failures = [
+            self._failure(pictures, int(whose[place]), int(ids[place]), corners[place], table.row(place), origin)
+            for place in unusable.tolist()
+        ]
+        kept = np.ones(len(whose), bool)
+        kept[unusable] = False
+        if self.score_threshold is not None:
+            kept &= np.isnan(table.scores) | (table.scores >= self.score_threshold)
+        if self.nms_threshold is not None:
+            kept[suppressed(whose, corners, table.scores, kept, self.nms_threshold)] = False
+        num_left_out = len(whose) - len(unusable) - int(kept.sum())
+        if not kept.all():
+            whose, corners, ids = whose[kept], corners[kept], ids[kept]
+        scores = table.scores if len(whose) == len(table.scores) else table.scores[kept]
+        offsets = np.searchsorted(whose, np.arange(len(pictures.names) + 1))
+        boxes = BoxColumns(
+            offsets,
+            corners,
+            np.where(np.isnan(scores), 1.0, scores),
+            ids,
+            np.full(len(pictures.names), NO_IMAGE_ID),
+            self.exif == "raw",
+            self.normalised,
         )
-        return (self._suppressed(task) if None not in scores else task), failures
+        return Ruled(boxes, failures, unusable, num_left_out)
+
+    def _failure(
+        self,
+        pictures: Pictures,
+        index: int,
+        instance_id: int,
+        box: np.ndarray,
+        row: BoxRow,
+        origin: Callable[[int], str] | None,
+    ) -> Failure:
+        complaint = _complaint(box.tolist(), number(row.score), row)
+        where = f" ({origin(index)} {row.number})" if origin else ""
+        hint = self.if_inverted if complaint == INVERTED else ""
+        remedy = f"correct it in the box file{hint or '.'}" if origin else "give x1, y1, x2, y2 in image px."
+        path = pictures.path(index) or pictures.names[index]
+        message = f"Box {instance_id} of {path}{where} {complaint}; {remedy}"
+        if self.strict:
+            raise strict_error(message)
+        return Failure(pictures.names[index], instance_id, BoxError.__name__, message)
 
     @property
     def if_inverted(self) -> str:
@@ -125,62 +156,29 @@ class BoxRules:
         given = [f"boxes.{key}={value}" for key, value in thresholds.items() if value is not None]
         return f"{' and '.join(given)} left out {num_left_out} of {num_rows} rows (null keeps all)"
 
-    def _suppressed(self, task: ImageTask) -> ImageTask:
-        if self.nms_threshold is None or task.num_boxes < 2:
-            return task
-        bboxes_xyxy, scores = task.bboxes_xyxy, task.bbox_scores
-        assert bboxes_xyxy is not None
-        import torch  # seconds to import, and only needed here
-        from torchvision.ops import nms
 
-        kept = np.sort(nms(torch.from_numpy(bboxes_xyxy), torch.from_numpy(scores), self.nms_threshold).numpy())
-        ids = task.instance_ids[kept]
-        return task._replace(bboxes_xyxy=bboxes_xyxy[kept], bbox_scores=scores[kept], instance_ids=ids)
-
-
-def _to_xyxy(bbox: Any, format: str, first_pixel: float) -> _Box | None:
-    """Four floats, or None where there are no four numbers."""
-    if isinstance(bbox, (str, dict)):  # "1234" is no list of four
-        return None
-    try:
-        one, two, three, four = map(float, bbox)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    if format == "xyxy":
-        left, top, right, bottom = one, two, three, four
-    elif format == "xywh":
-        left, top, right, bottom = one, two, one + three, two + four
-    else:
-        left, top, right, bottom = one - three / 2, two - four / 2, one + three / 2, two + four / 2
-    return left - first_pixel, top - first_pixel, right - first_pixel, bottom - first_pixel
+def _corners(boxes: np.ndarray, format: str, first_pixel: float) -> np.ndarray:
+    """(N, 4) xyxy, where the first pixel is 0; overflows are seen later."""
+    one, two = boxes[:, :2], boxes[:, 2:]
+    with np.errstate(over="ignore", invalid="ignore"):
+        if format == "xyxy":
+            return boxes - first_pixel if first_pixel else boxes
+        if format == "xywh":
+            return np.concatenate([one, one + two], axis=1) - first_pixel
+        return np.concatenate([one - two / 2, one + two / 2], axis=1) - first_pixel
 
 
-def _number(value: Any) -> float | None:
-    """None where there is none; NaN for what is no number."""
-    if value is None:
-        return None
-    try:
-        return math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        return math.nan
-    except OverflowError:
-        return math.inf
+def _unusable(corners: np.ndarray, table: BoxTable) -> np.ndarray:
+    """(F,) int64, the rows that are no boxes."""
+    with np.errstate(invalid="ignore"):
+        good = (np.abs(corners) <= FARTHEST_PX).all(axis=1)  # false for NaN
+        good &= (corners[:, 2:] > corners[:, :2]).all(axis=1)
+    good[list(table.odd)] = False
+    return np.flatnonzero(~good)
 
 
-def _whole_number(value: Any) -> int | None:
-    """One that fits into 64 bits, or nothing; text counts as the number that it spells."""
-    if isinstance(value, str):
-        try:
-            value = int(value)
-        except ValueError:
-            value = _number(value)  # "3.0"
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return value if type(value) is int and abs(value) < 2**63 else None
-
-
-def _complaint(box: _Box | None, score: float | None, row: BoxRow) -> str | None:
-    if box is None or not all(map(math.isfinite, box)):
+def _complaint(box: Sequence[float], score: float | None, row: BoxRow) -> str:
+    if four_numbers(row.bbox) is None or not all(map(math.isfinite, box)):
         return f"is {json.dumps(row.bbox, default=str)[:80]}, not four finite numbers"
     if max(map(abs, box)) > FARTHEST_PX:
         return "reaches farther than any image"
@@ -189,9 +187,7 @@ def _complaint(box: _Box | None, score: float | None, row: BoxRow) -> str | None
     left, top, right, bottom = box
     if right < left or bottom < top:
         return INVERTED
-    if right == left or bottom == top:
-        return "has no area"
-    return None
+    return "has no area"
 
 
 def strict_error(message: str) -> ConfigError:

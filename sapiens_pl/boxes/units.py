@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from sapiens_pl.boxes.rules import INVERTED, BoxRow, BoxRules
+from sapiens_pl.boxes.rules import INVERTED, BoxRules
+from sapiens_pl.boxes.table import BoxTable
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.structures import Failure, ImageTask
+from sapiens_pl.core.structures import Failure
 
 log = logging.getLogger(__name__)
 
@@ -24,33 +24,29 @@ _BEYOND = 2.0
 """No part of an image's width or height is so large, not even of a person who stands half outside."""
 
 
-def check_units(path: str, rows: Sequence[BoxRow], rules: BoxRules) -> None:
+def check_units(path: str, table: BoxTable, rules: BoxRules) -> None:
     """Raises ConfigError if parts of the image's size are given as px, or px as parts."""
+    boxes = table.boxes if not table.odd else table.boxes[~np.isnan(table.boxes).all(axis=1)]
     if rules.normalised:
-        seen = [box for row in islice(rows, _LOOKED_AT) if (box := _numbers(row))]
-        in_px = [box for box in seen if max(map(abs, box)) > _BEYOND]
+        seen = boxes[:_LOOKED_AT]
+        in_px = seen[(np.abs(seen) > _BEYOND).any(axis=1)]
         if len(seen) >= _MOST_OF and 2 * len(in_px) > len(seen):
             raise ConfigError(
                 f"{path} has boxes such as {_text(in_px[0])}, which are px and no parts of an image's width and "
                 "height; say boxes.format=xyxy, xywh or cxcywh, as they are meant."
             )
         return
-    fraction = None
-    for row in rows:
-        box = _numbers(row)
-        if box is None:
-            continue
-        if not all(0 <= value <= 1 for value in box):
-            return
-        fraction = fraction or next((box for value in box if value % 1), None)
-    if fraction:
+    if not ((boxes >= 0) & (boxes <= 1)).all():
+        return
+    fractions = boxes[(boxes % 1 != 0).any(axis=1)]
+    if len(fractions):
         raise ConfigError(
-            f"All boxes of {path} lie between 0 and 1, such as {_text(fraction)}: they are parts of the images' width "
-            "and height, not px; say boxes.format=cxcywhn if they are centre and size, else multiply them."
+            f"All boxes of {path} lie between 0 and 1, such as {_text(fractions[0])}: they are parts of the images' "
+            "width and height, not px; say boxes.format=cxcywhn if they are centre and size, else multiply them."
         )
 
 
-def check_within(path: str, rows: Sequence[BoxRow], sizes: Mapping[str, tuple[float, float]], rules: BoxRules) -> None:
+def check_within(path: str, table: BoxTable, sizes: Mapping[str, tuple[float, float]], rules: BoxRules) -> None:
     """Raises ConfigError if corners are given as corner and size: most boxes leave their images, and would not so.
 
     Args:
@@ -58,9 +54,11 @@ def check_within(path: str, rows: Sequence[BoxRow], sizes: Mapping[str, tuple[fl
     """
     if rules.format != "xywh":
         return
-    seen = [
-        (box, sizes[row.image]) for row in islice(rows, _LOOKED_AT) if row.image in sizes and (box := _numbers(row))
+    rows = [
+        (table.names[int(whose)], box)
+        for whose, box in zip(table.whose[:_LOOKED_AT], table.boxes[:_LOOKED_AT].tolist())
     ]
+    seen = [(box, sizes[name]) for name, box in rows if name in sizes and box[0] == box[0]]
     corners = [
         (box, size)
         for box, size in seen
@@ -90,9 +88,8 @@ def check_usable(path: str, failures: Sequence[Failure], num_rows: int) -> None:
         raise ConfigError(f"{path}: none of its {num_rows} boxes can be used. {failures[0].message}")
 
 
-def note_high_scores(path: str, tasks: Sequence[ImageTask]) -> None:
+def note_high_scores(path: str, scores: np.ndarray) -> None:
     """Says that there are scores above 1, which are rarely meant: percents, or a column that is no score."""
-    scores = np.concatenate([task.bbox_scores for task in tasks]) if tasks else np.zeros(0)
     if len(scores) and (highest := scores.max()) > 1:
         log.warning(
             "%s: %d of %d scores are above 1 (up to %g); thresholds and the poses' scores take them as they are.",
@@ -100,15 +97,5 @@ def note_high_scores(path: str, tasks: Sequence[ImageTask]) -> None:
         )  # fmt: skip
 
 
-def _numbers(row: BoxRow) -> list[float] | None:
-    if isinstance(row.bbox, (str, dict)):
-        return None
-    try:
-        box = [float(value) for value in row.bbox]
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return box if len(box) == 4 else None
-
-
-def _text(box: Sequence[float]) -> str:
+def _text(box: Iterable[float]) -> str:
     return ", ".join(f"{value:g}" for value in box)

@@ -7,18 +7,21 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from sapiens_pl.boxes.classes import ClassRule
 from sapiens_pl.boxes.files import lines_of
 from sapiens_pl.boxes.image_finder import either, one_spelling
-from sapiens_pl.boxes.matching import BoxedImages
-from sapiens_pl.boxes.rules import BoxRow, BoxRules
+from sapiens_pl.boxes.rules import BoxRules
+from sapiens_pl.boxes.table import BoxRow, table_of
 from sapiens_pl.boxes.units import check_inverted, check_units, check_usable
 from sapiens_pl.boxes.yolo_data_set import CLASS_FILES, DataSet, data_set_of
 from sapiens_pl.boxes.yolo_labels import Columns, Label, columns_of, parse_line, score_and_id, what_is_wrong
 from sapiens_pl.core.errors import ConfigError, MissingImageError
 from sapiens_pl.core.folders import walk
+from sapiens_pl.core.plan import Pictures, Tasks
+from sapiens_pl.core.protocols import BoxedImages
 from sapiens_pl.core.structures import Failure
-from sapiens_pl.pictures.folder import ImageSource
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +52,7 @@ class YoloBoxes:
         self.folder, self.category_id = os.path.expanduser(str(file)), category_id
         self.rules = BoxRules(format, **rules)
 
-    def __call__(self, source: ImageSource) -> BoxedImages:
+    def __call__(self, source: Pictures) -> BoxedImages:
         files, failures = self._label_files(source)
         labels = [
             Label(index, path, number, *parse_line(line))
@@ -59,26 +62,21 @@ class YoloBoxes:
         data_set = data_set_of(self.folder)
         people = self._people(labels, data_set)
         columns = columns_of(people, data_set.keypoints, self.folder)
-        rows: dict[int, list[BoxRow]] = {}
-        for label in people:
-            rows.setdefault(label.image, []).append(_row(source.files[label.image].name, label, columns))
-        check_units(self.folder, [row for of_image in rows.values() for row in of_image], self.rules)
-        tasks = []
-        unusable: list[Failure] = []
-        for index, file in enumerate(source.files):
-            task, complaints = self.rules.apply(file, rows.get(index, []), f"{files.get(index, '')}, line")
-            tasks.append(task)
-            unusable += complaints
-        check_inverted(self.folder, unusable, len(people), self.rules)
-        check_usable(self.folder, unusable, len(people))
-        return BoxedImages(tasks, failures + unusable)
+        people.sort(key=lambda label: label.image)
+        whose = np.array([label.image for label in people], np.int64)
+        table = table_of([_row(source.names[label.image], label, columns) for label in people])
+        check_units(self.folder, table, self.rules)
+        ruled = self.rules.apply(source, whose, table, lambda index: f"{files[index]}, line")
+        check_inverted(self.folder, ruled.failures, len(people), self.rules)
+        check_usable(self.folder, ruled.failures, len(people))
+        return BoxedImages(Tasks(source, ruled.boxes), failures + ruled.failures)
 
     def _people(self, labels: list[Label], data_set: DataSet) -> list[Label]:
         where = f"{self.folder} (classes of {data_set.file})" if data_set.file else self.folder
         people = ClassRule(where, self.category_id, data_set.names, usual=0).people(label.kind for label in labels)
         return [label for label in labels if label.kind in people]
 
-    def _label_files(self, source: ImageSource) -> tuple[dict[int, str], list[Failure]]:
+    def _label_files(self, source: Pictures) -> tuple[dict[int, str], list[Failure]]:
         """Each image's label file, and the label files that could be more than one image's.
 
         Raises:
@@ -86,32 +84,32 @@ class YoloBoxes:
         """
         files: dict[int, str] = {}
         holders: dict[str, list[int]] = {}
-        for index, file in enumerate(source.files):
-            path = os.path.join(self.folder, f"{os.path.splitext(file.name)[0]}.txt")
+        for index, name in enumerate(source.names):
+            path = os.path.join(self.folder, f"{os.path.splitext(name)[0]}.txt")
             if os.path.isfile(path):
                 holders.setdefault(path, []).append(index)
-        if len(holders) < len(source.files):
+        if len(holders) < len(source.names):
             self._match_spellings(source, holders)
         failures = []
         for path, indexes in holders.items():
             if len(indexes) == 1:
                 files[indexes[0]] = path
                 continue
-            names = either([source.files[index].name for index in indexes])
+            names = either([source.names[index] for index in indexes])
             message = f"{path} could be the labels of {names}; keep only one of them in data.images."
             failures.append(Failure(os.path.relpath(path, self.folder), None, MissingImageError.__name__, message))
         if not holders:
-            expected = f"{os.path.splitext(source.files[0].name)[0]}.txt"
+            expected = f"{os.path.splitext(source.names[0])[0]}.txt"
             raise ConfigError(f"boxes.file={self.folder} has no label file for any of the images, such as {expected}.")
         return files, failures
 
-    def _match_spellings(self, source: ImageSource, holders: dict[str, list[int]]) -> None:
+    def _match_spellings(self, source: Pictures, holders: dict[str, list[int]]) -> None:
         """Adds label files whose names are written otherwise, and says how many belong to no image."""
         taken = {index for indexes in holders.values() for index in indexes}
         by_stem: dict[str, list[int]] = {}
-        for index, file in enumerate(source.files):
+        for index, name in enumerate(source.names):
             if index not in taken:
-                by_stem.setdefault(one_spelling(os.path.splitext(file.name)[0]), []).append(index)
+                by_stem.setdefault(one_spelling(os.path.splitext(name)[0]), []).append(index)
         unused = []
         for path in self._all_label_files():
             if path not in holders:

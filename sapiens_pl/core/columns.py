@@ -5,6 +5,7 @@ Legend: P pictures, N boxes.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, overload
 
@@ -104,6 +105,21 @@ class Names(Sequence[str]):
 
         found = pc.index_in(of.arrow(), value_set=self.arrow())
         return found.fill_null(-1).to_numpy().astype(np.int64)
+
+
+class NamesBuilder:
+    """Collects names one by one, without an object for each."""
+
+    def __init__(self) -> None:
+        self._data, self._ends = bytearray(), array("q", [0])
+
+    def add(self, text: str) -> None:
+        self._data += encoded(text)
+        self._ends.append(len(self._data))
+
+    def build(self) -> Names:
+        """All names; nothing can be added any more."""
+        return Names(np.frombuffer(self._data, np.uint8), np.frombuffer(self._ends, np.int64))
 
 
 def names_of_arrow(array: Any) -> Names:

@@ -8,16 +8,62 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from sapiens_pl.core.geometry import CropSettings
 from sapiens_pl.core.keypoints import KeypointSet
-from sapiens_pl.core.structures import PoseResult
+from sapiens_pl.core.plan import Pictures, Tasks
+from sapiens_pl.core.structures import Failure, LoadedImage, PoseResult
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+@runtime_checkable
+class PictureSource(Protocol):
+    """Where pictures are: files of a disk, members of an archive, frames of a video (`conf/sources`).
+
+    Its class is called with `images`, what `data.images` says, and `max_megapixels`, above which a picture is refused;
+    it goes to the loader's processes, which only read.
+    """
+
+    def pictures(self) -> Pictures:
+        """All of them; each call gives the same.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        ...
+
+    def read(self, index: int) -> LoadedImage:
+        """The pixels of one; called in a loader process, and tried again in another if that one dies.
+
+        Raises:
+            SapiensError: with a sentence that names the picture; it costs only this one.
+        """
+        ...
+
+
+class BoxedImages(NamedTuple):
+    """The pictures with their usable boxes, and the boxes and pictures that cannot be used, and why."""
+
+    tasks: Tasks
+    failures: list[Failure]
+
+
+@runtime_checkable
+class BoxSource(Protocol):
+    """Says who is in the pictures: a box file of some format, or the whole picture (`conf/boxes`)."""
+
+    def __call__(self, pictures: Pictures) -> BoxedImages:
+        """The boxes of all pictures, in their order.
+
+        Raises:
+            ConfigError: the boxes are of other pictures, or of another form than the settings say.
+        """
+        ...
 
 
 class PoseNetwork(Protocol):

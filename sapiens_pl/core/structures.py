@@ -37,24 +37,24 @@ class Failure(NamedTuple):
         return {key: value for key, value in self._asdict().items() if key != "product" or value is not None}
 
 
-class ImageFile(NamedTuple):
-    """An image to be read: `name` is its identity in the outputs (POSIX path below its root)."""
+class LoadedImage(NamedTuple):
+    """`pixels` (H, W, 3) uint8 BGR, upright; `orientation` is the EXIF value (1 to 8) that was undone."""
 
-    name: str
-    path: str
+    pixels: np.ndarray
+    orientation: int
 
 
 class ImageTask(NamedTuple):
     """One image and its usable boxes.
 
-    `source` is a file path or (H, W, 3) uint8 BGR pixels. `bboxes_xyxy` is (N, 4) float64, image
+    `path` says where it is, for people; "" for pixels from memory. `bboxes_xyxy` is (N, 4) float64, image
     px, or None for the whole image; `bbox_scores` (N,) float64; `instance_ids` (N,) int64.
     `raw_exif` says that the boxes live in the file's pixels before its EXIF orientation, `normalised` that they
     are parts of the image's width and height. `image_id` is the number that a box file calls the image by.
     """
 
     name: str
-    source: str | np.ndarray
+    path: str
     bboxes_xyxy: np.ndarray | None
     bbox_scores: np.ndarray
     instance_ids: np.ndarray
@@ -65,10 +65,6 @@ class ImageTask(NamedTuple):
     @property
     def num_boxes(self) -> int:
         return 1 if self.bboxes_xyxy is None else len(self.bboxes_xyxy)
-
-    @property
-    def path(self) -> str:
-        return self.source if isinstance(self.source, str) else ""
 
 
 class CropSpan(NamedTuple):

@@ -17,7 +17,7 @@ import torch
 
 from sapiens_pl.core.errors import ReaderDiedError, ReadTimeoutError, SapiensError
 from sapiens_pl.core.structures import CropSpan
-from sapiens_pl.data.dataset import CropDataset, prepare_worker
+from sapiens_pl.data.dataset import PictureDataset, prepare_worker
 from sapiens_pl.data.worker_watch import START_METHOD, die_with
 
 _POLL_SECONDS = 0.1
@@ -31,7 +31,7 @@ class Trial(NamedTuple):
 
 
 def try_alone(
-    dataset: CropDataset, span: CropSpan, times: int, read_timeout: float, stopped: Callable[[], bool]
+    dataset: PictureDataset, span: CropSpan, times: int, read_timeout: float, stopped: Callable[[], bool]
 ) -> Trial:
     """Reads and cuts a span so many times in one new process.
 
@@ -83,7 +83,7 @@ def _received(receiver: Connection) -> Any:
 
 
 def _read(
-    dataset: CropDataset,
+    dataset: PictureDataset,
     span: CropSpan,
     times: int,
     read_timeout: float,

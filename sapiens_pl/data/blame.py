@@ -10,7 +10,7 @@ from collections.abc import Callable
 from sapiens_pl.core.errors import SapiensError
 from sapiens_pl.core.structures import Failure
 from sapiens_pl.data.alone import try_alone
-from sapiens_pl.data.dataset import CropDataset
+from sapiens_pl.data.dataset import PictureDataset
 from sapiens_pl.data.worker_watch import LostWorker
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Blame:
         stopped: True ends the trials.
     """
 
-    def __init__(self, dataset: CropDataset, read_timeout: float, stopped: Callable[[], bool]) -> None:
+    def __init__(self, dataset: PictureDataset, read_timeout: float, stopped: Callable[[], bool]) -> None:
         self._dataset, self._read_timeout, self._stopped = dataset, read_timeout, stopped
         self._losses: Counter[int] = Counter()
         self._cleared: set[int] = set()

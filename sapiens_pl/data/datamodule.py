@@ -4,53 +4,93 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import lightning as L
+import numpy as np
+import torch
 
-from sapiens_pl.boxes.matching import BoxedImages, DealtImages
+from sapiens_pl.boxes.matching import DealtImages
+from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.geometry import SAPIENS_CROPS, CropSettings
+from sapiens_pl.core.plan import Pictures, Tasks, box_columns
+from sapiens_pl.core.protocols import BoxedImages, BoxSource
 from sapiens_pl.core.settings import check
-from sapiens_pl.core.structures import CropSpan, Failure, ImageFile, ImageTask
-from sapiens_pl.data.dataset import CropDataset
-from sapiens_pl.data.loader import READ_TIMEOUT_SECONDS, CropLoader
-from sapiens_pl.data.packing import check_shard, pack_batches, shard_images
+from sapiens_pl.core.structures import CropBatch, Failure
+from sapiens_pl.data.crops import CropCutter
+from sapiens_pl.data.dataset import PictureDataset
+from sapiens_pl.data.digests import digests
+from sapiens_pl.data.loader import READ_TIMEOUT_SECONDS, PictureLoader
+from sapiens_pl.data.packing import Batches, check_shard, pack_batches, shard_images
 from sapiens_pl.data.settings import LOADING
-from sapiens_pl.inference.batch_size import best_batch_size
 from sapiens_pl.pictures import MAX_MEGAPIXELS
-from sapiens_pl.pictures.folder import ImageSource, list_images
-
-_Named = TypeVar("_Named", ImageTask, ImageFile)
+from sapiens_pl.pictures.sources import open_source
 
 log = logging.getLogger(__name__)
 
 MAX_DEFAULT_WORKERS = 16
 
 
+class Place(NamedTuple):
+    """Which of all processes this one is, how many of them share this machine, and what its network runs on."""
+
+    rank: int = 0
+    world_size: int = 1
+    ranks_here: int = 1
+    device: torch.device = torch.device("cpu")
+
+
+class Finished(NamedTuple):
+    """(T,) bool each: pictures that have a result, and others that failed and are not tried again."""
+
+    done: np.ndarray
+    failed: np.ndarray
+
+    @property
+    def either(self) -> np.ndarray:
+        return self.done | self.failed
+
+
+FinishedCheck = Callable[[Names, "np.ndarray | None"], Finished]
+"""Is asked with the names of pictures and the digests of their boxes (`digests.digests`); with None where nobody knows
+the boxes yet, and about names that only a box file has: is it on record already that they are missing?"""
+
+
+def nothing_finished(names: Names, boxes: np.ndarray | None) -> Finished:
+    none = np.zeros(len(names), bool)
+    return Finished(none, none)
+
+
+def _no_trial(max_memory_gib: float | None) -> int:
+    raise ConfigError("data.batch_size=auto needs a network to try it with; give a number.")
+
+
 class ImageDataModule(L.LightningDataModule):
     """Batches of crops from images of any sizes with any numbers of boxes.
 
-    After `setup`, `tasks` holds every image of the run, `failures` what went wrong before any
-    image was read, and `share` this rank's images.
+    After `setup`, `tasks` holds every image that is left to do, `digests` those of their boxes, `failures` what went
+    wrong before any image was read, and `share` this rank's images.
 
     Args:
-        images: a folder, a glob, a list file or one image.
-        boxes: called with the images found, gives their boxes (`sapiens_pl.boxes.matching`).
+        images: where they are, as its source understands it: a folder, a glob, a list file or one image.
+        boxes: called with the images found, gives their boxes.
         input_hw: height and width of a crop, px.
-        batch_size: crops a batch, or "auto" for what `inference.batch_size` finds best on the trainer's device.
+        batch_size: crops a batch, or "auto" for what `find_batch_size` finds.
         max_memory_gib: the most that "auto" lets the process hold of the device's memory; None for nine tenths.
         num_workers: loader processes; None for one a core, at most 16, shared by the ranks.
         prefetch_factor: batches that each worker prepares ahead.
         max_megapixels: larger images are refused before decoding.
         read_timeout: seconds after which reading one image counts as stuck.
         num_shards, shard: of so many independent runs this one does its share.
-        finished: called in `setup` with all images, gives the names of those that need not be done again:
-            the ones done, and the ones that failed.
+        source: what brings the images, as for `pictures.sources.open_source`.
+        finished: says in `setup` which images need not be done again.
         crop_settings: how the network wants its crops.
         stopped: asked before each batch; True ends the run after the batch in flight.
         agree: called in `setup` with the names of the images left to do, gives those that all ranks take for left.
+        place: says from `setup` on which of the processes this one is.
+        find_batch_size: called with `max_memory_gib` once the network is in its place.
 
     Raises:
         ConfigError: a value that cannot work, or no images.
@@ -58,8 +98,8 @@ class ImageDataModule(L.LightningDataModule):
 
     def __init__(
         self,
-        images: str,
-        boxes: Callable[[ImageSource], BoxedImages | DealtImages],
+        images: Any,
+        boxes: BoxSource | Callable[[Pictures], BoxedImages | DealtImages],
         input_hw: tuple[int, int],
         batch_size: int | str = 8,
         max_memory_gib: float | None = None,
@@ -69,28 +109,35 @@ class ImageDataModule(L.LightningDataModule):
         read_timeout: float = READ_TIMEOUT_SECONDS,
         num_shards: int = 1,
         shard: int = 0,
-        finished: Callable[[list[ImageTask]], tuple[Collection[str], Collection[str]]] = lambda tasks: ((), ()),
+        source: str | None = None,
+        finished: FinishedCheck = nothing_finished,
         crop_settings: CropSettings = SAPIENS_CROPS,
         stopped: Callable[[], bool] = lambda: False,
-        agree: Callable[[list[str]], list[str]] = lambda names: names,
+        agree: Callable[[Names], Names] = lambda names: names,
+        place: Callable[[], Place] = Place,
+        find_batch_size: Callable[[float | None], int] = _no_trial,
     ) -> None:
         super().__init__()
-        self.images, self.boxes, self.input_hw, self.crop_settings = images, boxes, input_hw, crop_settings
+        self.boxes, self.input_hw, self.crop_settings = boxes, input_hw, crop_settings
         self.finished, self.stopped, self.agree = finished, stopped, agree
+        self.place, self.find_batch_size = place, find_batch_size
         self.batch_size, self.max_memory_gib = batch_size, max_memory_gib
         self.num_workers, self.prefetch_factor = num_workers, prefetch_factor
         self.max_megapixels, self.read_timeout = max_megapixels, read_timeout
         check(LOADING, vars(self))
         check_shard(num_shards, shard)
         self.num_shards, self.shard = num_shards, shard
+        self.source = open_source(images, max_megapixels, source)
         # A rank that finds nothing left to do is in order.
         self.allow_zero_length_dataloader_with_multiple_devices = True
-        self._source: ImageSource | None = None
-        self.tasks: list[ImageTask] = []
+        self._pictures: Pictures | None = None
+        self.tasks = NO_TASKS
+        self.digests = digests(NO_TASKS.boxes)
+        """(T,) uint64, what the boxes of each task were."""
         self.failures: list[Failure] = []
-        self.share: list[tuple[int, int]] = []
-        """The index of each of this rank's images, and how many crops it gives."""
-        self.shares: list[list[str]] = []
+        self.share = np.zeros(0, np.int64)
+        """The indices of this rank's images."""
+        self.shares: list[Names] = []
         """The names of every rank's images."""
         self.planned_batch_size: int | None = None
         self.num_done_before = self.num_failed_before = 0
@@ -101,94 +148,111 @@ class ImageDataModule(L.LightningDataModule):
         self.all_mine = False
         """True if `tasks` are this rank's only."""
 
-    def list_images(self) -> ImageSource:
+    def pictures(self) -> Pictures:
         """All images there are; they are looked for once, and what was left out is said by rank 0."""
-        if self._source is None:
-            self._source = list_images(self.images)
-            if self._rank_and_world_size()[0] == 0:
-                for failure in self._source.failures:
+        if self._pictures is None:
+            self._pictures = self.source.pictures()
+            if self.place().rank == 0:
+                for failure in self._pictures.failures:
                     log.warning(failure.message)
-                for sentence in self._source.left_out.sentences():
+                for sentence in self._pictures.left_out.sentences():
                     log.warning(sentence)
-        return self._source
+        return self._pictures
 
     def setup(self, stage: str | None = None) -> None:
-        source = self.list_images()
-        self._deal(self.boxes(source))
+        pictures = self.pictures()
+        self._deal(self.boxes(pictures))
         failed = sum(row.instance_id is None for row in self.failures) if self.all_mine else 0
         own = len(self.share) + self.num_without_boxes + failed
         self.num_dealt = own + self.num_done_before + self.num_failed_before
-        if self._rank_and_world_size()[0] == 0 and self.shard == 0:  # whatever was on record, it was looked at anew
-            self.failures += source.failures
+        if self.place().rank == 0 and self.shard == 0:  # whatever was on record, it was looked at anew
+            self.failures += pictures.failures
 
     def _deal(self, boxed: BoxedImages | DealtImages) -> None:
-        done, failed = self.finished(boxed.tasks)
+        tasks, of_boxes = boxed.tasks, digests(boxed.tasks.boxes)[boxed.tasks.indices]
+        finished = self.finished(tasks.names, of_boxes)
         if isinstance(boxed, DealtImages):
-            self.tasks, self.failures, self.all_mine = boxed.tasks, boxed.failures, True
+            self.tasks, self.digests, self.failures, self.all_mine = tasks, of_boxes, boxed.failures, True
             self.num_done_before, self.num_failed_before = boxed.num_done_before, boxed.num_failed_before
             self.num_without_boxes = boxed.num_without_boxes
-            self.share = [(index, task.num_boxes) for index, task in enumerate(self.tasks)]
+            self.share = np.arange(len(tasks))
             return
-        tasks, failures = self._own_share(boxed)
-        left = [task.name for task in tasks if task.name not in done and task.name not in failed]
-        self.tasks = in_order(tasks, self.agree(left))
-        self.failures = [row for row in failures if row.image not in done and row.image not in failed]
-        self.num_done_before = sum(task.name in done for task in tasks)
-        self.num_failed_before = len(tasks) - len(self.tasks) - self.num_done_before
-        rank, world_size = self._rank_and_world_size()
-        counts = [task.num_boxes for task in self.tasks]
-        shares = shard_images(counts, world_size)
-        self.shares = [[self.tasks[index].name for index in share] for share in shares]
-        self.share = [(index, counts[index]) for index in shares[rank]]
+        mine = self._own_share(tasks)
+        left = self._agreed(tasks.names, mine, finished.either)
+        self.tasks, self.digests = tasks.select(left), of_boxes[left]
+        self.failures = self._own_failures(boxed, mine, finished.either)
+        self.num_done_before = int(finished.done[mine].sum())
+        self.num_failed_before = len(mine) - len(left) - self.num_done_before
+        rank, world_size = self.place()[:2]
+        shares = shard_images(self.tasks.num_boxes, world_size, self._stretches(self.tasks))
+        self.shares = [self.tasks.names.select(share) for share in shares] if world_size > 1 else [self.tasks.names]
+        self.share = shares[rank]
         if rank:  # said once
             self.failures, self.num_done_before, self.num_failed_before = [], 0, 0
 
-    def _own_share(self, boxed: BoxedImages) -> tuple[list[ImageTask], list[Failure]]:
-        """The shard's images, dealt from all there are: a restart must deal as the first start did."""
-        if self.num_shards == 1:
-            return boxed.tasks, boxed.failures
-        shares = shard_images([task.num_boxes for task in boxed.tasks], self.num_shards)
-        tasks = [boxed.tasks[index] for index in shares[self.shard]]
-        mine = {task.name for task in tasks}
-        if self.shard == 0:  # ... and names that no image has
-            mine |= {row.image for row in boxed.failures} - {task.name for task in boxed.tasks}
-        return tasks, [row for row in boxed.failures if row.image in mine]
+    def _own_share(self, tasks: Tasks) -> np.ndarray:
+        """Positions of the shard's tasks, dealt from all there are: a restart must deal as the first start did."""
+        return shard_images(tasks.num_boxes, self.num_shards, self._stretches(tasks))[self.shard]
+
+    def _stretches(self, tasks: Tasks) -> np.ndarray | None:
+        """Where among these tasks the pictures begin that belong together, and the end."""
+        stretches = tasks.pictures.stretches
+        return None if stretches is None else np.unique(np.searchsorted(tasks.indices, stretches))
+
+    def _agreed(self, names: Names, mine: np.ndarray, finished: np.ndarray) -> np.ndarray:
+        """Positions of the tasks that are left to do, in the order that all ranks have them in.
+
+        Raises:
+            ConfigError: one of them is not there.
+        """
+        left = mine[~finished[mine]]
+        found = names if len(left) == len(names) else names.select(left)
+        wanted = self.agree(found)
+        return left if wanted == found else mine[positions_of(wanted, names.select(mine))]
+
+    def _own_failures(self, boxed: BoxedImages, mine: np.ndarray, finished: np.ndarray) -> list[Failure]:
+        """Failures of the shard's images that are not finished; those of names that no image has are shard 0's."""
+        if not boxed.failures:
+            return []
+        of = Names.of(row.image for row in boxed.failures)
+        positions = boxed.tasks.names.positions(of)
+        is_mine = np.zeros(len(finished) + 1, bool)  # the last one is that of position -1
+        is_mine[mine] = ~finished[mine]
+        kept = is_mine[positions]
+        if self.shard == 0:
+            nowhere = np.flatnonzero(positions < 0)
+            kept[nowhere] = ~self.finished(of.select(nowhere), None).either
+        return [row for row, keep in zip(boxed.failures, kept.tolist()) if keep]
 
     @property
     def num_crops(self) -> int:
         """Crops that this rank has planned."""
-        return sum(count for _, count in self.share)
+        return int(self.tasks.num_boxes[self.share].sum())
 
     @property
     def num_images(self) -> int:
         """Images that this rank has planned."""
         return len(self.share)
 
-    def predict_dataloader(self) -> CropLoader:
-        batches = self._plan()
-        return CropLoader(
-            CropDataset(self.tasks, batches, self.input_hw, self.max_megapixels, self.crop_settings),
-            num_workers=min(self.workers(self.trainer.num_devices if self.trainer else 1), len(batches)),
+    def predict_dataloader(self) -> PictureLoader[CropBatch]:
+        batches, place = self._plan(), self.place()
+        return PictureLoader(
+            PictureDataset(self.source, self.tasks, batches, CropCutter(self.input_hw, self.crop_settings)),
+            num_workers=min(self.workers(place.ranks_here), len(batches)),
             prefetch_factor=self.prefetch_factor,
-            pin_memory=self._on_cuda(),
+            pin_memory=place.device.type == "cuda",
             read_timeout=self.read_timeout,
             stopped=self.stopped,
-            sharers=self.trainer.num_devices if self.trainer else 1,
+            sharers=place.ranks_here,
         )
 
-    def _plan(self) -> list[list[CropSpan]]:
+    def _plan(self) -> Batches:
         """This rank's batches; only now, as the best batch size can only be found with the network in its place."""
         if not isinstance(self.batch_size, str):
             self.planned_batch_size = self.batch_size
         elif self.num_crops:
-            assert self.trainer is not None, "data.batch_size=auto needs a trainer, whose device it tries"
-            self.planned_batch_size = best_batch_size(self.trainer, self.max_memory_gib)
-        return pack_batches(self.share, self.planned_batch_size or 1)
-
-    def _rank_and_world_size(self) -> tuple[int, int]:
-        if self.trainer is None:
-            return 0, 1
-        return self.trainer.global_rank, self.trainer.world_size
+            self.planned_batch_size = self.find_batch_size(self.max_memory_gib)
+        return pack_batches(self.tasks.num_boxes[self.share], self.planned_batch_size or 1, self.share)
 
     def workers(self, num_ranks: int) -> int:
         """Loader processes for each of so many ranks on this machine."""
@@ -197,20 +261,18 @@ class ImageDataModule(L.LightningDataModule):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return max(1, min(MAX_DEFAULT_WORKERS, cores // max(num_ranks, 1)))
 
-    def _on_cuda(self) -> bool:
-        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
+NO_TASKS = Tasks(Pictures("", Names.of([])), box_columns([]))
 
 
-def in_order(found: list[_Named], names: list[str]) -> list[_Named]:
-    """Those that are named, in the order of the names.
+def positions_of(names: Names, among: Names) -> np.ndarray:
+    """(n,) int64: where each name stands.
 
     Raises:
         ConfigError: one of them is not there.
     """
-    if [each.name for each in found] == names:
-        return found
-    by_name = {each.name: each for each in found}
-    try:
-        return [by_name[name] for name in names]
-    except KeyError as error:
-        raise ConfigError(f"{error.args[0]} has gone while the run was starting; run the same command again.") from None
+    positions = among.positions(names)
+    if (positions < 0).any():
+        gone = names[int(np.flatnonzero(positions < 0)[0])]
+        raise ConfigError(f"{gone} has gone while the run was starting; run the same command again.")
+    return positions

@@ -17,15 +17,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from torch.utils.data import DataLoader
 
 from sapiens_pl.core.errors import ReadersLostError
-from sapiens_pl.core.structures import CropBatch
 from sapiens_pl.data.blame import Blame
-from sapiens_pl.data.dataset import CropDataset, ragged_collate
+from sapiens_pl.data.dataset import PictureDataset
 from sapiens_pl.data.transport import (
     Means,
     Transport,
@@ -38,6 +36,8 @@ from sapiens_pl.data.transport import (
 from sapiens_pl.data.worker_watch import POLL_SECONDS, START_METHOD, LostWorker, WorkerWatch
 
 log = logging.getLogger(__name__)
+
+Batch = TypeVar("Batch")
 
 READ_TIMEOUT_SECONDS = 60.0
 _LOSSES_BEFORE_FEWER_WORKERS = 2
@@ -61,7 +61,7 @@ class _TooLittle(Exception):
         self.of_shared_memory, self.at_start = of_shared_memory, at_start
 
 
-class CropLoader:
+class PictureLoader(Generic[Batch]):
     """Iterates over the planned batches, each exactly once and in order.
 
     Args:
@@ -72,7 +72,6 @@ class CropLoader:
         pin_memory: put the crops into page-locked memory, for copies that overlap.
         read_timeout: seconds after which reading one image counts as stuck.
         stopped: asked before each batch; True ends the iteration.
-        collate: makes a batch of what the dataset gives; None for `ragged_collate`.
         sharers: so many loaders share the machine's shared memory.
 
     Raises:
@@ -81,16 +80,14 @@ class CropLoader:
 
     def __init__(
         self,
-        dataset: CropDataset,
+        dataset: PictureDataset,
         num_workers: int = 0,
         prefetch_factor: int = 2,
         pin_memory: bool = False,
         read_timeout: float = READ_TIMEOUT_SECONDS,
         stopped: Callable[[], bool] = lambda: False,
-        collate: Callable[[list[Any]], Any] | None = None,
         sharers: int = 1,
     ) -> None:
-        self.collate = collate or partial(ragged_collate, input_hw=dataset.input_hw)
         self.dataset = dataset
         self.num_workers, self.pin_memory = num_workers, pin_memory
         self.means = Means(num_workers, prefetch_factor)
@@ -104,7 +101,7 @@ class CropLoader:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __iter__(self) -> Iterator[CropBatch]:
+    def __iter__(self) -> Iterator[Batch]:
         self._fit_into_shared_memory()
         arrived = 0
         while arrived < len(self) and not self.stopped():
@@ -119,7 +116,7 @@ class CropLoader:
             except _TooLittle as lack:
                 self._make_do(lack)
 
-    def _batches_from(self, start: int) -> Iterator[CropBatch]:
+    def _batches_from(self, start: int) -> Iterator[Batch]:
         if self.means.num_workers == 0:
             for batch in self._start(start, None):
                 yield batch
@@ -164,7 +161,7 @@ class CropLoader:
             batch_size=None,  # an item is a whole batch already
             sampler=range(start, len(self)),
             num_workers=self.means.num_workers,
-            collate_fn=Transport(self.collate, self.means.shared),
+            collate_fn=Transport(self.dataset.cutter.batch, self.means.shared),
             worker_init_fn=watch.prepare if watch else None,
             pin_memory=self.pin_memory,
             timeout=POLL_SECONDS if watch else 0,

@@ -7,13 +7,45 @@ the images; a crowded image continues in the next batch. Images without boxes ri
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import overload
+
+import numpy as np
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import CropSpan
 
 MIN_IMAGES_PER_BATCH_LIMIT = 64
 """So many images without boxes may ride in a batch (or `batch_size`, if larger), to keep it short."""
+
+
+class Batches(Sequence[list[CropSpan]]):
+    """Planned batches; item i is made when it is asked for.
+
+    Args:
+        spans: (S, 3) int64: image index, first box, box behind the last one.
+        offsets: (batches + 1,) int64: batch i has the spans `offsets[i]` to `offsets[i + 1]`.
+    """
+
+    def __init__(self, spans: np.ndarray, offsets: np.ndarray) -> None:
+        self.spans, self.offsets = spans, offsets
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> list[CropSpan]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[list[CropSpan]]: ...
+
+    def __getitem__(self, index: int | slice) -> list[CropSpan] | list[list[CropSpan]]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(len(self))[index]]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        rows = self.spans[self.offsets[index] : self.offsets[index + 1]]
+        return [CropSpan(*row) for row in rows.tolist()]
 
 
 def check_shard(num_shards: int, shard: int) -> None:
@@ -26,51 +58,81 @@ def check_shard(num_shards: int, shard: int) -> None:
         )
 
 
-def shard_images(num_boxes: list[int], num_shards: int) -> list[list[int]]:
+def shard_images(num_boxes: np.ndarray, num_shards: int, stretches: np.ndarray | None = None) -> list[np.ndarray]:
     """Deals image indices to shards so that each gets about as many crops; the order stays.
 
     Args:
-        num_boxes: how many crops each image gives.
+        num_boxes: (T,) how many crops each image gives.
         num_shards: how many ranks share the work.
+        stretches: (S + 1,) where those begin that one shard is to have together, and the end; None for single images.
     """
-    shards: list[list[int]] = [[] for _ in range(num_shards)]
+    counts = np.asarray(num_boxes, np.int64)
+    if stretches is None:
+        return [np.flatnonzero(_dealt(counts, num_shards) == shard) for shard in range(num_shards)]
+    sums = np.concatenate([[0], np.cumsum(counts)])
+    shards = np.repeat(_dealt(np.diff(sums[stretches]), num_shards), np.diff(stretches))
+    return [np.flatnonzero(shards == shard) for shard in range(num_shards)]
+
+
+def _dealt(counts: np.ndarray, num_shards: int) -> np.ndarray:
+    """Each one's shard: the one that has the fewest crops so far, of several the one with the fewest images."""
+    if len(counts) == 0 or num_shards == 1 or (counts == counts[0]).all():
+        return np.arange(len(counts)) % num_shards
+    shards = np.empty(len(counts), np.int64)
     loads = [(0, 0, shard) for shard in range(num_shards)]
-    for image_index, count in enumerate(num_boxes):
+    for index, count in enumerate(counts.tolist()):
         crops, images, shard = loads[0]
-        shards[shard].append(image_index)
+        shards[index] = shard
         heapq.heapreplace(loads, (crops + count, images + 1, shard))
     return shards
 
 
-def pack_batches(num_boxes: Iterable[tuple[int, int]], batch_size: int) -> list[list[CropSpan]]:
+def pack_batches(num_boxes: np.ndarray, batch_size: int, images: np.ndarray | None = None) -> Batches:
     """Fills batches with spans of images' boxes.
 
     Args:
-        num_boxes: (image index, how many crops it gives) in the order to walk.
+        num_boxes: (n,) how many crops each image gives, in the order to walk.
         batch_size: crops a batch.
+        images: (n,) whose they are; None for 0, 1, ...
 
     Returns:
         Batches of exactly `batch_size` crops, then at most one shorter, then batches of images
         without boxes that did not fit into the others.
     """
-    image_limit = max(batch_size, MIN_IMAGES_PER_BATCH_LIMIT)
-    batches: list[list[CropSpan]] = []
-    current: list[CropSpan] = []
-    left_over: list[CropSpan] = []
-    room = batch_size
-    for image_index, count in num_boxes:
-        if count == 0:
-            (current if len(current) < image_limit else left_over).append(CropSpan(image_index, 0, 0))
-        start = 0
-        while start < count:
-            stop = min(count, start + room)
-            current.append(CropSpan(image_index, start, stop))
-            room -= stop - start
-            start = stop
-            if room == 0:
-                batches.append(current)
-                current, room = [], batch_size
-    if current:
-        batches.append(current)
-    batches += [left_over[i : i + image_limit] for i in range(0, len(left_over), image_limit)]
-    return batches
+    counts = np.asarray(num_boxes, np.int64)
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    # Crops counted through: a span ends where its image or its batch does.
+    first = ends - counts
+    starts = np.union1d(first[counts > 0], np.arange(0, total, batch_size))
+    stops = np.append(starts[1:], total)[: len(starts)]
+    whose = np.searchsorted(ends, starts, side="right")
+    empty = np.flatnonzero(counts == 0)
+    spans = np.concatenate(
+        [
+            np.stack([whose, starts - first[whose], stops - first[whose]], axis=1),
+            np.stack([empty, np.zeros_like(empty), np.zeros_like(empty)], axis=1),
+        ]
+    )
+    batch = np.concatenate([starts, first[empty]]) // batch_size
+    order = np.lexsort((spans[:, 0], batch))
+    spans, batch = (
+        spans[order],
+        _without_crowds(batch[order], spans[order], max(batch_size, MIN_IMAGES_PER_BATCH_LIMIT)),
+    )
+    order = np.argsort(batch, kind="stable")
+    spans, batch = spans[order], batch[order]
+    if images is not None:
+        spans[:, 0] = np.asarray(images, np.int64)[spans[:, 0]]
+    begins = np.flatnonzero(np.diff(batch, prepend=-1))
+    return Batches(spans, np.append(begins, len(spans)))
+
+
+def _without_crowds(batch: np.ndarray, spans: np.ndarray, image_limit: int) -> np.ndarray:
+    """The number of each span's batch, where images without boxes that are too many for theirs get further ones."""
+    place = np.arange(len(batch)) - np.searchsorted(batch, batch, side="left")
+    left_over = np.flatnonzero((place >= image_limit) & (spans[:, 1] == spans[:, 2]))
+    batch = batch.copy()
+    if len(left_over):
+        batch[left_over] = batch[-1] + 1 + np.arange(len(left_over)) // image_limit
+    return batch

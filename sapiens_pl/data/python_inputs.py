@@ -10,12 +10,47 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sapiens_pl.boxes.rules import BoxRow, BoxRules
-from sapiens_pl.core.structures import Failure, ImageFile, ImageTask
+from sapiens_pl.boxes.rules import BoxRules
+from sapiens_pl.boxes.table import table_of_arrays
+from sapiens_pl.core.columns import Names
+from sapiens_pl.core.errors import UnreadableImageError
+from sapiens_pl.core.plan import Pictures, Tasks
+from sapiens_pl.core.structures import Failure, LoadedImage
+from sapiens_pl.pictures import read_image
 
 ImageLike = str | os.PathLike[str] | np.ndarray
 BoxesLike = np.ndarray | torch.Tensor | Sequence[Sequence[float]] | None
 _WANTED = "pass its path, or an (H, W, 3) uint8 BGR array"
+
+
+class PythonImages:
+    """Paths and (H, W, 3) uint8 BGR arrays, as a picture source."""
+
+    def __init__(self, images: Sequence[ImageLike]) -> None:
+        self._images = images
+
+    def pictures(self) -> Pictures:
+        names = Names.of(_name(index, image) for index, image in enumerate(self._images))
+        return Pictures("", names, paths=Names.of(map(_path, self._images)))
+
+    def read(self, index: int) -> LoadedImage:
+        """Raises UnreadableImageError and what `read_image` raises."""
+        image = self._images[index]
+        if not isinstance(image, np.ndarray):
+            return read_image(os.fspath(image))
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise UnreadableImageError(f"{_name(index, image)} {_no_pixels(image)}.")
+        if image.size == 0:
+            raise UnreadableImageError(f"{_name(index, image)} is an empty array; pass an image with pixels.")
+        return LoadedImage(image, 1)
+
+
+def _name(index: int, image: ImageLike) -> str:
+    return f"image {index}" if isinstance(image, np.ndarray) else os.fspath(image)
+
+
+def _path(image: ImageLike) -> str:
+    return "" if isinstance(image, np.ndarray) else os.fspath(image)
 
 
 def is_one_image(images: Any) -> bool:
@@ -66,19 +101,28 @@ def checked_boxes(boxes: Any, num_images: int) -> list[Any]:
     return listed
 
 
-def task_of(index: int, image: ImageLike, boxes: Any) -> tuple[ImageTask, list[Failure]]:
-    """One image with its usable boxes, and what is wrong with the others.
+def boxed_images(pictures: Pictures, boxes: Sequence[Any]) -> tuple[Tasks, list[list[Failure]]]:
+    """The images with their usable boxes, and what is wrong with the others of each image.
+
+    Args:
+        pictures: the images'.
+        boxes: of each image (N, 4) xyxy, or None for the whole of it.
 
     Raises:
         ValueError: boxes that are not (N, 4) numbers.
     """
-    source = image if isinstance(image, np.ndarray) else os.fspath(image)
-    name = f"image {index}" if isinstance(image, np.ndarray) else os.fspath(image)
-    if boxes is None:
-        return ImageTask(name, source, None, np.ones(1), np.zeros(1, np.int64)), []
-    rows = [BoxRow(name, list(box), None, None) for box in _bboxes_xyxy(name, boxes)]
-    task, failures = BoxRules("xyxy").apply(ImageFile(name, name), rows)
-    return task._replace(source=source), failures
+    whole = np.array([of_image is None for of_image in boxes], bool)
+    any_box = np.array([[0.0, 0.0, 1.0, 1.0]])
+    rows = [
+        any_box if of_image is None else _bboxes_xyxy(name, of_image) for name, of_image in zip(pictures.names, boxes)
+    ]
+    whose = np.repeat(np.arange(len(rows)), [len(of_image) for of_image in rows])
+    ruled = BoxRules("xyxy").apply(pictures, whose, table_of_arrays(np.concatenate([np.zeros((0, 4)), *rows])))
+    ruled.boxes.bboxes_xyxy[ruled.boxes.offsets[:-1][whole]] = np.nan
+    failures: list[list[Failure]] = [[] for _ in rows]
+    for index, failure in zip(whose[ruled.places].tolist(), ruled.failures):
+        failures[index].append(failure)
+    return Tasks(pictures, ruled.boxes), failures
 
 
 def _bboxes_xyxy(name: str, boxes: Any) -> np.ndarray:
@@ -128,3 +172,18 @@ def _described(value: Any) -> str:
         return f"an array of shape {value.shape} and dtype {value.dtype}"
     text = repr(value)
     return f"{type(value).__name__} {text if len(text) <= 60 else f'{text[:60]}...'}"
+
+
+def _no_pixels(array: np.ndarray) -> str:
+    """What is wrong with an array that is no (H, W, 3) uint8 BGR pixels, and what makes them of it."""
+    if array.dtype != np.uint8:
+        remedy = "scale it to 0 to 255 and convert it with .astype(np.uint8)"
+    elif array.ndim == 2:
+        remedy = "convert it with cv2.cvtColor(array, cv2.COLOR_GRAY2BGR)"
+    elif array.ndim == 3 and array.shape[2] == 4:
+        remedy = "convert it with cv2.cvtColor(array, cv2.COLOR_BGRA2BGR), or COLOR_RGBA2BGR"
+    elif array.ndim == 3 and array.shape[0] == 3:
+        remedy = "convert it with array.transpose(1, 2, 0)"
+    else:
+        remedy = "convert it"
+    return f"has the shape {array.shape} and dtype {array.dtype}, not (height, width, 3) and uint8 (BGR); {remedy}"

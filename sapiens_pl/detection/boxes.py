@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from sapiens_pl.boxes.json_boxes import JsonBoxes
-from sapiens_pl.boxes.matching import BoxRow, BoxRules, DealtImages
+from sapiens_pl.boxes.matching import DealtImages
+from sapiens_pl.boxes.rules import BoxRules
+from sapiens_pl.boxes.table import table_of_arrays
+from sapiens_pl.core.columns import Names
+from sapiens_pl.core.plan import Pictures, Tasks
 from sapiens_pl.core.settings import check
-from sapiens_pl.core.structures import Failure, ImageFile, ImageTask
+from sapiens_pl.core.structures import Failure
 from sapiens_pl.detection.detectors import PersonDetector, load_detector
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.detection.rules import PersonRules
 from sapiens_pl.detection.settings import DETECTING
-from sapiens_pl.pictures.folder import ImageSource
 
 
 class DetectorBoxes:
@@ -52,8 +57,8 @@ class DetectorBoxes:
             "boxes.weights": f"SHA-256 of the tensors {self._detector.weights_sha256()}",
             **self.rules.settings(),
         }
-        self.share: list[ImageFile] = []
-        """This process's images that have no result yet."""
+        self.share = np.zeros(0, np.int64)
+        """The indices of this process's images that have no result yet."""
         self.failures: list[Failure] = []
         """Those of them that could not be read."""
         self.num_done_before = self.num_failed_before = 0
@@ -69,19 +74,28 @@ class DetectorBoxes:
         """Says where the boxes are written down."""
         self.record = record
 
-    def __call__(self, source: ImageSource) -> DealtImages:
+    def __call__(self, pictures: Pictures) -> DealtImages:
         """The share's images with their boxes, as from a box file; an image that failed is none."""
         failed = {failure.image for failure in self.failures}
-        boxed = [self.task(file) for file in self.share if file.name in self.record.known]
-        unknown = len(self.share) - len(boxed) - len(failed)
-        failures = [*self.failures, *(row for _, rows in boxed for row in rows)]
-        tasks = [task for task, _ in boxed]
-        return DealtImages(tasks, failures, self.num_done_before, self.num_failed_before, unknown)
+        known = self.share[self.known(pictures.names.select(self.share))]
+        unknown = len(self.share) - len(known) - len(failed)
+        tasks, unusable = self.tasks(pictures, known)
+        return DealtImages(tasks, [*self.failures, *unusable], self.num_done_before, self.num_failed_before, unknown)
 
-    def task(self, file: ImageFile) -> tuple[ImageTask, list[Failure]]:
-        """A detected image with its boxes, and those of them that an edit has made unusable."""
-        rows = self.record.known[file.name].rows.tolist()
-        return self._row_rules.apply(file, [BoxRow(file.name, row[:4], row[4], None) for row in rows])
+    def known(self, names: Names) -> np.ndarray:
+        """(n,) bool: images that have been looked at for people."""
+        return np.fromiter((name in self.record.known for name in names), bool, len(names))
+
+    def tasks(self, pictures: Pictures, indices: np.ndarray) -> tuple[Tasks, list[Failure]]:
+        """Detected images with their boxes, and those of the boxes that an edit has made unusable.
+
+        Args:
+            indices: (n,) int64, ascending.
+        """
+        rows = [self.record.known[name].rows for name in pictures.names.select(indices)]
+        whose = np.repeat(indices, [len(of_image) for of_image in rows])
+        ruled = self._row_rules.apply(pictures, whose, table_of_arrays(np.concatenate([np.zeros((0, 5)), *rows])))
+        return Tasks(pictures, ruled.boxes, indices), ruled.failures
 
 
 def auto_boxes(demo_file: str | None = None, **detector: Any) -> JsonBoxes | DetectorBoxes:

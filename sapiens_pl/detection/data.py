@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sapiens_pl.core.errors import SapiensError, UnreadableImageError
-from sapiens_pl.core.structures import CropSpan, Failure, ImageFile, ImagePart, ImageTask
-from sapiens_pl.data.datamodule import ImageDataModule, in_order
-from sapiens_pl.data.dataset import CropDataset
-from sapiens_pl.data.loader import CropLoader
-from sapiens_pl.data.packing import shard_images
+from sapiens_pl.core.columns import whole_pictures
+from sapiens_pl.core.plan import Pictures, Tasks
+from sapiens_pl.core.structures import CropSpan, Failure, ImagePart, ImageTask, LoadedImage
+from sapiens_pl.data.datamodule import NO_TASKS, Finished, ImageDataModule, positions_of
+from sapiens_pl.data.dataset import PictureDataset
+from sapiens_pl.data.digests import digests
+from sapiens_pl.data.loader import PictureLoader
+from sapiens_pl.data.packing import Batches, shard_images
 from sapiens_pl.detection.boxes import DetectorBoxes
 
 _IMAGES_ON_GPU, _IMAGES_ON_CPU = 8, 1
@@ -37,34 +39,26 @@ class ImageBatch(NamedTuple):
     parts: list[ImagePart]
 
 
-class ImageDataset(CropDataset):
-    """Item i is the i-th planned batch of whole images."""
+class ImageCutter:
+    """Leaves pictures whole."""
 
-    def cut(self, span: CropSpan) -> WholeImage:  # type: ignore[override]
-        """Reads one image; whatever is wrong with it stays its own failure."""
-        task = self.tasks[span.image_index]
-        if span.image_index in self.condemned:
-            return _failed(span, self.condemned[span.image_index])
-        try:
-            pixels = self._load(task).pixels
-            return WholeImage(ImagePart(span, (pixels.shape[1], pixels.shape[0]), []), pixels)
-        except SapiensError as error:
-            return _failed(span, Failure(task.name, None, type(error).__name__, str(error)))
-        except Exception as error:  # libraries raise what they please, and the others must not suffer
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            message = f"{task.path} could not be read ({reason}); look at the image."
-            return _failed(span, Failure(task.name, None, UnreadableImageError.__name__, message))
+    done_to_a_picture = "read"
 
+    def bytes_of(self, spans: list[CropSpan]) -> int:
+        """0: nobody knows before how large pictures are."""
+        return 0
 
-def _failed(span: CropSpan, failure: Failure) -> WholeImage:
-    return WholeImage(ImagePart(span, None, [failure]), None)
+    def cut(self, image: LoadedImage, task: ImageTask, span: CropSpan) -> WholeImage:
+        return WholeImage(ImagePart(span, (image.pixels.shape[1], image.pixels.shape[0]), []), image.pixels)
 
+    def failed(self, span: CropSpan, failure: Failure) -> WholeImage:
+        return WholeImage(ImagePart(span, None, [failure]), None)
 
-def ragged_images(images: list[WholeImage]) -> ImageBatch:
-    """Puts images of any sizes into one batch, each as it is."""
-    tensors = [torch.from_numpy(image.pixels) for image in images if image.pixels is not None]
-    indices = [image.part.span.image_index for image in images if image.pixels is not None]
-    return ImageBatch(tensors, np.array(indices, np.int64), [image.part for image in images])
+    def batch(self, images: list[WholeImage]) -> ImageBatch:
+        """Puts images of any sizes into one batch, each as it is."""
+        tensors = [torch.from_numpy(image.pixels) for image in images if image.pixels is not None]
+        indices = [image.part.span.image_index for image in images if image.pixels is not None]
+        return ImageBatch(tensors, np.array(indices, np.int64), [image.part for image in images])
 
 
 class DetectionData(L.LightningDataModule):
@@ -81,49 +75,53 @@ class DetectionData(L.LightningDataModule):
         super().__init__()
         self._poses, self._boxes = poses, boxes
         self.allow_zero_length_dataloader_with_multiple_devices = True
-        self.tasks: list[ImageTask] = []
+        self.tasks = NO_TASKS
 
     def setup(self, stage: str | None = None) -> None:
         poses, boxes = self._poses, self._boxes
-        files = poses.list_images().files
-        if poses.num_shards > 1:
-            files = _dealt(files, poses.num_shards, poses.shard)
+        pictures = poses.pictures()
+        mine = shard_images(np.ones(len(pictures.names)), poses.num_shards, pictures.stretches)[poses.shard]
         boxes.record.read()
-        on_record = [file for file in files if file.name in boxes.record.known]
-        done, failed = poses.finished([boxes.task(file)[0] for file in on_record])
-        left = in_order(files, poses.agree([f.name for f in files if f.name not in done and f.name not in failed]))
-        assert self.trainer is not None
-        rank, world_size = self.trainer.global_rank, self.trainer.world_size
-        poses.shares = [[file.name for file in _dealt(left, world_size, each)] for each in range(world_size)]
-        boxes.share = _dealt(left, world_size, rank)
+        names = pictures.names.select(mine)
+        finished = self._finished(pictures, mine, boxes.known(names))
+        left = mine[~finished.either]
+        found = pictures.names.select(left)
+        wanted = poses.agree(found)
+        if wanted != found:
+            left = mine[positions_of(wanted, names)]
+        rank, world_size = poses.place()[:2]
+        shares = [left[share] for share in shard_images(np.ones(len(left)), world_size)]
+        poses.shares = [pictures.names.select(share) for share in shares]
+        boxes.share = np.sort(shares[rank])
         if rank == 0:  # said once
-            boxes.num_done_before = sum(file.name in done for file in files)
-            boxes.num_failed_before = len(files) - len(left) - boxes.num_done_before
-        one, first = np.ones(1), np.zeros(1, np.int64)
-        self.tasks = [
-            ImageTask(file.name, file.path, None, one, first)
-            for file in boxes.share
-            if file.name not in boxes.record.known
-        ]
+            boxes.num_done_before = int(finished.done.sum())
+            boxes.num_failed_before = len(mine) - len(left) - boxes.num_done_before
+        unknown = boxes.share[~boxes.known(pictures.names.select(boxes.share))]
+        self.tasks = Tasks(pictures, whole_pictures(len(pictures.names)), unknown)
 
-    def predict_dataloader(self) -> CropLoader:
-        poses = self._poses
-        assert self.trainer is not None
-        on_cpu = self.trainer.strategy.root_device.type == "cpu"
-        size = self._boxes.images_per_batch or (_IMAGES_ON_CPU if on_cpu else _IMAGES_ON_GPU)
-        spans = [CropSpan(index, 0, 1) for index in range(len(self.tasks))]
-        batches = [spans[start : start + size] for start in range(0, len(spans), size)]
-        return CropLoader(
-            ImageDataset(self.tasks, batches, (0, 0), poses.max_megapixels),
-            num_workers=min(poses.workers(self.trainer.num_devices), len(batches)),
+    def _finished(self, pictures: Pictures, mine: np.ndarray, is_known: np.ndarray) -> Finished:
+        """Which of this process's pictures need not be done again; of those in `is_known` the boxes are known."""
+        known, unknown = mine[is_known], mine[~is_known]
+        tasks, _ = self._boxes.tasks(pictures, known)
+        of_known = self._poses.finished(tasks.names, digests(tasks.boxes)[known])
+        of_unknown = self._poses.finished(pictures.names.select(unknown), None)
+        done, failed = np.zeros(len(mine), bool), np.zeros(len(mine), bool)
+        done[is_known], failed[is_known] = of_known
+        done[~is_known], failed[~is_known] = of_unknown
+        return Finished(done, failed)
+
+    def predict_dataloader(self) -> PictureLoader[ImageBatch]:
+        poses, place, num_images = self._poses, self._poses.place(), len(self.tasks)
+        size = self._boxes.images_per_batch or (_IMAGES_ON_CPU if place.device.type == "cpu" else _IMAGES_ON_GPU)
+        first = np.zeros(num_images, np.int64)
+        spans = np.stack([np.arange(num_images), first, first + 1], axis=1)
+        batches = Batches(spans, np.append(np.arange(0, num_images, size), num_images))
+        return PictureLoader(
+            PictureDataset(poses.source, self.tasks, batches, ImageCutter()),
+            num_workers=min(poses.workers(place.ranks_here), len(batches)),
             prefetch_factor=poses.prefetch_factor,
-            pin_memory=self.trainer.strategy.root_device.type == "cuda",
+            pin_memory=place.device.type == "cuda",
             read_timeout=poses.read_timeout,
             stopped=poses.stopped,
-            collate=ragged_images,
-            sharers=self.trainer.num_devices,
+            sharers=place.ranks_here,
         )
-
-
-def _dealt(files: list[ImageFile], num_shares: int, share: int) -> list[ImageFile]:
-    return [files[index] for index in shard_images([1] * len(files), num_shares)[share]]

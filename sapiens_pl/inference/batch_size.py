@@ -19,6 +19,7 @@ import lightning as L
 import torch
 
 from sapiens_pl.core.devices import device_name, free_cached, is_out_of_memory, memory_limit_gib, peak_gib, reset_peak
+from sapiens_pl.inference.module import PoseModule
 
 GOOD_ENOUGH = 0.97
 """The smallest batch that reaches so much of the best speed is the one to use: larger ones only cost memory."""
@@ -38,10 +39,10 @@ def smallest_good_enough(speeds: Mapping[int, float]) -> int | None:
     return min((size for size, speed in speeds.items() if speed >= GOOD_ENOUGH * best), default=None)
 
 
-def best_batch_size(trainer: L.Trainer, max_memory_gib: float | None = None) -> int:
+def best_batch_size(module: PoseModule, trainer: L.Trainer, max_memory_gib: float | None = None) -> int:
     """The smallest batch size within 3% of the best forward speed on this rank's device; measured once.
 
-    The trainer must have placed its module there.
+    The trainer must have placed the module there.
 
     Args:
         max_memory_gib: the most that the process may hold of the device's memory (a CPU's: of the host's);
@@ -51,10 +52,10 @@ def best_batch_size(trainer: L.Trainer, max_memory_gib: float | None = None) -> 
     ceiling = max_memory_gib
     if ceiling is None:
         ceiling = _CEILING * memory_limit_gib(device, trainer.num_devices)
-    key = _key(trainer)
+    key = _key(module, trainer)
     found = _remembered().get(key)
     if found is None or not _holds(found, ceiling):
-        found = measure(partial(_seconds_a_pass, trainer), device, ceiling)
+        found = measure(partial(_seconds_a_pass, module, trainer), device, ceiling)
         _remember(key, found)
     if trainer.is_global_zero:
         speeds = ", ".join(f"{size}: {speed:.3g}" for size, speed in found["crops_per_second"].items())
@@ -62,9 +63,9 @@ def best_batch_size(trainer: L.Trainer, max_memory_gib: float | None = None) -> 
     return found["batch_size"]
 
 
-def _key(trainer: L.Trainer) -> str:
-    module: Any = trainer.lightning_module
-    network, rows = module.network, 1 if module.flip_indices is None else 2
+def _key(module: PoseModule, trainer: L.Trainer) -> str:
+    network: Any = module.network
+    rows = 1 if module.flip_indices is None else 2
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return (
         f"{device_name(trainer.strategy.root_device)}, torch {torch.__version__}, {trainer.precision}, "
@@ -82,11 +83,11 @@ def _holds(found: dict[str, Any], ceiling: float) -> bool:
         return False
 
 
-def _seconds_a_pass(trainer: L.Trainer, size: int) -> float:
+def _seconds_a_pass(module: PoseModule, trainer: L.Trainer, size: int) -> float:
     """The fastest of as many forward passes as fit into a fraction of a second, after a first that warms up."""
-    module: Any = trainer.lightning_module
+    network: Any = module.network
     device = trainer.strategy.root_device
-    crops = torch.randint(0, 256, (size, 3, *module.network.input_hw), dtype=torch.uint8, device=device)
+    crops = torch.randint(0, 256, (size, 3, *network.input_hw), dtype=torch.uint8, device=device)
     times: list[float] = []
     while not times or (sum(times[1:]) < _SECONDS_A_SIZE and times[0] < _SECONDS_IN_ALL / 4):
         begin = time.perf_counter()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple
 
+from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.structures import Failure, ImageFile
+from sapiens_pl.core.left_out import shortened
+from sapiens_pl.core.plan import Pictures
+from sapiens_pl.core.structures import LoadedImage
 from sapiens_pl.core.text_files import open_text
-from sapiens_pl.pictures.left_out import LeftOut, not_read_here, shortened
+from sapiens_pl.pictures import MAX_MEGAPIXELS, read_image
+from sapiens_pl.pictures.left_out import not_read_here
 from sapiens_pl.pictures.tree import find_pictures
 
 LIST_SUFFIXES = (".txt", ".lst", ".list")
@@ -18,25 +21,31 @@ _OUTSIDE = "_outside"
 _WAYS = "give a folder, a glob, a list file or an image."
 
 
-class ImageSource(NamedTuple):
-    """`files` in a fixed order without repetitions, named relative to `root`.
+class ImageFiles:
+    """Image files of a disk, as a picture source (`conf/sources/files.yaml`).
 
-    `complete` says that the source is everything below `root`, not a choice from it. `failures` has the folders that
-    could not be listed, `left_out` what else lies there and is no picture of the run.
+    Args:
+        images: a folder, a glob, a list file or one image, as for `list_images`.
+        max_megapixels: larger pictures are refused.
+
+    Raises:
+        ConfigError: there is nothing of that name.
     """
 
-    root: str
-    files: list[ImageFile]
-    complete: bool
-    failures: tuple[Failure, ...] = ()
-    left_out: LeftOut = LeftOut()  # nothing; a search makes its own
+    def __init__(self, images: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> None:
+        check_images(images)
+        self._images, self._max_megapixels = images, max_megapixels
+        self._pictures: Pictures | None = None
 
-    def why_left_out(self, key: str) -> str | None:
-        """Why a picture that somebody asks for, by name or path, is none of `files`, to complete "KEY ...".
+    def pictures(self) -> Pictures:
+        """What there was when it was first asked; ConfigError if that is nothing."""
+        if self._pictures is None:
+            self._pictures = list_images(self._images)
+        return self._pictures
 
-        None where nothing is known of it.
-        """
-        return self.left_out.why(key, self.root)
+    def read(self, index: int) -> LoadedImage:
+        """The picture at this position; SapiensError with a sentence if it cannot be read."""
+        return read_image(self.pictures().path(index), self._max_megapixels)
 
 
 def check_images(images: str | Path) -> None:
@@ -59,7 +68,7 @@ def check_images(images: str | Path) -> None:
         raise ConfigError(f"data.images={shortened(given)} cannot be looked at ({error.strerror}); {_WAYS}") from None
 
 
-def list_images(images: str | Path) -> ImageSource:
+def list_images(images: str | Path) -> Pictures:
     """Finds the images that `data.images` asks for.
 
     Args:
@@ -80,12 +89,12 @@ def list_images(images: str | Path) -> ImageSource:
         source = _named(os.path.dirname(os.path.abspath(given)), [given])
     else:
         source = _from_glob(given)
-    if not source.files:
+    if not source.names:
         raise ConfigError(_nothing_found(str(images), source))
     return source
 
 
-def _nothing_found(images: str, source: ImageSource) -> str:
+def _nothing_found(images: str, source: Pictures) -> str:
     said = [failure.message for failure in source.failures[:1]] + source.left_out.sentences()
     if any(sign in images for sign in _MAGIC) and "[" in images:
         said.append("In a glob [...] stands for one of the letters between the brackets; write [[] for the letter [.")
@@ -98,15 +107,14 @@ def _check_one(path: str) -> None:
         raise ConfigError(f"data.images={path} {kind.why}.")
 
 
-def _search(root: str, pattern: list[str] | None) -> ImageSource:
+def _search(root: str, pattern: list[str] | None) -> Pictures:
     found = find_pictures(root, pattern)
     if os.curdir in found.left_out.folders:
         raise ConfigError(f"data.images: {found.failures[0].message}")
-    files = [ImageFile(name, os.path.join(root, name)) for name in found.names]
-    return ImageSource(root, files, pattern is None, tuple(found.failures), found.left_out)
+    return Pictures(root, found.names, pattern is None, tuple(found.failures), found.left_out)
 
 
-def _from_glob(pattern: str) -> ImageSource:
+def _from_glob(pattern: str) -> Pictures:
     root = os.path.abspath(pattern)
     parts: list[str] = []
     while any(sign in root for sign in _MAGIC):
@@ -117,7 +125,7 @@ def _from_glob(pattern: str) -> ImageSource:
     return _search(root, parts)
 
 
-def _from_list(list_file: str) -> ImageSource:
+def _from_list(list_file: str) -> Pictures:
     root = os.path.dirname(os.path.abspath(list_file))
     paths = []
     with open_text(list_file) as file:
@@ -142,11 +150,11 @@ def _listed(root: str, line: str) -> str:
     return os.path.join(root, os.path.expanduser(line))
 
 
-def _named(root: str, paths: list[str]) -> ImageSource:
+def _named(root: str, paths: list[str]) -> Pictures:
     """Names each path below the root; what lies elsewhere goes below a folder of its own, never above."""
-    files: dict[str, ImageFile] = {}
+    files: dict[str, str] = {}
     for path in map(os.path.abspath, paths):
         inside = path.startswith(os.path.join(root, ""))
         name = os.path.relpath(path, root) if inside else os.path.join(_OUTSIDE, path.lstrip(os.sep))
-        files.setdefault(name, ImageFile(name, path))
-    return ImageSource(root, list(files.values()), complete=False)
+        files.setdefault(name, path)
+    return Pictures(root, Names.of(files), complete=False, paths=Names.of(files.values()))

@@ -6,11 +6,9 @@ import errno
 import os
 import stat
 import time
-from typing import NamedTuple
-
-import numpy as np
 
 from sapiens_pl.core.errors import MissingImageError, OversizedImageError, SapiensError, UnreadableImageError
+from sapiens_pl.core.structures import LoadedImage
 from sapiens_pl.pictures.header import read_header
 from sapiens_pl.pictures.orientation import upright
 from sapiens_pl.pictures.pixels import decode
@@ -31,13 +29,6 @@ _PASSING = frozenset(
     + [errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOMEM, errno.EMFILE, errno.ENFILE]
 )
 """What network mounts and full tables give now and then, and not a moment later."""
-
-
-class LoadedImage(NamedTuple):
-    """`pixels` (H, W, 3) uint8 BGR, upright; `orientation` is the value (1 to 8) that was undone."""
-
-    pixels: np.ndarray
-    orientation: int
 
 
 def read_image(path: str, max_megapixels: float = MAX_MEGAPIXELS) -> LoadedImage:

@@ -7,12 +7,15 @@ import os
 import stat
 import time
 from collections import deque
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from sapiens_pl.core.columns import Names, NamesBuilder
 from sapiens_pl.core.errors import UnreadableFolderError
+from sapiens_pl.core.left_out import LeftOut, shortened
 from sapiens_pl.core.structures import Failure
-from sapiens_pl.pictures.left_out import LeftOut, is_no_picture, looks_like_picture, shortened
+from sapiens_pl.pictures.left_out import is_no_picture, kind_of, looks_like_picture, not_read_here
 
 ANYWHERE = "**"
 # A folder of ours has one of each.
@@ -23,12 +26,16 @@ _SWEEP = frozenset(["sweep.csv", "sweep.png"])
 # A network mount may have been away for a moment.
 _PASSING = frozenset([errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR])
 _PAUSE_SECONDS = 0.5
+_MOST_LOOKED_INTO = 1000
+"""Files of unknown suffix whose first bytes are read; a folder may hold a million, on a slow disk."""
+_Entries = dict[str, os.DirEntry | None]
+"""What a folder holds, by name; None for a file that is no link and looks like a picture, as most of a million are."""
 
 
 class Found(NamedTuple):
     """Names below the root in the order of the search, a failure for each folder that could not be listed, the rest."""
 
-    names: list[str]
+    names: Names
     failures: list[Failure]
     left_out: LeftOut
 
@@ -45,14 +52,15 @@ def find_pictures(root: str, pattern: list[str] | None = None) -> Found:
     """
     search = _Search(root, pattern or [ANYWHERE])
     search.run()
-    return Found(search.names, search.failures, search.left_out)
+    return Found(search.found(), search.failures, search.left_out)
 
 
 class _Search:
     def __init__(self, root: str, pattern: list[str]) -> None:
-        self.names: list[str] = []
         self.failures: list[Failure] = []
         self.left_out = LeftOut()
+        self._names = NamesBuilder()
+        self._looked_into = 0
         self._root, self._pattern = root, pattern
         self._seen: dict[tuple[int, int], str] = {}  # a link back up must not send the search round in circles
         self._folder_links: deque[tuple[str, frozenset[int]]] = deque()
@@ -68,7 +76,21 @@ class _Search:
                 self._walk(name, states)
             else:
                 self.left_out.links[name] = first or os.curdir
-        self._drop_second_names()
+
+    def found(self) -> Names:
+        """The names, without links to pictures that are listed under their own; links to hidden or suffixless files
+        stay.
+        """
+        names = self._names.build()
+        if not self._file_links:
+            return names
+        real_root, links = os.path.realpath(self._root), set(self._file_links)
+        own = {name for name in names if name not in links}
+        for name in self._file_links:
+            target = os.path.relpath(os.path.realpath(self._path(name)), real_root)
+            if target in own:
+                self.left_out.links[name] = target
+        return Names.of(name for name in names if name not in self.left_out.links)
 
     def _path(self, name: str) -> str:
         return os.path.join(self._root, name) if name else self._root
@@ -88,29 +110,30 @@ class _Search:
             self._seen[identity] = folder
             folders: list[tuple[str, frozenset[int]]] = []
             prefix, end = os.path.join(folder, ""), len(self._pattern)
-            for entry in self._not_ours(folder, entries):
-                reached = _next_states(states, entry.name, self._pattern)
-                if end in reached and looks_like_picture(entry.name) and _is_file(entry):
-                    self.names.append(prefix + entry.name)
-                elif reached and not entry.name.startswith("."):
-                    self._take(prefix + entry.name, entry, reached, folders)
+            for name, entry in self._not_ours(folder, entries):
+                reached = _next_states(states, name, self._pattern)
+                if entry is None:
+                    if end in reached:
+                        self._names.add(prefix + name)
+                elif reached and not name.startswith("."):
+                    self._take(prefix + name, entry, reached, folders)
             waiting += reversed(folders)
 
-    def _not_ours(self, folder: str, entries: list[os.DirEntry]) -> list[os.DirEntry]:
-        """Without the results of a run. Its folder is passed over as a whole, unless photographs lie there as well."""
-        names = {entry.name for entry in entries}
+    def _not_ours(self, folder: str, entries: _Entries) -> Iterator[tuple[str, os.DirEntry | None]]:
+        """By name, without the results of a run. Its folder is passed over, unless photographs lie there as well."""
+        names, ours = entries.keys(), frozenset[str]()
         if names >= _SWEEP:
             ours = _SWEEP
         elif names & _RUN_RECORDS and names & _RUN_RESULTS:
             ours = _RUN_RESULTS | _ALSO_OF_RUNS
-        else:
-            return entries
-        if folder and not any(map(looks_like_picture, names - ours)):
+        if ours and folder and not any(map(looks_like_picture, names - ours)):
             self.left_out.run_folders[folder] = None
-            return []
+            return
         for name in sorted(names & ours - _SWEEP):
             self.left_out.run_folders[os.path.join(folder, name)] = None
-        return [entry for entry in entries if entry.name not in ours]
+        for name in sorted(entries):
+            if name not in ours:
+                yield name, entries[name]
 
     def _take(
         self, name: str, entry: os.DirEntry, reached: frozenset[int], folders: list[tuple[str, frozenset[int]]]
@@ -132,22 +155,18 @@ class _Search:
         elif len(self._pattern) not in reached:
             return
         elif looks_like_picture(entry.name):
-            self.names.append(name)
+            self._names.add(name)
             if is_link:
                 self._file_links.append(name)
         else:
-            self.left_out.note_file(name, entry.path)
+            self._note(name, entry.path)
 
-    def _drop_second_names(self) -> None:
-        """Links to pictures that are listed under their own names; links to hidden or suffixless files stay."""
-        if not self._file_links:
-            return
-        real_root, own = os.path.realpath(self._root), set(self.names) - set(self._file_links)
-        for name in self._file_links:
-            target = os.path.relpath(os.path.realpath(self._path(name)), real_root)
-            if target in own:
-                self.left_out.links[name] = target
-        self.names = [name for name in self.names if name not in self.left_out.links]
+    def _note(self, name: str, path: str) -> None:
+        """Takes a file that has no suffix of a picture, if it may be one."""
+        kind = kind_of(path, self._looked_into < _MOST_LOOKED_INTO)
+        self._looked_into += not is_no_picture(path) and not_read_here(path) is None
+        if kind is not None:
+            self.left_out.files[name] = kind
 
     def _fail(self, folder: str, error: OSError) -> None:
         name, reason = folder or os.curdir, error.strerror or str(error)
@@ -159,11 +178,11 @@ class _Search:
         self.failures.append(Failure(name, None, UnreadableFolderError.__name__, message))
 
 
-def _entries(path: str) -> list[os.DirEntry]:
+def _entries(path: str) -> _Entries:
     for last in (False, True):
         try:
             with os.scandir(path) as entries:
-                return sorted(entries, key=lambda entry: entry.name)
+                return {entry.name: None if _is_picture_file(entry) else entry for entry in entries}
         except OSError as error:
             if last or error.errno not in _PASSING:
                 raise
@@ -171,9 +190,9 @@ def _entries(path: str) -> list[os.DirEntry]:
     raise AssertionError("one of the two returns or raises")
 
 
-def _is_file(entry: os.DirEntry) -> bool:
+def _is_picture_file(entry: os.DirEntry) -> bool:
     try:
-        return entry.is_file(follow_symlinks=False)
+        return looks_like_picture(entry.name) and entry.is_file(follow_symlinks=False)
     except OSError:  # where the listing does not tell
         return False
 

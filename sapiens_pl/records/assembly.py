@@ -6,7 +6,8 @@ import numpy as np
 
 from sapiens_pl.core.errors import NonFiniteError
 from sapiens_pl.core.keypoints import KeypointSet
-from sapiens_pl.core.structures import CropBatch, Failure, ImagePart, ImageTask, PosePrediction, PoseResult
+from sapiens_pl.core.plan import Tasks
+from sapiens_pl.core.structures import CropBatch, Failure, ImagePart, PosePrediction, PoseResult
 
 
 class _Pending:
@@ -27,7 +28,7 @@ class ResultAssembler:
         keypoint_set: the network's, for every result.
     """
 
-    def __init__(self, tasks: list[ImageTask], keypoint_set: KeypointSet) -> None:
+    def __init__(self, tasks: Tasks, keypoint_set: KeypointSet) -> None:
         self._tasks, self._keypoint_set = tasks, keypoint_set
         self._pending: dict[int, _Pending] = {}
 

@@ -54,15 +54,15 @@ def close_run(run: Run, outcome: RunCounts, work: Work | None, others: list[int]
     assert run.report is not None and run.data is not None
     counts = counts_of(run, outcome)
     status, exit_code = _status(run, counts, others)
-    source = run.data.list_images()
+    pictures = run.data.pictures()
     run.report = run.report._replace(
         status=status,
         when=now(),
-        images_listed=len(source.files),
+        images_listed=len(pictures.names),
         images_dealt=run.data.num_dealt,
         counts=counts,
         work=work,
-        terms=run.report.terms._replace(left_out=source.left_out.account()),
+        terms=run.report.terms._replace(left_out=pictures.left_out.account()),
     )
     write_report(run.folder, run.report)
     speak_for_fallen(run.folder, run.data, run.report, others)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+from sapiens_pl.core.columns import Names
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.records.run_folder import RunFolder
@@ -58,7 +59,7 @@ class _Outcome:
         self._boxes = {name: set(range(len(detected.rows))) for name, detected in record.known.items()}
         self._boxes |= {task.name: set(task.instance_ids.tolist()) for task in data.tasks}
 
-    def counts(self, names: list[str]) -> Counts:
+    def counts(self, names: Names) -> Counts:
         done = [name for name in names if name in self._done]
         boxes = [(self._boxes.get(name, set()), self._failed_boxes.get(name, set())) for name in done]
         failed = sum(name in self._failed and name not in self._done for name in names)

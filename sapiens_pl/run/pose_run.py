@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
+import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from sapiens_pl.accuracy.annotations import read_annotations
+from sapiens_pl.core.columns import Names
 from sapiens_pl.core.devices import start_afresh
 from sapiens_pl.core.keypoints import flip_indices_for
 from sapiens_pl.core.protocols import PoseNetwork
-from sapiens_pl.core.structures import ImageTask
-from sapiens_pl.data.datamodule import ImageDataModule
+from sapiens_pl.data.datamodule import Finished, ImageDataModule
 from sapiens_pl.detection.boxes import DetectorBoxes
+from sapiens_pl.inference.batch_size import best_batch_size
 from sapiens_pl.inference.module import PoseModule
 from sapiens_pl.models.hub import find_weights
 from sapiens_pl.models.pose_network import checked_network
@@ -28,7 +31,7 @@ from sapiens_pl.run.keypoint_meaning import check_named_meaning, check_network_m
 from sapiens_pl.run.launch import fit_to_launcher
 from sapiens_pl.run.opening import begin, open_run, take_folder
 from sapiens_pl.run.progress import PassProgress, Tally
-from sapiens_pl.run.ranks import build_trainer, keep_weights_apart
+from sapiens_pl.run.ranks import build_trainer, keep_weights_apart, place_of
 from sapiens_pl.run.resume import finished_names, refuse_moved_links
 from sapiens_pl.run.running import Demo, Run
 from sapiens_pl.run.weights_note import LoadingNote
@@ -65,6 +68,7 @@ def pose_run(cfg: DictConfig, demo: Demo) -> int:
         writer = _writer(run, network)
         progress = _progress(run, writer)
         trainer = build_trainer(cfg, [writer, progress, loading, notes, run.stop])
+        data.place, data.find_batch_size = partial(place_of, trainer), partial(best_batch_size, module, trainer)
         begin(run, trainer)
         if isinstance(boxes, DetectorBoxes):
             run.detection = detect_people(run, boxes, trainer)
@@ -90,9 +94,9 @@ def fill_in_weights(cfg: DictConfig) -> None:
 def _image_data(run: Run, network: PoseNetwork, boxes: Any) -> ImageDataModule:
     """The run's images, in batches of crops as the network wants them."""
 
-    def finished(tasks: list[ImageTask]) -> tuple[set[str], set[str]]:
-        refuse_moved_links(run.folder, run.earlier.terms.left_out or {}, data.list_images().left_out.followed)
-        return finished_names(run.folder, tasks, run.cfg.output.retry_failed)
+    def finished(names: Names, digests: np.ndarray | None) -> Finished:
+        refuse_moved_links(run.folder, run.earlier.terms.left_out or {}, data.pictures().left_out.followed)
+        return Finished(*finished_names(run.folder, names, digests, run.cfg.output.retry_failed))
 
     data: ImageDataModule = instantiate(run.cfg.data, boxes=None, _partial_=True, _convert_="all")(
         boxes=boxes,

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 
 import lightning as L
 
+from sapiens_pl.core.columns import Names
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.run.ranks import RUN_ID, are_independent, forget_started_ranks, ranks_started_by
 
@@ -75,7 +76,7 @@ class Processes:
         """The ranks that this process has started."""
         return next((ranks for starter in self._starters if (ranks := starter())), [])
 
-    def agree(self, names: list[str]) -> list[str]:
+    def agree(self, names: Names) -> Names:
         """What is left to do as the first rank sees it: the others may have started later, and see its results.
 
         Args:
@@ -87,13 +88,13 @@ class Processes:
                 self._join()
             return names
         if self._folder.rank == 0:
-            self._folder.write(self._folder.plan_file, json.dumps({"run": self._id, "names": names}).encode())
+            self._folder.write(self._folder.plan_file, json.dumps({"run": self._id, "names": list(names)}).encode())
             return names
         while (plan := self._read_plan()) is None:
             if self._is_orphan():
                 self._leave()
             time.sleep(_BETWEEN_TRIES_SECONDS)
-        return plan
+        return Names.of(plan)
 
     def wait(self, meanwhile: Callable[[], None] = lambda: None) -> list[int]:
         """The exit codes of the ranks that this one has started, when all have ended.

@@ -30,6 +30,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.data.datamodule import Place
 
 RUN_ID = "SAPIENS_PL_RUN"
 """The variable by which a rank knows that the first one has started it, and for which run."""
@@ -150,3 +151,8 @@ def keep_weights_apart(module: L.LightningModule) -> L.LightningModule:
     names = [name for name, _ in (*module.named_parameters(), *module.named_buffers())]
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, names)
     return module
+
+
+def place_of(trainer: L.Trainer) -> Place:
+    """Which of all processes this one is, as its trainer knows."""
+    return Place(trainer.global_rank, trainer.world_size, trainer.num_devices, trainer.strategy.root_device)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig
 
+from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.geometry import SAPIENS_CROPS
 from sapiens_pl.core.protocols import PoseNetwork
-from sapiens_pl.core.structures import ImageTask
 from sapiens_pl.records.listing import section
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.wholeness import set_damaged_aside
 
 _START_OVER = "choose another output.dir, or set output.overwrite=true to start over"
-_DIGEST_BYTES = 8
 
 
 def result_settings(cfg: DictConfig, network: PoseNetwork, boxes: Any = None) -> dict[str, Any]:
@@ -156,45 +155,41 @@ def refuse_moved_links(folder: RunFolder, left_out: dict[str, Any], followed: di
             )
 
 
-def finished_names(folder: RunFolder, tasks: list[ImageTask], retry_failed: bool = False) -> tuple[set[str], set[str]]:
-    """Names of the images that need not be done again: those with a result, and other ones that failed.
+def finished_names(
+    folder: RunFolder, names: Names, digests: np.ndarray | None, retry_failed: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which images need not be done again: those with a result, and other ones that failed; (n,) bool each.
 
     The boxes are noted in the folder before anything comes of them, for the next run to compare.
 
     Args:
-        tasks: all images of the run, with their boxes.
+        names: of all images of the run, or of images that only a box file names, without digests then.
+        digests: (n,) uint64, of their boxes.
         retry_failed: images that failed are not finished.
 
     Raises:
         ConfigError: an image's result was made with other boxes, or nobody knows with which.
     """
     done, earlier = folder.done(), folder.read_inputs()
-    digests = {task.name: boxes_digest(task) for task in tasks}
-    unknown = [name for name in digests if name in done and name not in earlier]
+    failed = set() if retry_failed else folder.failures.images() - done
+    masks = np.array([name in done for name in names], bool), np.array([name in failed for name in names], bool)
+    if digests is None:
+        return masks
+    now = {name: f"{digest:016x}" for name, digest in zip(names, digests.tolist())}
+    unknown = [name for name in now if name in done and name not in earlier]
     if unknown:
         raise ConfigError(
             f"{folder.path} holds results ({len(unknown)} images, {unknown[0]} the first) that its inputs.txt does not "
             f"name, so it is not known with which boxes they were made; put that file back, {_START_OVER}."
         )
-    changed = [name for name, digest in digests.items() if name in done and earlier[name] != digest]
+    changed = [name for name, digest in now.items() if name in done and earlier[name] != digest]
     if changed:
         raise ConfigError(
             f"{folder.path} holds results made with other boxes ({len(changed)} images, {changed[0]} the first); "
             f"{_START_OVER}."
         )
-    if any(earlier.get(name) != digest for name, digest in digests.items()):
+    if any(earlier.get(name) != digest for name, digest in now.items()):
         folder.open()
         with folder.turn():  # shards and ranks that know their own boxes only add to one list
-            folder.write_inputs((folder.read_inputs() | digests).items())
-    return done, set() if retry_failed else folder.failures.images() - done
-
-
-def boxes_digest(task: ImageTask) -> str:
-    """A short hash of everything that an image's boxes give to its result."""
-    if task.bboxes_xyxy is None:
-        return "whole"
-    meaning = (b"raw" if task.raw_exif else b"") + (b"normalised" if task.normalised else b"")
-    content = hashlib.blake2b(meaning, digest_size=_DIGEST_BYTES)
-    for array in (task.bboxes_xyxy, task.bbox_scores, task.instance_ids):
-        content.update(array.tobytes())
-    return content.hexdigest()
+            folder.write_inputs((folder.read_inputs() | now).items())
+    return masks

@@ -14,13 +14,14 @@ from sapiens_pl.data.settings import LOADING
 from sapiens_pl.detection.settings import DETECTING
 from sapiens_pl.models.keypoint_sets import named_set
 from sapiens_pl.models.settings import CROP, MODEL
-from sapiens_pl.pictures.folder import check_images
+from sapiens_pl.pictures.sources import open_source
 from sapiens_pl.products.chosen import chosen_formats
 from sapiens_pl.run.overrides import no_text
 
 _GROUPS = ("data", "boxes", "model", "trainer", "output")
 _TEXTS = (
     "data.images",
+    "data.source",
     "boxes.file",
     "boxes.images_file",
     "boxes.model",
@@ -105,4 +106,4 @@ def check_settings(cfg: DictConfig) -> None:
     chosen_formats(cfg)
     check_shard(cfg.data.num_shards, cfg.data.shard)
     if cfg.data.images is not None:
-        check_images(cfg.data.images)
+        open_source(cfg.data.images, source=cfg.data.source)

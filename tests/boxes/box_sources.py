@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from sapiens_pl.core.structures import ImageFile
-from sapiens_pl.pictures.folder import ImageSource
+from sapiens_pl.core.columns import Names
+from sapiens_pl.core.plan import Pictures
 
 BOX = [10, 20, 30, 60]
 DOG = [40, 50, 70, 80]
@@ -18,8 +18,7 @@ def boxes_of(kind, tmp_path, content, *names, complete=True, **options):
         path.write_bytes(content)
     else:
         path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
-    files = [ImageFile(name, f"/photos/{name}") for name in names or ("a.jpg",)]
-    tasks, failures = kind(str(path), **options)(ImageSource("/photos", files, complete))
+    tasks, failures = kind(str(path), **options)(Pictures("/photos", Names.of(names or ("a.jpg",)), complete))
     return {task.name: task.bboxes_xyxy.tolist() for task in tasks}, failures
 
 

@@ -12,9 +12,9 @@ from sapiens_pl.boxes.coco_boxes import CocoBoxes
 from sapiens_pl.boxes.csv_boxes import CsvBoxes
 from sapiens_pl.boxes.json_boxes import JsonBoxes
 from sapiens_pl.boxes.mot_boxes import MotBoxes
+from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.structures import ImageFile
-from sapiens_pl.pictures.folder import ImageSource
+from sapiens_pl.core.plan import Pictures
 
 
 def test_mot_classes_by_their_columns(tmp_path):
@@ -102,9 +102,7 @@ def test_a_single_box_needs_no_list_around_it(tmp_path, content):
 )
 def test_scores_and_ids_of_json_have_the_names_of_tables(tmp_path, content):
     (tmp_path / "b.json").write_text(json.dumps(content))
-    (task,), failures = JsonBoxes(str(tmp_path / "b.json"))(
-        ImageSource("/photos", [ImageFile("a.jpg", "/photos/a.jpg")], True)
-    )
+    (task,), failures = JsonBoxes(str(tmp_path / "b.json"))(Pictures("/photos", Names.of(["a.jpg"]), True))
     assert (task.bbox_scores.tolist(), task.instance_ids.tolist(), failures) == ([0.5], [7], [])
 
 
@@ -147,7 +145,7 @@ def test_ids_that_fit_into_no_column_are_not_handed_on(tmp_path):
         listed = {"images": [{"id": given, "file_name": "a.jpg"}], "annotations": []}
         listed["annotations"].append({"id": 2**64, "image_id": given, "bbox": [0, 0, 5, 5]})
         (tmp_path / "b.json").write_text(json.dumps(listed))
-        source = ImageSource("/photos", [ImageFile("a.jpg", "/photos/a.jpg")], True)
+        source = Pictures("/photos", Names.of(["a.jpg"]), True)
         (task,), failures = CocoBoxes(str(tmp_path / "b.json"))(source)
         assert task.image_id == expected and task.instance_ids.tolist() == [0] and not failures
 
@@ -228,7 +226,7 @@ def test_a_file_about_other_images_is_refused(tmp_path):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "2.jpg").touch()
     (tmp_path / "boxes.json").write_text(json.dumps(content))
-    listed = ImageSource(str(tmp_path), [ImageFile("a.jpg", str(tmp_path / "a.jpg"))], False)
+    listed = Pictures(str(tmp_path), Names.of(["a.jpg"]), False)
     assert JsonBoxes(str(tmp_path / "boxes.json"))(listed).tasks[0].num_boxes == 0  # of images that were not asked for
 
 
@@ -270,7 +268,7 @@ def test_every_form_says_the_same_of_the_same_people(tmp_path):
         (CsvBoxes, lines("image_id;cx;cy;w;h;conf;track_id\n", centred)),
         (MotBoxes, lines("", lambda _, k, x, y, w, h, s, i: f"{k},{i},{x + 1},{y + 1},{w},{h},{s},-1,-1,-1")),
     ]  # fmt: skip
-    source = ImageSource("/photos", [ImageFile(name, f"/photos/{name}") for name in people], True)
+    source = Pictures("/photos", Names.of(people), True)
     for kind, content in forms:
         (tmp_path / "form").write_text(content if isinstance(content, str) else json.dumps(content))
         tasks, failures = kind(str(tmp_path / "form"))(source)

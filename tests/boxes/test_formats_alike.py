@@ -16,9 +16,9 @@ from sapiens_pl.boxes.csv_boxes import CsvBoxes
 from sapiens_pl.boxes.json_boxes import JsonBoxes
 from sapiens_pl.boxes.mot_boxes import MotBoxes
 from sapiens_pl.boxes.yolo_boxes import YoloBoxes
+from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.structures import ImageFile
-from sapiens_pl.pictures.folder import ImageSource
+from sapiens_pl.core.plan import Pictures
 
 SIZES = {"seq/000001.jpg": (200, 160), "seq/000002.jpg": (120, 240), "seq/000003.jpg": (90, 90)}
 PEOPLE = {  # left, top, width, height, score, id
@@ -121,7 +121,7 @@ def test_the_same_boxes_in_every_form_give_the_same_results(predict, mini, tmp_p
 
 
 def source_of(*names):
-    return ImageSource("/photos", [ImageFile(name, f"/photos/{name}") for name in names], True)
+    return Pictures("/photos", Names.of(names), True)
 
 
 def from_text(kind, tmp_path, text, *names, **options):

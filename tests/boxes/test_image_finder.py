@@ -7,14 +7,14 @@ import unicodedata
 import pytest
 
 from sapiens_pl.boxes.image_finder import ImageFinder, ImageNumbers, NoImage, plain_id
-from sapiens_pl.core.structures import ImageFile
-from sapiens_pl.pictures.folder import ImageSource
+from sapiens_pl.core.columns import Names
+from sapiens_pl.core.plan import Pictures
 
 NFC, NFD = (unicodedata.normalize(form, "sub/café.jpg") for form in ("NFC", "NFD"))
 
 
 def source_of(*names, root="/data/photos"):
-    return ImageSource(root, [ImageFile(name, f"{root}/{name}") for name in names], True)
+    return Pictures(root, Names.of(names), True)
 
 
 def found(key, *names):
@@ -86,8 +86,8 @@ def test_a_name_that_could_mean_two_is_none_and_both_are_named(key, names):
 def test_the_folders_above_the_root_decide():
     source = source_of("a.jpg", "sub/a.jpg")
     assert ImageFinder(source).find("/old/photos/sub/a.jpg") is None  # moved: nobody knows how much of it
-    assert source.files[ImageFinder(source).find("photos/sub/a.jpg")].name == "sub/a.jpg"
-    assert source.files[ImageFinder(source).find("photos/a.jpg")].name == "a.jpg"
+    assert source.names[ImageFinder(source).find("photos/sub/a.jpg")] == "sub/a.jpg"
+    assert source.names[ImageFinder(source).find("photos/a.jpg")] == "a.jpg"
 
 
 class CountedName(str):

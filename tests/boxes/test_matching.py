@@ -9,13 +9,14 @@ from conftest import COCO
 from sapiens_pl.boxes.coco_boxes import CocoBoxes
 from sapiens_pl.boxes.json_boxes import JsonBoxes
 from sapiens_pl.boxes.matching import WholeImage
+from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.structures import ImageFile
-from sapiens_pl.pictures.folder import ImageSource, list_images
+from sapiens_pl.core.plan import Pictures
+from sapiens_pl.pictures.folder import list_images
 
 
 def source_of(*names, complete=True):
-    return ImageSource("/photos", [ImageFile(name, f"/photos/{name}") for name in names], complete)
+    return Pictures("/photos", Names.of(names), complete)
 
 
 def from_json(tmp_path, text, *names, **options):

@@ -8,9 +8,9 @@ import unicodedata
 import pytest
 
 from sapiens_pl.boxes.yolo_boxes import YoloBoxes
+from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.structures import ImageFile
-from sapiens_pl.pictures.folder import ImageSource
+from sapiens_pl.core.plan import Pictures
 
 BOX = "0.5 0.5 0.2 0.4"
 
@@ -21,7 +21,7 @@ def boxes_of(folder, labels, **options):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     names = options.pop("images", sorted(name.replace(".txt", ".jpg") for name in labels if name[:-4].isalpha()))
-    source = ImageSource("/photos", [ImageFile(name, f"/photos/{name}") for name in names], True)
+    source = Pictures("/photos", Names.of(names), True)
     tasks, failures = YoloBoxes(str(folder), **options)(source)
     return [list(zip(task.instance_ids.tolist(), task.bbox_scores.tolist())) for task in tasks], failures
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from pictures_in_memory import dataset_of_arrays
 
 from sapiens_pl.core.geometry import SAPIENS2_CROPS, SAPIENS_CROPS, box_center_scale, box_to_crop, heatmap_to_image
-from sapiens_pl.core.structures import CropSpan, ImageTask
+from sapiens_pl.core.structures import CropSpan
 from sapiens_pl.data import cropping
 from sapiens_pl.data.cropping import cut_crop
-from sapiens_pl.data.dataset import CropDataset
+from sapiens_pl.data.crops import CropCutter
 
 INPUT_WH = (96, 128)
 SETTINGS = {"v1": SAPIENS_CROPS, "sapiens2": SAPIENS2_CROPS}
@@ -67,8 +68,8 @@ def dot(length, place, upright):
 
 def found_xy(pixels, box, settings):
     """The dot's middle in the crop, mapped back to the image as keypoints are."""
-    task = ImageTask("long.png", pixels, np.array([box]), np.ones(1), np.zeros(1, np.int64))
-    (image,) = CropDataset([task], [[CropSpan(0, 0, 1)]], INPUT_WH[::-1], crop_settings=settings)[0]
+    cutter = CropCutter(INPUT_WH[::-1], settings)
+    (image,) = dataset_of_arrays([pixels], [np.array([box])], [[CropSpan(0, 0, 1)]], cutter)[0]
     assert not image.failures
     weights = image.crops[0][..., 0].astype(float)
     rows, columns = np.mgrid[: INPUT_WH[1], : INPUT_WH[0]]
@@ -94,8 +95,7 @@ def test_a_mark_in_a_long_picture_is_found_where_it_is(upright, settings):
 def test_a_whole_panorama_as_one_box():
     pixels = textured(600, 40_000)
     pixels[:, 30_000:] = 0
-    task = ImageTask("panorama.png", pixels, None, np.ones(1), np.zeros(1, np.int64))
-    (image,) = CropDataset([task], [[CropSpan(0, 0, 1)]], INPUT_WH[::-1])[0]
+    (image,) = dataset_of_arrays([pixels], [None], [[CropSpan(0, 0, 1)]], CropCutter(INPUT_WH[::-1]))[0]
     (crop,) = image.crops
     assert not image.failures and image.image_wh == (40_000, 600)
     matrix = box_to_crop(image.centers[0], image.scales[0], INPUT_WH)

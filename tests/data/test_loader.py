@@ -15,30 +15,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pictures_in_memory import dataset_of_arrays
 from torch.utils.data import get_worker_info
 
-from sapiens_pl.core.structures import CropSpan, ImageTask
-from sapiens_pl.data.dataset import CropDataset
-from sapiens_pl.data.loader import CropLoader
+from sapiens_pl.data.crops import CropCutter
+from sapiens_pl.data.dataset import PictureDataset
+from sapiens_pl.data.loader import PictureLoader
 from sapiens_pl.data.packing import pack_batches
 from sapiens_pl.data.transport import Means, fitting
-from sapiens_pl.detection.data import ImageDataset, ragged_images
+from sapiens_pl.detection.data import ImageCutter
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 NUM_IMAGES = 24
 
 
-def dataset_of(kind=CropDataset, batch_size=4, input_hw=(64, 48), size=(80, 60), num_images=NUM_IMAGES):
+def dataset_of(kind=PictureDataset, batch_size=4, input_hw=(64, 48), size=(80, 60), num_images=NUM_IMAGES, cutter=None):
     """Pictures from memory, each of one value."""
-    one, first = np.ones(1), np.zeros(1, np.int64)
-    tasks = [
-        ImageTask(f"{i:02d}", np.full((*size, 3), i, np.uint8), np.array([[0.0, 0.0, size[1], size[0]]]), one, first)
-        for i in range(num_images)
-    ]
-    if kind is ImageDataset:
-        spans = [CropSpan(index, 0, 1) for index in range(num_images)]
-        return kind(tasks, [spans[i : i + batch_size] for i in range(0, num_images, batch_size)], (0, 0))
-    return kind(tasks, pack_batches([(i, 1) for i in range(num_images)], batch_size), input_hw)
+    arrays = [np.full((*size, 3), value, np.uint8) for value in range(num_images)]
+    boxes = [np.array([[0.0, 0.0, size[1], size[0]]])] * num_images
+    batches = pack_batches([1] * num_images, batch_size)
+    return dataset_of_arrays(arrays, boxes, batches, cutter or CropCutter(input_hw), kind)
 
 
 def read_all(loader) -> tuple[list[int], list[str]]:
@@ -89,9 +85,9 @@ def test_with_little_shared_memory_every_batch_arrives(options):
         except (PermissionError, subprocess.CalledProcessError) as error:
             return str(error)
         large = {"batch_size": 16, "input_hw": (1024, 768), "num_images": 48}
-        crops = CropLoader(dataset_of(**large), num_workers=2)
+        crops = PictureLoader(dataset_of(**large), num_workers=2)
         # Of whole images nobody knows before how large they are: 9 MB each.
-        images = CropLoader(dataset_of(ImageDataset, size=(2000, 1500)), 2, collate=ragged_images)
+        images = PictureLoader(dataset_of(size=(2000, 1500), cutter=ImageCutter()), num_workers=2)
         return read_all(crops), crops.means.shared, read_all(images)
 
     result = in_a_fork(run)
@@ -116,13 +112,13 @@ def test_with_few_open_files_every_batch_arrives():
         results = []
         for spare in (2, 8, 16, 24):
             resource.setrlimit(resource.RLIMIT_NOFILE, (used + spare, used + 100))
-            results.append(read_all(CropLoader(dataset_of(), num_workers=2)))
+            results.append(read_all(PictureLoader(dataset_of(), num_workers=2)))
         return results
 
     assert in_a_fork(run) == [[list(range(NUM_IMAGES)), []]] * 4
 
 
-class DelayedCrash(CropDataset):
+class DelayedCrash(PictureDataset):
     """Picture 5 damages its process, which dies so many reads later."""
 
     reads_left: int | None = None
@@ -142,11 +138,11 @@ class DelayedCrash(CropDataset):
 @pytest.mark.parametrize("delay", [1, 2, 3])
 def test_a_crash_that_comes_reads_later_condemns_the_picture_that_caused_it(delay, monkeypatch):
     monkeypatch.setattr(DelayedCrash, "delay", delay)
-    values, failed = read_all(CropLoader(dataset_of(DelayedCrash, batch_size=8), num_workers=1))
-    assert failed == ["05"] and values == [value for value in range(NUM_IMAGES) if value != 5]
+    values, failed = read_all(PictureLoader(dataset_of(DelayedCrash, batch_size=8), num_workers=1))
+    assert failed == ["image 5"] and values == [value for value in range(NUM_IMAGES) if value != 5]
 
 
-class DiesInWorkers(CropDataset):
+class DiesInWorkers(PictureDataset):
     """No worker survives picture 5; alone it passes, as where there is not memory enough for several."""
 
     number: signal.Signals
@@ -161,11 +157,11 @@ class DiesInWorkers(CropDataset):
 def test_of_a_picture_that_passes_alone_every_time_the_crops_are_taken_from_there(number, monkeypatch):
     monkeypatch.setattr(DiesInWorkers, "number", number, raising=False)
     size = (400, 300)  # more than a pipe holds
-    loader = CropLoader(dataset_of(DiesInWorkers, batch_size=8, input_hw=size, size=size), num_workers=2)
+    loader = PictureLoader(dataset_of(DiesInWorkers, batch_size=8, input_hw=size, size=size), num_workers=2)
     assert read_all(loader) == (list(range(NUM_IMAGES)), [])
 
 
-class UsesThreads(CropDataset):
+class UsesThreads(PictureDataset):
     """Cuts with an operation that torch spreads over threads; the first reader of picture 5 is killed."""
 
     killed: Path
@@ -186,13 +182,13 @@ def test_a_picture_is_tried_alone_without_the_threads_of_the_main_process(tmp_pa
         torch.nn.functional.interpolate(torch.rand(4, 3, 300, 300), size=(1024, 768), mode="bicubic")  # they begin
         dataset = dataset_of(UsesThreads)
         dataset.killed = tmp_path / "killed"
-        values, failed = read_all(CropLoader(dataset, num_workers=2, read_timeout=20))
+        values, failed = read_all(PictureLoader(dataset, num_workers=2, read_timeout=20))
     finally:
         torch.set_num_threads(threads)
     assert dataset.killed.exists() and not failed and values == list(range(NUM_IMAGES))
 
 
-class Stuck(CropDataset):
+class Stuck(PictureDataset):
     """Never comes back from a read; says who it is."""
 
     noted: Path
@@ -207,7 +203,7 @@ def test_workers_that_are_stuck_in_a_read_end_with_a_killed_parent(tmp_path):
     dataset.noted = tmp_path
     parent = os.fork()
     if parent == 0:
-        next(iter(CropLoader(dataset, num_workers=2)))
+        next(iter(PictureLoader(dataset, num_workers=2)))
         os._exit(0)
     end = time.monotonic() + 60
     while len(workers := [int(path.name) for path in tmp_path.iterdir()]) < 2:

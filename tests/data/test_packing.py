@@ -14,7 +14,7 @@ def sizes(batches):
 @pytest.mark.parametrize("seed", range(5))
 def test_batches_are_full_and_every_box_comes_once(batch_size, seed):
     counts = np.random.default_rng(seed).choice([0, 0, 1, 2, 3, 50], 200).tolist()
-    batches = pack_batches(enumerate(counts), batch_size)
+    batches = pack_batches(counts, batch_size)
     full, last = sizes(batches)[:-1], sizes(batches)[-1]
     assert all(size == batch_size for size in full) and last <= batch_size
     seen = [(span.image_index, box) for batch in batches for span in batch for box in range(span.start, span.stop)]
@@ -24,18 +24,18 @@ def test_batches_are_full_and_every_box_comes_once(batch_size, seed):
 
 
 def test_an_image_stands_once_in_each_batch_that_it_is_in():
-    for batch in pack_batches(enumerate([3, 20, 0, 1]), 8):
+    for batch in pack_batches([3, 20, 0, 1], 8):
         assert len({span.image_index for span in batch}) == len(batch)
 
 
 def test_many_empty_images_do_not_pile_up_in_one_batch():
-    batches = pack_batches(enumerate([1] + [0] * 1000 + [1] * 7), 4)
+    batches = pack_batches([1] + [0] * 1000 + [1] * 7, 4)
     assert max(len(batch) for batch in batches) <= 68
     assert sizes(batches)[:2] == [4, 4] and sum(map(len, batches)) == 1008
 
 
 def test_nothing_to_do_is_no_batch():
-    assert pack_batches([], 8) == []
+    assert len(pack_batches([], 8)) == 0
 
 
 @pytest.mark.parametrize("num_shards", [1, 2, 3, 8])
@@ -45,4 +45,4 @@ def test_shards_balance_crops_and_lose_nothing(num_shards):
     assert sorted(index for shard in shards for index in shard) == list(range(500))
     loads = [sum(counts[index] for index in shard) for shard in shards]
     assert max(loads) - min(loads) <= 9
-    assert shard_images([1], 3) == [[0], [], []]
+    assert [shard.tolist() for shard in shard_images([1], 3)] == [[0], [], []]

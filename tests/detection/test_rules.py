@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from sapiens_pl.boxes.coco_boxes import CocoBoxes
+from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.structures import ImageFile
+from sapiens_pl.core.plan import Pictures
 from sapiens_pl.detection.rules import PersonRules
-from sapiens_pl.pictures.folder import ImageSource
 
 BOXES = np.array([[0, 0, 10, 30], [100, 0, 130, 60], [101, 2, 131, 61], [200, 0, 290, 20], [5, 5, 6, 50]], np.float32)
 SCORES = np.array([0.5, 0.8, 0.9, 0.29, 0.7], np.float32)
@@ -54,7 +54,7 @@ def test_a_coco_reader_with_the_same_thresholds_leaves_all_that_is_written(tmp_p
         f'{{"image_id": 7, "category_id": 1, "bbox": {row[:4].tolist()}, "score": {row[4]}}}' for row in rows
     )
     (tmp_path / "people.json").write_text(f"[{people}]")
-    source = ImageSource(str(tmp_path), [ImageFile("7.jpg", "7.jpg")], complete=False)
+    source = Pictures(str(tmp_path), Names.of(["7.jpg"]), complete=False)
     task = CocoBoxes(str(tmp_path / "people.json"))(source).tasks[0]
     assert task.num_boxes == len(rows) > 20
     np.testing.assert_array_equal(task.bbox_scores, rows[:, 4])

@@ -15,8 +15,8 @@ from sapiens2_cases import SMALL, small_network, transformers_network
 
 from sapiens_pl import PoseEstimator
 from sapiens_pl.core.geometry import SAPIENS2_CROPS, heatmap_to_image, image_to_heatmap
-from sapiens_pl.core.structures import CropSpan, ImageTask
-from sapiens_pl.data.dataset import CropDataset
+from sapiens_pl.core.structures import CropSpan, ImageTask, LoadedImage
+from sapiens_pl.data.crops import CropCutter
 from sapiens_pl.inference.decoding import decode_heatmaps, largest_of_each
 from sapiens_pl.inference.module import PoseModule, normalise
 from sapiens_pl.models import sapiens
@@ -132,8 +132,8 @@ def cut(people):
         pixels = cv2.imread(str(COCO / name))
         xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).tolist()
         theirs = processor([pixels[..., ::-1].copy()], boxes=[xywh], return_tensors="pt")["pixel_values"]
-        task = ImageTask(name, pixels, boxes, np.ones(len(boxes)), np.arange(len(boxes)))
-        image = CropDataset([task], [], (1024, 768), crop_settings=SAPIENS2_CROPS).cut(CropSpan(0, 0, len(boxes)))
+        task = ImageTask(name, "", boxes, np.ones(len(boxes)), np.arange(len(boxes)))
+        image = CropCutter((1024, 768), SAPIENS2_CROPS).cut(LoadedImage(pixels, 1), task, CropSpan(0, 0, len(boxes)))
         crops = torch.from_numpy(np.stack(image.crops).transpose(0, 3, 1, 2))
         cases.append(SimpleNamespace(xywh=xywh, inputs=theirs, image=image, crops=crops, processor=processor))
     return cases

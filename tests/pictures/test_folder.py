@@ -18,19 +18,19 @@ def folder(tmp_path):
 
 
 def names(source):
-    return [file.name for file in source.files]
+    return list(source.names)
 
 
 def test_a_folder_is_searched_to_the_bottom(folder):
     source = list_images(folder)
     assert names(source) == ["a.jpg", "b.png", "sub/c.JPEG", "sub/deep/d.webp"]
-    assert all(os.path.isfile(file.path) and os.path.isabs(file.path) for file in source.files)
+    assert all(os.path.isfile(path) and os.path.isabs(path) for path in map(source.path, range(len(source.names))))
     assert source.complete
 
 
 def test_a_link_back_up_does_not_go_round(folder):
     (folder / "sub" / "loop").symlink_to(folder)
-    assert len(list_images(folder).files) == 4
+    assert len(list_images(folder).names) == 4
 
 
 def test_a_glob_names_below_its_fixed_part(folder):

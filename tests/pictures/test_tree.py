@@ -68,7 +68,7 @@ def test_a_folder_without_permission_is_a_failure_and_the_others_go_on(way):
             source = list_images(f"{root}{way}")
             with pytest.raises(ConfigError, match=r"b cannot be listed \(Permission denied\)"):
                 list_images(root / "b")
-        assert [file.name for file in source.files] == ["a/1.jpg", "c/3.jpg"]
+        assert list(source.names) == ["a/1.jpg", "c/3.jpg"]
         (failure,) = source.failures
         assert (failure.image, failure.instance_id, failure.error) == ("b", None, "UnreadableFolderError")
         assert f"{root}/b cannot be listed (Permission denied)" in failure.message
@@ -84,7 +84,7 @@ def test_a_path_of_over_4096_characters_is_a_failure(tmp_path):
     nest(tmp_path, 30, "n" * 200, "lost.jpg")
     try:
         source = list_images(tmp_path)
-        assert [file.name for file in source.files] == ["a.jpg", "z/b.jpg"]
+        assert list(source.names) == ["a.jpg", "z/b.jpg"]
         (failure,) = source.failures
         assert failure.image.count("n" * 200) > 15 and "cannot be listed (File name too long)" in failure.message
         assert len(failure.message) < 500
@@ -98,7 +98,7 @@ def test_1100_folders_in_each_other(tmp_path, way):
     nest(tmp_path, 1100, "d", "deep.jpg")
     try:
         source = list_images(f"{tmp_path}{way}")
-        assert [file.name for file in source.files] == ["a.jpg", "d/" * 1100 + "deep.jpg", "z/b.jpg"]
+        assert list(source.names) == ["a.jpg", "d/" * 1100 + "deep.jpg", "z/b.jpg"]
         assert not source.failures
     finally:
         remove_nest(tmp_path / "d")
@@ -110,7 +110,7 @@ def test_links_in_circles_and_to_nowhere_are_told(tmp_path):
         (tmp_path / name).symlink_to(target)
     (tmp_path / "gone.jpg").symlink_to("nowhere")
     source = list_images(tmp_path)
-    assert [file.name for file in source.files] == ["a.jpg", "gone.jpg"]  # reading the second will tell
+    assert list(source.names) == ["a.jpg", "gone.jpg"]  # reading the second will tell
     assert {failure.image for failure in source.failures} == {"loop", "gone", "2024.01"}
     assert any("Too many levels" in failure.message for failure in source.failures)
 
@@ -120,12 +120,12 @@ def test_folders_come_before_links_so_that_a_link_moved_on_changes_no_name(tmp_p
     (tmp_path / "current").symlink_to("one")
     (tmp_path / "0.jpg").symlink_to("one/1.jpg")
     first = list_images(tmp_path)
-    assert [file.name for file in first.files] == ["one/1.jpg", "two/2.jpg"]
+    assert list(first.names) == ["one/1.jpg", "two/2.jpg"]
     assert first.left_out.links == {"current": "one", "0.jpg": "one/1.jpg"}
     assert any("current (to one), 0.jpg (to one/1.jpg)" in sentence for sentence in first.left_out.sentences())
     (tmp_path / "current").unlink()
     (tmp_path / "current").symlink_to("two")
-    assert list_images(tmp_path).files == first.files
+    assert list_images(tmp_path).names == first.names
 
 
 def test_links_out_of_the_tree_are_followed_once_without_circles(tmp_path):
@@ -134,7 +134,7 @@ def test_links_out_of_the_tree_are_followed_once_without_circles(tmp_path):
         (tmp_path / "in" / name).symlink_to(target)
     (tmp_path / "store" / "back").symlink_to("../in")
     source = list_images(tmp_path / "in")
-    assert [file.name for file in source.files] == ["own.jpg", "a/1.jpg", "b/y/2.jpg"]
+    assert list(source.names) == ["own.jpg", "a/1.jpg", "b/y/2.jpg"]
     assert source.left_out.links == {"c": "b", "b/back": "."}
 
 
@@ -144,18 +144,18 @@ def test_links_to_hidden_or_suffixless_files_inside_are_the_pictures_names(tmp_p
     (tmp_path / "1.jpg").symlink_to(".git/annex/objects/1.jpg")
     (tmp_path / "2.jpg").symlink_to("blobs/abc")
     (tmp_path / "annex").symlink_to(".git/annex")
-    assert [file.name for file in list_images(tmp_path).files] == ["1.jpg", "2.jpg", "annex/objects/1.jpg"]
+    assert list(list_images(tmp_path).names) == ["1.jpg", "2.jpg", "annex/objects/1.jpg"]
 
 
 def test_hidden_files_and_folders_are_no_pictures_in_globs_either(tmp_path):
     fill(tmp_path, "a.jpg", "._a.jpg", ".ipynb_checkpoints/a.jpg", "sub/.x/b.jpg", "sub/b.jpg")
     for way in ("", "/**", "/**/*", "/**/*.jpg"):
-        assert [file.name for file in list_images(f"{tmp_path}{way}").files] == ["a.jpg", "sub/b.jpg"], way
+        assert list(list_images(f"{tmp_path}{way}").names) == ["a.jpg", "sub/b.jpg"], way
     assert "hidden" in list_images(tmp_path).why_left_out("sub/.x/b.jpg")
     with pytest.raises(ConfigError, match="holds no images"):
         list_images(f"{tmp_path}/.*")
     fill(tmp_path, "list.txt").joinpath("list.txt").write_text("._a.jpg\n")  # a list means what it names
-    assert [file.name for file in list_images(tmp_path / "list.txt").files] == ["._a.jpg"]
+    assert list(list_images(tmp_path / "list.txt").names) == ["._a.jpg"]
 
 
 RUN = ["run.json", "predictions/a.jpg.json", "overlays/a.jpg.jpg", "openpose/a.jpg.png", ".hydra/config.yaml"]
@@ -170,7 +170,7 @@ def test_folders_of_runs_are_not_searched(tmp_path, run, where):
     fill(tmp_path / where, *run)
     for way in ("", "/**", "/**/*.*"):
         source = list_images(f"{tmp_path}{way}")
-        assert [file.name for file in source.files] == ["a.jpg", "z/overlays/b.jpg"], way
+        assert list(source.names) == ["a.jpg", "z/overlays/b.jpg"], way
         assert list(source.left_out.run_folders) == [where]
     (sentence,) = source.left_out.sentences()
     assert where in sentence
@@ -181,7 +181,7 @@ def test_folders_of_runs_are_not_searched(tmp_path, run, where):
 def test_a_sweeps_picture_is_none_of_ours(tmp_path):
     fill(tmp_path, "a.jpg", "sweep/sweep.csv", "sweep/sweep.png", "sweep/multirun.yaml", "x/sweep.png")
     fill(tmp_path / "sweep" / "0", *RUN)
-    assert [file.name for file in list_images(tmp_path).files] == ["a.jpg", "x/sweep.png"]
+    assert list(list_images(tmp_path).names) == ["a.jpg", "x/sweep.png"]
 
 
 @pytest.mark.parametrize("below", ["", "cam"])
@@ -189,13 +189,13 @@ def test_photographs_beside_a_runs_files_are_pictures(tmp_path, below):
     fill(tmp_path, "first.jpg")
     fill(tmp_path / below, "photo.jpg", "more/photo.jpg", *RUN)
     names = {os.path.join(below, name) for name in ("photo.jpg", "more/photo.jpg")}
-    assert {file.name for file in list_images(tmp_path).files} == names | {"first.jpg"}
+    assert set(list_images(tmp_path).names) == names | {"first.jpg"}
 
 
 def test_a_runs_own_folder_as_images_is_refused_with_the_reason(tmp_path):
     with pytest.raises(ConfigError, match="Folders of runs are not searched for pictures: openpose, overlays"):
         list_images(fill(tmp_path, *RUN))
-    assert [file.name for file in list_images(tmp_path / "overlays").files] == ["a.jpg.jpg"]  # named as such
+    assert list(list_images(tmp_path / "overlays").names) == ["a.jpg.jpg"]  # named as such
 
 
 @pytest.mark.parametrize(

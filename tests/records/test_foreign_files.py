@@ -15,8 +15,10 @@ import pyarrow.parquet
 import pytest
 from omegaconf import OmegaConf
 
+from sapiens_pl.core.columns import Names, whole_pictures
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.structures import Failure, ImageTask, PoseResult
+from sapiens_pl.core.structures import Failure, PoseResult
+from sapiens_pl.data.digests import digests
 from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.products.json_files import result_json
 from sapiens_pl.products.merge import all_results, merge
@@ -25,7 +27,7 @@ from sapiens_pl.records.parts import PartWriter
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.run.account import Account, Terms, read_reports, write_account
 from sapiens_pl.run.collecting import put_together
-from sapiens_pl.run.resume import boxes_digest, finished_names, prepare_folder
+from sapiens_pl.run.resume import finished_names, prepare_folder
 from sapiens_pl.run.sweep_report import account_of
 
 APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        \xb0"
@@ -42,17 +44,15 @@ def result_of(name, num_people=1):
     return PoseResult("", np.float32(keypoints), np.float32(scores), boxes, ones, ids, (80, 60), name, ())
 
 
-def task_of(name):
-    return ImageTask(name, f"/photographs/{name}", np.array([[1.0, 2, 50, 60]]), np.ones(1), np.zeros(1, np.int64))
-
-
 @pytest.fixture
 def folder(tmp_path):
     """A run's folder with five results, two of them of images whose names are hidden, as it stands at a run's end."""
     folder = RunFolder(tmp_path / "run")
     folder.open()
     write_account(folder, Account(status="complete", terms=Terms(SETTINGS, {"output": {"formats": ["json", "coco"]}})))
-    folder.write_inputs((name, boxes_digest(task_of(name))) for name in (*NAMES, *HIDDEN))
+    names = (*NAMES, *HIDDEN)
+    digest_of = digests(whole_pictures(len(names))).tolist()
+    folder.write_inputs((name, f"{digest:016x}") for name, digest in zip(names, digest_of))
     for name in (*NAMES, *HIDDEN):
         folder.write(folder.prediction_path(name), result_json(result_of(name), keypoint_spec(17)))
     return folder
@@ -64,10 +64,10 @@ def resume(folder, names=(*NAMES, *HIDDEN), overwrite=False, settings=SETTINGS):
     options = {"overwrite": overwrite, "resume": True, "retry_failed": False}
     prepare_folder(again, OmegaConf.create({"output": options}), dict(settings))
     write_account(again, Account(status="running", terms=Terms(settings)))
-    done = finished_names(again, [task_of(name) for name in names])[0]
+    done, _ = finished_names(again, Names.of(names), digests(whole_pictures(len(names))))
     again.close()
     folder.open()
-    return done
+    return {name for name, is_done in zip(names, done.tolist()) if is_done}
 
 
 def test_hidden_files_are_nobodys_results_unless_an_image_has_that_name(folder):

@@ -105,7 +105,7 @@ def test_a_second_signal_stops_at_once(start, figures, mini):
 
 
 def test_a_signal_before_the_first_batch_ends_the_run_too(start, figures, mini):
-    inject = "import time, sapiens_pl.data.datamodule as m\nm.list_images = lambda images: time.sleep(60)"
+    inject = "import time, sapiens_pl.pictures.folder as m\nm.list_images = lambda images: time.sleep(60)"
     run = start(*figures, *mini, inject=inject)
     run.wait_until(lambda: (run.folder / "run.json").exists())
     time.sleep(2)

@@ -1,0 +1,131 @@
+"""The pictures of a run and their boxes, as columns that are looked at one picture at a time.
+
+Legend: P pictures, T tasks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import NamedTuple, overload
+
+import numpy as np
+
+from sapiens_pl.core.columns import NO_IMAGE_ID, BoxColumns, Names
+from sapiens_pl.core.left_out import LeftOut
+from sapiens_pl.core.structures import Failure, ImageTask
+
+
+class Pictures(NamedTuple):
+    """What a source holds: `names` in a fixed order without repetitions, each a picture's identity in the outputs.
+
+    `root` is the folder (or the file, the address) that the names are relative to; `paths` says where pictures are that
+    do not lie at root/name. `complete`: these are all pictures below the root, not a choice from them. `failures` has
+    the folders that could not be listed, `left_out` what else lies there and is no picture of the run. `stretches`,
+    where reading in order is cheaper, are (S + 1,) int64: pictures `stretches[i]` to `stretches[i + 1]` belong together
+    and are dealt to one process.
+    """
+
+    root: str
+    names: Names
+    complete: bool = True
+    failures: tuple[Failure, ...] = ()
+    left_out: LeftOut = LeftOut()  # nothing; a search makes its own
+    paths: Names | None = None
+    stretches: np.ndarray | None = None
+
+    def path(self, index: int) -> str:
+        """Where a picture is, for people; "" for pixels from memory."""
+        return os.path.join(self.root, self.names[index]) if self.paths is None else self.paths[index]
+
+    def why_left_out(self, key: str) -> str | None:
+        """Why a picture that somebody asks for, by name or path, is none of these, to complete "KEY ...".
+
+        None where nothing is known of it.
+        """
+        return self.left_out.why(key, self.root)
+
+
+class Tasks(Sequence[ImageTask]):
+    """Pictures with their boxes; item i is made when it is asked for.
+
+    Args:
+        pictures: all of a source's.
+        boxes: of all of them.
+        indices: (T,) int64, those that these tasks are about; None for all.
+    """
+
+    def __init__(self, pictures: Pictures, boxes: BoxColumns, indices: np.ndarray | None = None) -> None:
+        assert boxes.num_pictures == len(pictures.names)
+        self.pictures, self.boxes = pictures, boxes
+        self.indices = np.arange(len(pictures.names)) if indices is None else indices
+
+    @classmethod
+    def of(cls, tasks: Iterable[ImageTask]) -> Tasks:
+        """From single ones; the pictures are theirs."""
+        tasks = list(tasks)
+        names, paths = Names.of(task.name for task in tasks), Names.of(task.path for task in tasks)
+        return cls(Pictures("", names, paths=paths), box_columns(tasks))
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @overload
+    def __getitem__(self, index: int) -> ImageTask: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Tasks: ...
+
+    def __getitem__(self, index: int | slice) -> ImageTask | Tasks:
+        if isinstance(index, slice):
+            return self.select(np.arange(len(self))[index])
+        picture, boxes = int(self.indices[index]), self.boxes
+        rows = slice(int(boxes.offsets[picture]), int(boxes.offsets[picture + 1]))
+        bboxes_xyxy: np.ndarray | None = boxes.bboxes_xyxy[rows]
+        if bboxes_xyxy is not None and len(bboxes_xyxy) == 1 and np.isnan(bboxes_xyxy).all():
+            bboxes_xyxy = None
+        image_id = int(boxes.image_ids[picture])
+        return ImageTask(
+            name=self.pictures.names[picture],
+            path=self.pictures.path(picture),
+            bboxes_xyxy=bboxes_xyxy,
+            bbox_scores=boxes.bbox_scores[rows],
+            instance_ids=boxes.instance_ids[rows],
+            raw_exif=boxes.raw_exif,
+            normalised=boxes.normalised,
+            image_id=None if image_id == NO_IMAGE_ID else image_id,
+        )
+
+    @cached_property
+    def num_boxes(self) -> np.ndarray:
+        """(T,) int64: how many crops each picture gives."""
+        return self.boxes.num_boxes[self.indices]
+
+    @cached_property
+    def names(self) -> Names:
+        """The pictures' names."""
+        whole = len(self.indices) == len(self.pictures.names) and bool((np.diff(self.indices) == 1).all())
+        return self.pictures.names if whole else self.pictures.names.select(self.indices)
+
+    def select(self, positions: np.ndarray) -> Tasks:
+        """The tasks at the (n,) positions, in their order; nothing is copied but these numbers."""
+        return Tasks(self.pictures, self.boxes, self.indices[positions])
+
+
+def box_columns(tasks: Sequence[ImageTask]) -> BoxColumns:
+    """The boxes of single tasks, which are all meant in the same way."""
+    offsets = np.zeros(len(tasks) + 1, np.int64)
+    np.cumsum([task.num_boxes for task in tasks], out=offsets[1:])
+    whole = np.full((1, 4), np.nan)
+    boxes = [whole if task.bboxes_xyxy is None else task.bboxes_xyxy for task in tasks]
+    ids = [NO_IMAGE_ID if task.image_id is None else task.image_id for task in tasks]
+    return BoxColumns(
+        offsets,
+        np.concatenate([np.zeros((0, 4)), *boxes]),
+        np.concatenate([np.zeros(0), *(task.bbox_scores for task in tasks)]),
+        np.concatenate([np.zeros(0, np.int64), *(task.instance_ids for task in tasks)]),
+        np.array(ids, np.int64),
+        any(task.raw_exif for task in tasks),
+        any(task.normalised for task in tasks),
+    )
