@@ -33,6 +33,7 @@ from sapiens_pl.data.settings import PREDICTING
 from sapiens_pl.inference.module import PoseModule
 from sapiens_pl.inference.transfer import PendingPrediction
 from sapiens_pl.models.checkpoints import load_network
+from sapiens_pl.models.pose_network import checked_network
 from sapiens_pl.records.assembly import ResultAssembler
 
 
@@ -40,18 +41,24 @@ class PoseEstimator:
     """A pose network on one device, for use from Python.
 
     Args:
-        network: a `core.protocols.PoseNetwork`, as `models.checkpoints.load_network` gives one.
+        network: a `core.protocols.PoseNetwork` on the CPU, as `models.checkpoints.load_network` gives one.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         precision: `32-true`, `bf16-mixed`, `16-mixed` or `bf16-true`.
         flip_test: average with the mirrored crop's heatmaps.
 
     Raises:
-        ConfigError: an unknown device or precision, or a flip test without left and right.
+        ConfigError: an unknown device or precision, a flip test without left and right, or what is no PoseNetwork.
+
+    Attributes:
+        keypoint_set: what the keypoints of all results are.
+        input_hw: height and width of the crops, px.
+        crop_settings: how crops are cut and normalised.
     """
 
     def __init__(
         self, network: PoseNetwork, *, device: str = "auto", precision: str = "32-true", flip_test: bool = False
     ) -> None:
+        network = checked_network(network, "network")
         self.keypoint_set: KeypointSet = network.keypoint_set
         self.input_hw, self.crop_settings = network.input_hw, network.crop_settings
         self._fabric = _fabric(device, precision)
@@ -75,7 +82,11 @@ class PoseEstimator:
 
         Args:
             path: a file, the folder of one, or for Sapiens2 a folder of transformers'.
-            num_heads, input_hw: only for networks of unpublished sizes; the rest as in the class.
+            device: as for the class.
+            precision: as for the class.
+            flip_test: as for the class.
+            num_heads: of the attention; only for networks of unpublished sizes.
+            input_hw: height and width of the crops, px; only for networks of unpublished sizes.
             keypoint_set: what the keypoints are, where neither the file nor their number tells: the path of a YAML
                 (models/keypoint_sets/coco_17.yaml has its form), or the name of a set of ours.
 
@@ -156,6 +167,7 @@ def inference_topdown(
     """The original's call: one image and its boxes give one result; lists of both give a list.
 
     Args:
+        estimator: has the network.
         images: a path or (H, W, 3) uint8 BGR array, or a list of them.
         bboxes: (N, 4) xyxy in image px, or a list of such; None for the whole image.
         batch_size: crops a forward pass.

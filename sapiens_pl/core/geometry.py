@@ -84,7 +84,8 @@ def heatmap_to_image(
 
     Args:
         keypoints_xy: (N, K, 2), heatmap px.
-        centers, scales: (N, 2) float32, image px, as `box_center_scale` gave them.
+        centers: (N, 2) float32 xy, image px, as `box_center_scale` gave them.
+        scales: (N, 2) float32 width and height, image px, as it gave them.
         heatmap_wh: width and height of the heatmaps.
 
     Returns:

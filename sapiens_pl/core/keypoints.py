@@ -37,6 +37,7 @@ class KeypointSet(NamedTuple):
 
     @property
     def num_keypoints(self) -> int:
+        """K."""
         return len(self.names)
 
     @property
@@ -70,9 +71,9 @@ def flip_indices_for(keypoint_set: KeypointSet) -> tuple[int, ...]:
     """
     if keypoint_set.flip_indices is None:
         raise ConfigError(
-            f"model.flip_test=true needs to know left from right, which the keypoint set {keypoint_set.dataset_name} "
-            f"({keypoint_set.num_keypoints} keypoints) does not tell; give model.keypoint_set=FILE.yaml with "
-            "flip_pairs, or set model.flip_test=false."
+            f"A flip test needs to know left from right, which the keypoint set {keypoint_set.dataset_name} "
+            f"({keypoint_set.num_keypoints} keypoints) does not tell; describe the set in a YAML with flip_pairs "
+            "(keypoint_set), or switch flip_test off."
         )
     return keypoint_set.flip_indices
 

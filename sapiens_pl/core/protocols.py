@@ -73,25 +73,31 @@ class PoseNetwork(Protocol):
     to the dtype that `trainer.precision` asks for. In eval mode, a crop's heatmaps must not depend on the crops beside
     it. Two more attributes are looked at where they are there: `watch` and `numerics` (`models/pose_network.py`).
 
-    Attributes:
-        input_hw: height and width of the crops that it takes, px.
-        crop_settings: how crops are cut, and how their pixels are normalised.
-        keypoint_set: what its keypoints are, in the order of the heatmaps.
-        identity: which weights it has: another text means other results, so that a run is not continued with it. It
-            may be slow, and is asked for once a run.
+    Legend: B crops, K keypoints, H W crop px, h w heatmap px.
     """
 
     @property
-    def input_hw(self) -> tuple[int, int]: ...
+    def input_hw(self) -> tuple[int, int]:
+        """H and W of the crops that it takes."""
+        ...
 
     @property
-    def crop_settings(self) -> CropSettings: ...
+    def crop_settings(self) -> CropSettings:
+        """How crops are cut, and how their pixels are normalised."""
+        ...
 
     @property
-    def keypoint_set(self) -> KeypointSet: ...
+    def keypoint_set(self) -> KeypointSet:
+        """What its K keypoints are, in the order of the heatmaps."""
+        ...
 
     @property
-    def identity(self) -> str: ...
+    def identity(self) -> str:
+        """Which weights it has: another text means other results, so that a run is not continued with it.
+
+        It may be slow, and is asked for once a run.
+        """
+        ...
 
     def __call__(self, crops: Tensor) -> Tensor:
         """(B, 3, H, W) normalised RGB, in the weights' dtype -> (B, K, h, w) float32 heatmaps.
@@ -105,7 +111,9 @@ class Records(Protocol):
     """What a run has found, read back from its folder."""
 
     @property
-    def keypoint_set(self) -> KeypointSet: ...
+    def keypoint_set(self) -> KeypointSet:
+        """What the keypoints of all results are."""
+        ...
 
     def results(self, names: Collection[str] | None = None) -> Iterator[PoseResult]:
         """The poses of each picture that is done, sorted by name, in bounded memory; `names`: only of these."""
@@ -135,6 +143,8 @@ class PictureProduct(Protocol):
         """The bytes of the file; several threads may ask at a time.
 
         Args:
+            result: the poses of one picture.
+            keypoint_set: what their keypoints are.
             photograph: reads the picture again: (H, W, 3) uint8 BGR, upright, not to be written to.
 
         Raises:

@@ -64,6 +64,7 @@ class ImageTask(NamedTuple):
 
     @property
     def num_boxes(self) -> int:
+        """N; 1 for the whole image."""
         return 1 if self.bboxes_xyxy is None else len(self.bboxes_xyxy)
 
 
@@ -128,6 +129,7 @@ class PosePrediction(NamedTuple):
         return True
 
     def result(self) -> PosePrediction:
+        """Itself."""
         return self
 
 
@@ -192,6 +194,7 @@ class PoseResult(NamedTuple):
 
     @property
     def listing(self) -> ListedImage:
+        """The image without its poses."""
         width, height = self.image_wh or (None, None)
         return ListedImage(self.name, width, height, self.image_id)
 

@@ -104,7 +104,7 @@ class PoseModule(L.LightningModule):
         """Crops that go through the network at a time, once memory has run out; None while it has not."""
 
     def setup(self, stage: str | None = None) -> None:
-        # Before Lightning would do it the other way round, on the host.
+        """Places the weights before Lightning would do it the other way round, on the host."""
         self.place(self.trainer.strategy.root_device, self.trainer.precision)
 
     def place(self, device: torch.device, precision: Any) -> None:
@@ -121,6 +121,7 @@ class PoseModule(L.LightningModule):
         self.placing_seconds = time.perf_counter() - begin
 
     def on_predict_start(self) -> None:
+        """Has the network compiled, where that is asked for."""
         # Only now: `data.batch_size=auto` has tried its sizes, each of which would have been compiled.
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         if self.compile_mode is not None and data.num_crops:

@@ -21,8 +21,8 @@ def checked_network(network: Any, setting: str = "model.network") -> PoseNetwork
     """The network itself, if it is one that can be run.
 
     Args:
-        network: what a setting's `_target_` has built.
-        setting: that one, for the sentence.
+        network: what somebody has built.
+        setting: what gives it, for the sentence.
 
     Raises:
         ConfigError: it lacks what `core.protocols.PoseNetwork` has.
@@ -30,7 +30,7 @@ def checked_network(network: Any, setting: str = "model.network") -> PoseNetwork
     problem = _what_is_wrong(network)
     if problem is not None:
         raise ConfigError(
-            f"{setting} builds a {type(network).__name__}, {problem}; a PoseNetwork is due, as "
+            f"{setting} is a {type(network).__name__}, {problem}; a PoseNetwork is due, as "
             "sapiens_pl/core/protocols.py describes it."
         )
     return network

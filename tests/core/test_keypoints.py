@@ -34,7 +34,7 @@ def test_of_a_numbered_set_nothing_is_known():
     numbered = numbered_set(20)
     assert numbered.names[19] == "keypoint_19" and numbered.num_keypoints == 20
     assert numbered[2:] == (None, (), None, {})
-    with pytest.raises(ConfigError, match=r"flip_test=true needs to know left from right, which .* custom \(20"):
+    with pytest.raises(ConfigError, match=r"A flip test needs to know left from right, which .* custom \(20"):
         flip_indices_for(numbered)
 
 

@@ -90,7 +90,9 @@ def test_a_network_of_ones_own_goes_through_the_whole_command(predict, squares, 
     assert "blue_score" in again.dataframe().columns
 
     flipped = predict(*squares, "model.flip_test=true", inject=path, folder="flipped")
-    assert flipped.code == 2 and "needs to know left from right, which the keypoint set squares" in flipped.err
+    assert (
+        flipped.code == 2 and "A flip test needs to know left from right, which the keypoint set squares" in flipped.err
+    )
     other = predict(*squares, "model.network.slope=3.0", inject=path)
     assert other.code == 2 and "made with model.checkpoint=squares of slope 2.0, not squares of slope 3.0" in other.err
     named = predict(*squares, "model.keypoint_set=coco_17", inject=path, folder="named")
@@ -116,9 +118,9 @@ def test_what_is_no_pose_network_is_told_before_anything_has_run(squares):
         bad = type("Bad", (type(network),), {changes[0]: changes[1]} if changes[0] == "identity" else {})()
         if changes[0] != "identity":
             setattr(bad, *changes)
-        with pytest.raises(ConfigError, match=f"model.network builds a Bad, {sentence}.*; a PoseNetwork is due"):
+        with pytest.raises(ConfigError, match=f"model.network is a Bad, {sentence}.*; a PoseNetwork is due"):
             checked_network(bad)
-    with pytest.raises(ConfigError, match="builds a int, which is no torch.nn.Module"):
+    with pytest.raises(ConfigError, match="is a int, which is no torch.nn.Module"):
         checked_network(3)
-    with pytest.raises(ConfigError, match="builds a ReLU, which has no input_hw"):
+    with pytest.raises(ConfigError, match="is a ReLU, which has no input_hw"):
         checked_network(torch.nn.ReLU())

@@ -49,6 +49,7 @@ def named_set(named: Any, setting: str = "model.keypoint_set") -> KeypointSet:
     """The keypoint set that a setting means: one of `OURS` by its name, or somebody's YAML (or JSON) file by its path.
 
     Args:
+        named: a text, or a path.
         setting: what has the value, for the sentence.
 
     Raises:
