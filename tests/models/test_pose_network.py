@@ -42,7 +42,7 @@ class Squares(torch.nn.Module):
         return torch.cat([red - blue, blue - red], 1)
 '''
 YAML = {
-    "defaults": ["base", "_self_"],
+    "defaults": ["_network", "_self_"],
     "network": {"_target_": "squares.Squares", "slope": 2.0},
 }
 BOX = [10, 20, 106, 148]
