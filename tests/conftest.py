@@ -36,6 +36,18 @@ def people() -> dict[str, np.ndarray]:
     return {image: np.array([row["box_xyxy"] for row in rows if row["image"] == image]) for image in images}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _STARTING.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="there is no GPU"))
+
+
+_STARTING = frozenset(["start", "predict"])
+"""The fixtures that start the command."""
+
+
 class Run:
     """One finished run of the command and its folder."""
 

@@ -192,7 +192,7 @@ def test_drawn_scenes_of_all_sizes_with_faults_among_them(predict, tmp_path):
         (["boxes=json"], "boxes.file is not set"),
         (["model.flip_test=maybe"], "model.flip_test=maybe must be true or false"),
         (["trainer.precision=8bit"], "8bit"),
-        (["output.formats=[xml]"], "output.formats=['xml']"),
+        (["output.formats=[xml]"], "output.formats=xml is no format; choose from"),
     ],
 )
 def test_a_bad_setting_is_one_sentence_and_exit_code_2(predict, overrides, words):
