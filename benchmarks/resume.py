@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+from sapiens_pl.records.wholeness import set_damaged_aside
 
 from sapiens_pl.core.columns import Names, whole_pictures
 from sapiens_pl.data.digests import digests
 from sapiens_pl.records.run_folder import RunFolder
-from sapiens_pl.records.wholeness import set_damaged_aside
 from sapiens_pl.run.resume import finished_names
 
 

@@ -19,14 +19,15 @@ from sapiens_pl.core.interrupts import run
 from sapiens_pl.core.settings import check, number
 from sapiens_pl.core.terminal import keep_going_without_a_terminal
 from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.records.store import FOLDER
 from sapiens_pl.run.command import complain, disk_error, disk_sentence, hydra_sentence, sentence_of, take_arguments
 
 
 def _evaluate(cfg: DictConfig) -> None:
     check({"oks_nms_threshold": number()}, cfg, "")
     path = Path(cfg.predictions).expanduser()
-    if not (path / "predictions").is_dir():
-        raise ConfigError(f"predictions={path} is no output folder of a run; give the one that holds predictions/.")
+    if not (path / FOLDER).is_dir():
+        raise ConfigError(f"predictions={path} is no output folder of a run; give the one that holds {FOLDER}/.")
     annotations = read_annotations(cfg.annotations)
     folder = RunFolder(path, rank="evaluate")
     folder.open()

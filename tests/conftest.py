@@ -19,6 +19,7 @@ import torch
 from sapiens_pl import predict as predict_command
 from sapiens_pl.models.checkpoints import save_network
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
+from sapiens_pl.records.reading import Records
 
 GOLDEN = Path(__file__).parent / "golden"
 COCO = GOLDEN / "coco"
@@ -93,7 +94,8 @@ class Started:
         self.finish()
 
     def count(self) -> int:
-        return sum(1 for _ in (self.folder / "predictions").rglob("*.json"))
+        """Pictures that are done, as the records have it."""
+        return Records.read(self.folder).count("done")
 
     def children(self) -> list[int]:
         return [int(text) for text in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]

@@ -7,8 +7,8 @@ import json
 from sapiens_pl.accuracy.annotations import Annotations
 from sapiens_pl.accuracy.average_precision import OKS_NMS_THRESHOLD, accuracy_of, table
 from sapiens_pl.core.terminal import printable
-from sapiens_pl.products.merge import all_results
 from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.records.schema import DONE, FAILED
 
 
 def evaluate_run(folder: RunFolder, annotations: Annotations, oks_nms_threshold: float = OKS_NMS_THRESHOLD) -> None:
@@ -21,8 +21,9 @@ def evaluate_run(folder: RunFolder, annotations: Annotations, oks_nms_threshold:
         ConfigError: pycocotools is missing, a result is damaged, or run and annotations have nothing in common.
         WriteError: the file could not be written.
     """
-    results, keypoint_set = all_results(folder)
-    found = accuracy_of(results, keypoint_set, annotations, folder.read_inputs(), oks_nms_threshold)
+    records = folder.read_records()
+    names = [*records.names(DONE), *records.names(FAILED)]
+    found = accuracy_of(records.results(), records.keypoint_set, annotations, names, oks_nms_threshold)
     content = {"annotations": annotations.path, "oks_nms_threshold": oks_nms_threshold, **found._asdict()}
     folder.write(folder.evaluation_file, (json.dumps(content, indent=2) + "\n").encode())
     file = printable(str(annotations.path))

@@ -1,12 +1,13 @@
-"""Text files of other people: lists of images, box files; in UTF-8, or in what their byte order mark says."""
+"""Text files of other people: lists of images, box files; in UTF-8, or in what their byte order mark says. And JSON."""
 
 from __future__ import annotations
 
 import codecs
 import io
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Any, TextIO
 
 from sapiens_pl.core.errors import ConfigError
 
@@ -54,3 +55,13 @@ def _encoding(start: bytes) -> str:
     if len(start) >= 2 and (start[0] == 0) != (start[1] == 0):
         return "utf-16-be" if start[0] == 0 else "utf-16-le"
     return "utf-8"
+
+
+def to_json(value: Any) -> str:
+    """Readable UTF-8 JSON; escapes only where a file name is not valid Unicode."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, allow_nan=False)
+    return text

@@ -187,8 +187,9 @@ class ImageDataModule(L.LightningDataModule):
         shares = shard_images(self.tasks.num_boxes, world_size, self._stretches(self.tasks))
         self.shares = [self.tasks.names.select(share) for share in shares] if world_size > 1 else [self.tasks.names]
         self.share = shares[rank]
+        self.failures = self._of_rank(self.failures, shares, rank)
         if rank:  # said once
-            self.failures, self.num_done_before, self.num_failed_before = [], 0, 0
+            self.num_done_before = self.num_failed_before = 0
 
     def _own_share(self, tasks: Tasks) -> np.ndarray:
         """Positions of the shard's tasks, dealt from all there are: a restart must deal as the first start did."""
@@ -223,6 +224,16 @@ class ImageDataModule(L.LightningDataModule):
             nowhere = np.flatnonzero(positions < 0)
             kept[nowhere] = ~self.finished(of.select(nowhere), None).either
         return [row for row, keep in zip(boxed.failures, kept.tolist()) if keep]
+
+    def _of_rank(self, failures: list[Failure], shares: list[np.ndarray], rank: int) -> list[Failure]:
+        """Boxes that failed are of the rank that has their picture; all else is of the first one."""
+        if not failures:
+            return []
+        owners = np.zeros(len(self.tasks) + 1, np.int64)  # the last one is that of position -1
+        for owner, share in enumerate(shares):
+            owners[share] = owner
+        of = owners[self.tasks.names.positions(Names.of(row.image for row in failures))]
+        return [row for row, owner in zip(failures, of.tolist()) if owner == rank]
 
     @property
     def num_crops(self) -> int:

@@ -110,7 +110,7 @@ def tell_accuracy(config: Any, folder: RunFolder) -> None:
     truth = json.loads(PEOPLE.read_text("utf-8"))
     if config["boxes"].get("weights") == str(DETECTOR):
         boxes = {entry["image"]: np.array(entry["bboxes"]).reshape(-1, 4) for entry in truth}
-        found_boxes = {name: _boxes_in(folder, name) for name in boxes if folder.prediction_path(name).is_file()}
+        found_boxes = {result.name: result.bboxes for result in folder.read_records().results(boxes)}
         print(
             f"\nDemo: a small detector, trained on drawn calibration figures only.\n{recall_line(found_boxes, boxes)}"
         )
@@ -120,24 +120,17 @@ def tell_accuracy(config: Any, folder: RunFolder) -> None:
     if config["boxes"].get("demo_file") != str(PEOPLE) or config["model"]["checkpoint"] != str(CHECKPOINT):
         return
     found, expected, visible, sides = [], [], [], []
-    for entry in truth:
-        path = folder.prediction_path(entry["image"])
-        if path.is_file():
-            for instance in json.loads(path.read_text("utf-8"))["instance_info"]:
-                drawn = np.array(entry["keypoints"][instance["instance_id"]])
-                found.append(instance["keypoints"])
-                expected.append(drawn[:, :2])
-                visible.append(drawn[:, 2] > 0)
-                left, top, right, bottom = instance["bbox"]
-                sides.append(max(right - left, bottom - top))
+    figures = {entry["image"]: entry["keypoints"] for entry in truth}
+    for result in folder.read_records().results(figures):
+        for instance_id, keypoints, bbox in zip(result.instance_ids.tolist(), result.keypoints, result.bboxes):
+            drawn = np.array(figures[result.name][instance_id])
+            found.append(keypoints)
+            expected.append(drawn[:, :2])
+            visible.append(drawn[:, 2] > 0)
+            sides.append(max(bbox[2] - bbox[0], bbox[3] - bbox[1]))
     if found:
         line = accuracy_line(np.array(found), np.array(expected), np.array(visible), np.array(sides))
         print(f"\nDemo: a small network of Sapiens' architecture, trained on drawn calibration figures only.\n{line}")
         print(
             "For people in photographs: model=NAME (python -m sapiens_pl.models lists them) or model.checkpoint=FILE."
         )
-
-
-def _boxes_in(folder: RunFolder, name: str) -> np.ndarray:
-    instances = json.loads(folder.prediction_path(name).read_text("utf-8"))["instance_info"]
-    return np.array([instance["bbox"] for instance in instances]).reshape(-1, 4)

@@ -26,8 +26,8 @@ import numpy as np
 
 from sapiens_pl.core.errors import ConfigError, write_error
 from sapiens_pl.core.structures import ListedImage
+from sapiens_pl.core.text_files import to_json
 from sapiens_pl.products.coco_results import PERSON_CATEGORY, image_ids
-from sapiens_pl.products.json_files import to_json
 from sapiens_pl.records.run_folder import RunFolder
 
 log = logging.getLogger(__name__)

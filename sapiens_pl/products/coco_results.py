@@ -18,7 +18,8 @@ from sapiens_pl.core.instance_scores import instance_scores
 from sapiens_pl.core.keypoints import KeypointSpec
 from sapiens_pl.core.protocols import Records, RunProduct
 from sapiens_pl.core.structures import ListedImage, PoseResult
-from sapiens_pl.products.json_files import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded, to_json
+from sapiens_pl.core.text_files import to_json
+from sapiens_pl.products.json_files import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded
 
 PERSON_CATEGORY = 1
 WHOLEBODY = "coco_wholebody"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from sapiens_pl.core.keypoints import KeypointSpec
 from sapiens_pl.core.protocols import PictureProduct
 from sapiens_pl.core.structures import PoseResult
+from sapiens_pl.core.text_files import to_json
 
 COORDINATE_DECIMALS = 3
 SCORE_DECIMALS = 6
@@ -80,13 +80,3 @@ def read_result(content: bytes) -> PoseResult:
         failures=(),
         image_id=image.get("id"),
     )
-
-
-def to_json(value: Any) -> str:
-    """Readable UTF-8 JSON; escapes only where a file name is not valid Unicode."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        text = json.dumps(value, allow_nan=False)
-    return text

@@ -39,13 +39,17 @@ def make_of_run(
     records = Records.read(folder.path)
     photographs = Photographs(cfg.data.read_timeout, cfg.data.max_megapixels, stopped)
     products = Products(folder, chosen, records.keypoint_set, photographs)
-    given_up = () if again else folder.failures.of_products()
+    if again:
+        names = {each.name for each in chosen}
+        folder.failures.settle(lambda failure: failure.product in names)
+    given_up = folder.failures.of_products()
     try:
         return make_missing(
             products, records, records.names(), state_of(folder.path), given_up, stopped, folder.failures.append
         )
     finally:
         photographs.close()
+        folder.failures.settle()
 
 
 def make_in_folder(path: Path, cfg: DictConfig) -> Made:

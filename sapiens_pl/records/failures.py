@@ -1,36 +1,45 @@
-"""`failures.jsonl`: a line for each image or box that gave nothing, from all processes of a run."""
+"""`failures.jsonl`: a line for each picture or box that gave nothing, and for each product that could not be made.
+
+It is a view: what it says of pictures and boxes stands in the records. The processes of a run append to it while they
+work, in turns; when a run begins and when it ends, it is written anew from the records, sorted.
+"""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from sapiens_pl.core.errors import ConfigError, UnreadableFolderError, write_error
+from sapiens_pl.core.errors import ConfigError, write_error
 from sapiens_pl.core.structures import Failure
-from sapiens_pl.products.json_files import to_json
+from sapiens_pl.core.text_files import to_json
+from sapiens_pl.records.reading import Records
 from sapiens_pl.records.run_lock import Turn
-
-log = logging.getLogger(__name__)
 
 
 class FailureList:
-    """Appended to by all processes of a run, in turns; brought in order when a run starts and ends.
+    """The list of one run.
 
     Args:
         file: where it lies.
+        others: a file for what belongs to no picture: folders that cannot be listed, rows of a box file.
         turn: one process at a time.
         write: writes a file whole or not at all.
-        done: names of the images that have a result.
+        records: reads the run's records.
     """
 
     def __init__(
-        self, file: Path, turn: Turn, write: Callable[[Path, bytes], None], done: Callable[[], set[str]]
+        self,
+        file: Path,
+        others: Path,
+        turn: Turn,
+        write: Callable[[Path, bytes], None],
+        records: Callable[[], Records],
     ) -> None:
-        self.file = file
-        self._turn, self._write, self._done = turn, write, done
+        self.file, self._others = file, others
+        self._turn, self._write, self._records = turn, write, records
 
     def append(self, failure: Failure) -> None:
         """One line; processes take turns, so that their lines do not mix. What a killed one has begun is ended.
@@ -38,7 +47,7 @@ class FailureList:
         Raises:
             WriteError: no space, no permission, a vanished disk.
         """
-        line = (to_json(failure.row()) + "\n").encode()
+        line = _line(failure)
         try:
             with self._turn():
                 handle = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -53,85 +62,74 @@ class FailureList:
         except OSError as error:
             raise write_error(self.file, error) from None
 
-    def images(self) -> set[str]:
-        """Names of the images that are on record as failed, as a whole."""
-        return {row["image"] for row in self._rows() if row.get("instance_id") is None and row.get("product") is None}
+    def keep_others(self, failures: Collection[Failure]) -> None:
+        """Takes these for all that there is of no picture; each run says so anew.
 
-    def boxes(self) -> dict[str, set[int]]:
-        """The boxes that are on record as failed, by image."""
-        boxes: dict[str, set[int]] = {}
-        for row in self._rows():
-            if row.get("instance_id") is not None:
-                boxes.setdefault(row["image"], set()).add(row["instance_id"])
-        return boxes
+        Raises:
+            WriteError: no space, no permission, a vanished disk.
+        """
+        if failures:
+            self._write(self._others, b"".join(map(_line, failures)))
+        else:
+            self._others.unlink(missing_ok=True)
 
     def of_products(self) -> list[Failure]:
         """The products that could not be made."""
-        return [
-            Failure(row["image"], None, str(row.get("error")), str(row.get("message")), str(row["product"]))
-            for row in self._rows()
-            if row.get("product") is not None
-        ]
+        return [failure for failure in _read(self.file) if failure.product is not None]
 
-    def has_any(self) -> bool:
-        return bool(self._rows())
+    def settle(self, forgotten: Callable[[Failure], bool] = lambda failure: False) -> None:
+        """Writes the list anew. Of products, the lines of pictures that are done are kept.
 
-    def tidy(self, retry_failed: bool) -> None:
-        """Brings the list in line with the results; with `retry_failed` it forgets the failed images.
-
-        Lines that are not whole go, and that is said; so do the lines of boxes whose image has no result, and of
-        folders: there will be others when the image's turn comes again, or the folder cannot be listed again.
+        Args:
+            forgotten: lines of products that go, for these are to be tried again, or have been made.
 
         Raises:
-            ConfigError: something else has its name.
+            ConfigError: something else has its name, or the records are damaged.
+            WriteError: no space, no permission, a vanished disk.
         """
-        if not self.file.is_file():
-            if os.path.lexists(self.file):
-                raise ConfigError(f"{self.file} is no file; move it away, and run the same command again.")
-            return
+        if os.path.lexists(self.file) and not self.file.is_file():
+            raise ConfigError(f"{self.file} is no file; move it away, and run the same command again.")
         with self._turn():
-            rows = self._rows()
-            lines = self.file.read_bytes().split(b"\n")
-            if len(rows) < sum(map(bool, lines)):
-                log.warning(
-                    "%s had lines that were not whole (%d of %d can be read); the images that they told of, and that "
-                    "have no result, are done again.",
-                    *(self.file, len(rows), sum(map(bool, lines))),
-                )
-            rows = [row for row in rows if row.get("error") != UnreadableFolderError.__name__]
-            done = self._done() if any(row.get("instance_id") is not None for row in rows) else frozenset()
-            self._replace(
-                row for row in rows if (not retry_failed if row.get("instance_id") is None else row["image"] in done)
-            )
+            records = self._records()
+            products = [failure for failure in self.of_products() if not forgotten(failure)]
+            if products:
+                done = {*records.names()}
+                products = [failure for failure in products if failure.image in done]
+            everything = [*records.failures(), *_read(self._others), *products]
+            lines = dict.fromkeys(map(_line, sorted(everything, key=_order)))
+            if lines:
+                self._write(self.file, b"".join(lines))
+            else:
+                self.file.unlink(missing_ok=True)
 
-    def settle(self) -> None:
-        """Removes what stands there twice, and images that have come to a result since."""
-        if not self.file.is_file():
-            return
-        with self._turn():
-            rows = self._rows()
-            unique = {to_json(row) for row in rows}
-            done = self._done() if any(row.get("instance_id") is None for row in rows) else frozenset()
-            kept = [row for row in rows if row.get("instance_id") is not None or row["image"] not in done]
-            if len(kept) < len(rows) or len(unique) < len(rows):
-                self._replace(kept)
 
-    def _replace(self, rows: Iterable[dict]) -> None:
-        unique = dict.fromkeys(to_json(row) for row in rows)
-        self._write(self.file, "".join(f"{line}\n" for line in unique).encode())
+def _order(failure: Failure) -> tuple[Any, ...]:
+    whole = failure.instance_id is None
+    return failure.image, failure.product or "", not whole, failure.instance_id or 0
 
-    def _rows(self) -> list[dict]:
-        if not self.file.is_file():
-            return []
-        rows = []
-        for line in self.file.read_text("utf-8", errors="replace").split("\n"):
-            try:
-                rows.append(json.loads(line))
-            except (ValueError, RecursionError):  # the last line of a killed run
+
+def _line(failure: Failure) -> bytes:
+    return (to_json(failure.row()) + "\n").encode()
+
+
+def _read(file: Path) -> list[Failure]:
+    """The lines that are whole; a killed run may have left others."""
+    try:
+        lines: Iterable[str] = file.read_text("utf-8", errors="replace").split("\n")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read ({error.strerror}); mend that and run again.") from None
+    return list(_failures(lines))
+
+
+def _failures(lines: Iterable[str]) -> Iterator[Failure]:
+    for line in lines:
+        try:
+            row = json.loads(line)
+            number, product = row["instance_id"], row.get("product")
+            if not isinstance(row["image"], str) or not (number is None or type(number) is int):
                 continue
-        return [row for row in rows if isinstance(row, dict) and _is_failure(row)]
-
-
-def _is_failure(row: dict) -> bool:
-    number = row.get("instance_id")
-    return isinstance(row.get("image"), str) and (number is None or type(number) is int)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            continue
+        yield Failure(row["image"], number, str(row.get("error")), str(row.get("message")), product and str(product))

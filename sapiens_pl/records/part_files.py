@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sapiens_pl.core.errors import ConfigError, write_error
@@ -60,10 +61,10 @@ def _sorted(pictures: pa.Table, people: pa.Table) -> tuple[pa.Table, pa.Table]:
     """By name; of a picture that stands there twice, the later row."""
     counts = pictures.column("num_people").to_numpy()
     starts = np.cumsum(counts) - counts
-    order = pa.compute.sort_indices(pictures.column("name")).to_numpy()  # stable
+    order = pc.sort_indices(pictures.column("name")).to_numpy()  # stable
     names = pictures.column("name").take(pa.array(order))
     if len(order) > 1:
-        last = pa.compute.not_equal(names.slice(1), names.slice(0, len(order) - 1)).to_numpy()
+        last = pc.not_equal(names.slice(1), names.slice(0, len(order) - 1)).to_numpy()
         order = order[np.append(last, True)]
     rows = np.concatenate(
         [

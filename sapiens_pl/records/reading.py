@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import KeypointSet, numbered_set
 from sapiens_pl.core.structures import Failure, PoseResult
@@ -25,9 +27,7 @@ class Records:
 
     Attributes:
         keypoint_set: the network's; of no keypoints where there is no store.
-        names_column: the names of all pictures as bytes (`schema.to_bytes`), in no order; the other columns belong
-            to it.
-        statuses, boxes_digests, num_people: numpy arrays of strings, uint64 and int64.
+        boxes_digests, num_people: (P,) uint64 and int64, columns of all pictures in no order; see `positions`.
     """
 
     def __init__(self, store: Store | None, sources: list[Source]) -> None:
@@ -44,7 +44,7 @@ class Records:
         if len(kept) < table.num_rows:
             table, source_of, row_of = table.take(pa.array(kept)), source_of[kept], row_of[kept]
         self._source_of, self._row_of = source_of, row_of
-        self.names_column: pa.ChunkedArray = table.column("name")
+        self._names: pa.ChunkedArray = table.column("name")
         self._statuses: pa.ChunkedArray = table.column("status")
         self.boxes_digests: np.ndarray = table.column("boxes_digest").to_numpy().astype(np.uint64)
         self.num_people: np.ndarray = table.column("num_people").to_numpy().astype(np.int64)
@@ -83,14 +83,33 @@ class Records:
 
     def is_status(self, status: str) -> np.ndarray:
         """Bools, one a picture."""
-        return pa.compute.equal(self._statuses, status).to_numpy().astype(bool)
+        return pc.equal(self._statuses, status).to_numpy().astype(bool)
 
     def count(self, status: str) -> int:
         return int(self.is_status(status).sum())
 
+    def positions(self, names: Names) -> np.ndarray:
+        """(n,) int64: where each of the names stands in the columns, -1 for nowhere."""
+        found = pc.index_in(names.arrow(), value_set=self._encoded())
+        return found.fill_null(-1).to_numpy().astype(np.int64)
+
+    def done_among(self, names: Names) -> list[str]:
+        """Those of the names whose pictures are done."""
+        positions = self.positions(names)
+        is_done = np.append(self.is_status(DONE), False)[positions]  # the last one is that of position -1
+        return list(names.select(np.flatnonzero(is_done)))
+
+    def _encoded(self) -> pa.Array:
+        """All names as `core.columns` has them, which differs for names that are no Unicode."""
+        column = pa.concat_arrays(self._names.chunks)
+        try:
+            return column.cast(pa.string()).cast(pa.large_binary())
+        except pa.ArrowInvalid:
+            return Names.of(map(to_text, column.to_pylist())).arrow()
+
     def names(self, status: str | None = DONE) -> list[str]:
         """Those of the pictures with that status, or of all for None; sorted."""
-        return [to_text(name) for name in self.names_column.take(pa.array(self._order(status))).to_pylist()]
+        return [to_text(name) for name in self._names.take(pa.array(self._order(status))).to_pylist()]
 
     def results(self, names: Collection[str] | None = None) -> Iterator[PoseResult]:
         """The done pictures, or those of them that are named; sorted by name, a few in memory at a time.
@@ -101,7 +120,7 @@ class Records:
         order = self._order(DONE)
         if names is not None:
             wanted = pa.array(sorted(map(to_bytes, names)), pa.binary())
-            order = order[pa.compute.is_in(self.names_column.take(pa.array(order)), wanted).to_numpy()]
+            order = order[pc.is_in(self._names.take(pa.array(order)), wanted).to_numpy()]
         groups = KeptGroups()
         for start in range(0, len(order), _PICTURES_AT_ONCE):
             yield from self._chunk(order[start : start + _PICTURES_AT_ONCE], groups)
@@ -116,7 +135,7 @@ class Records:
 
     def _order(self, status: str | None) -> np.ndarray:
         chosen = np.arange(len(self)) if status is None else np.flatnonzero(self.is_status(status))
-        return chosen[pa.compute.sort_indices(self.names_column.take(pa.array(chosen))).to_numpy()]
+        return chosen[pc.sort_indices(self._names.take(pa.array(chosen))).to_numpy()]
 
     def _chunk(self, order: np.ndarray, groups: KeptGroups) -> Iterator[PoseResult]:
         found: list[PoseResult | None] = [None] * len(order)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sapiens_pl.core.errors import MissingImageError
 from sapiens_pl.core.structures import Failure, PoseResult
@@ -134,7 +135,7 @@ class People:
 
     def __init__(self, batch: pa.RecordBatch | pa.Table, num_keypoints: int) -> None:
         def matrix(name: str, width: int) -> np.ndarray:
-            return _numpy(pa.compute.list_flatten(batch.column(name))).reshape(-1, width)
+            return _numpy(pc.list_flatten(batch.column(name))).reshape(-1, width)
 
         self.instance_ids, self.bbox_scores = (_numpy(batch.column(name)) for name in ("instance_id", "bbox_score"))
         self.bboxes = matrix("bbox", 4)

@@ -1,50 +1,62 @@
-"""The prediction writer: from batches to one file an image, off the device's path."""
+"""The prediction writer: from batches to records, and to the products of single pictures, off the device's path."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import BasePredictionWriter
 
-from sapiens_pl.core.errors import ConfigError, ResultError
-from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.columns import Names
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.structures import CropBatch, Failure, PosePrediction, PoseResult
 from sapiens_pl.inference.transfer import PendingPrediction
-from sapiens_pl.products.drawings import Drawings
-from sapiens_pl.products.json_files import result_json
-from sapiens_pl.products.openpose_pictures import check_openpose
-from sapiens_pl.products.second_read import ReadingStopped
 from sapiens_pl.records.assembly import ResultAssembler
-from sapiens_pl.records.parts import PartWriter
+from sapiens_pl.records.planned import PlannedFailures, failed_result
 from sapiens_pl.records.pool import BoundedPool
+from sapiens_pl.records.recorder import Recorder
 from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.records.schema import ABSENT, DONE, FAILED, status_of
+from sapiens_pl.records.store import read_store
 
-FORMATS = ("json", "coco", "parquet", "csv", "openpose")
 _NUM_THREADS = 4
 """Most of their time they wait for the disk."""
-_MAX_WAITING = 64
+_MAX_WAITING, _MAX_BATCHES_WAITING = 64, 16
 _BATCHES_UNDER_WAY = 1
 """So many batches may be launched and not yet taken over: the device works on one while the host takes the last."""
 
 
+class PictureProducts(Protocol):
+    """The products of single pictures that are made while the run goes on."""
+
+    @property
+    def are_any(self) -> bool: ...
+
+    def make(self, result: PoseResult) -> list[Failure]:
+        """Makes those of one picture, which is recorded; gives why some could not be made. Several threads may call."""
+        ...
+
+
 @dataclass
 class RunCounts:
-    """What came out of a run so far: images by outcome, people found, boxes that gave nothing.
+    """What came out of a run so far: pictures by outcome, people found, boxes that gave nothing.
 
-    An image counts as done when its file is written, or as failed when that is on record. Overlays and OpenPose
-    pictures that could not be made were left out; their images are done.
+    A picture counts when its record is written. Absent ones were named, and are not there yet. Drawings left out are
+    products that could not be made; their pictures are done.
     """
 
     images_done: int = 0
     images_failed: int = 0
+    images_absent: int = 0
     people: int = 0
     boxes_failed: int = 0
     drawings_left_out: int = 0
@@ -71,47 +83,35 @@ class Pace:
 
 
 class PoseWriter(BasePredictionWriter):
-    """Regroups predictions by image and hands every finished image to a pool that writes it.
+    """Regroups predictions by picture; records those of each batch, and then has their products made.
 
     Args:
-        folder: where results go.
-        spec: the network's keypoints.
-        formats: what to write, of `FORMATS`. Each image gets its JSON file with any of them, as the record of what
-            is done; Parquet parts take it over unless `json` is asked for too.
-        overlay: draw the poses on the photographs too.
-        overlay_score_threshold: keypoints with a lower score are not drawn.
-        max_failures: more failed images than that end the run; None for any number.
+        folder: of the run; with a store.
+        keypoint_set: the network's.
+        products: those of single pictures.
+        max_failures: more failed pictures than that end the run; None for any number.
         stop: called with a sentence to end the run.
+        begins_anew: called with the names of this process's pictures that had a result before: what was made of it is
+            not true any more.
 
     Raises:
-        ConfigError: an unknown format, or a threshold or limit that is no number.
+        ConfigError: a limit that is no number.
     """
 
     def __init__(
         self,
         folder: RunFolder,
-        spec: KeypointSpec,
-        formats: str | Sequence[str] = ("json",),
-        overlay: bool = False,
-        overlay_score_threshold: float = 0.3,
+        keypoint_set: KeypointSet,
+        products: PictureProducts,
         max_failures: int | None = None,
         stop: Callable[[str], None] = lambda sentence: None,
+        begins_anew: Callable[[Collection[str]], None] = lambda names: None,
     ) -> None:
         super().__init__(write_interval="batch")
-        formats = [formats] if isinstance(formats, str) else list(formats)
-        unknown = sorted(set(formats) - set(FORMATS))
-        if unknown or not formats:
-            raise ConfigError(f"output.formats={formats} must be chosen from {', '.join(FORMATS)}.")
-        if "openpose" in formats:
-            check_openpose(spec)
-        if not isinstance(overlay_score_threshold, (int, float)):
-            raise ConfigError(f"output.overlay_score_threshold={overlay_score_threshold} must be a number.")
         if max_failures is not None and (type(max_failures) is not int or max_failures < 0):
             raise ConfigError(f"output.max_failures={max_failures} must be a whole number of at least 0, or null.")
-        self.folder, self.spec, self.formats = folder, spec, formats
-        self.parts = PartWriter(folder, spec, "json" not in formats) if "parquet" in formats else None
-        self.max_failures, self.stop = max_failures, stop
-        self.drawings = Drawings(folder, spec, overlay, "openpose" in formats, overlay_score_threshold)
+        self.folder, self.keypoint_set, self._products = folder, keypoint_set, products
+        self.max_failures, self.stop, self._begins_anew = max_failures, stop, begins_anew
         self.counts = RunCounts()
         self.pace = Pace()
         self._counting = Lock()
@@ -120,11 +120,29 @@ class PoseWriter(BasePredictionWriter):
         # Not in on_predict_start: with nothing left to predict, that is never called.
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         self.folder.open()
-        self._assembler = ResultAssembler(data.tasks, self.spec)
-        self._pool = BoundedPool(_NUM_THREADS, _MAX_WAITING)
-        self.drawings.open(data.read_timeout, data.max_megapixels, data.stopped)
+        store = read_store(self.folder.records)
+        assert store is not None, "the first process makes it"
+        names: Names = data.tasks.names
+        self._digests: np.ndarray = data.digests
+        self._assembler = ResultAssembler(data.tasks, self.keypoint_set)
+        self._recorder = Recorder(self.folder.records, store, self.folder.shard, self.folder.rank)
+        self._recording = BoundedPool(1, _MAX_BATCHES_WAITING)
+        self._making = BoundedPool(_NUM_THREADS, _MAX_WAITING)
         self._waiting: deque[tuple[CropBatch, PosePrediction | PendingPrediction]] = deque()
-        self._record(data.failures)
+        self._start_anew(names.select(data.share))
+        self._planned = PlannedFailures(data.failures, names)
+        if self.folder.shard == 0 and self.folder.rank == 0:
+            self.folder.failures.keep_others(self._planned.of_no_picture)
+            self._tell(self._planned.of_no_picture)
+        self._record([failed_result(failure, self.keypoint_set) for failure in self._planned.of_pictures])
+
+    def _start_anew(self, names: Names) -> None:
+        """Has the products go of those pictures that are done again."""
+        again = self.folder.read_records().done_among(names)
+        if again:
+            self._begins_anew(again)
+            forgotten = {*again}
+            self.folder.failures.settle(lambda failure: failure.image in forgotten)
 
     def write_on_batch_end(
         self,
@@ -146,64 +164,56 @@ class PoseWriter(BasePredictionWriter):
             batch, prediction = self._waiting.popleft()
             finished = self._assembler.add(batch, prediction.result())
             self.pace.batch_ends(len(batch.image_indices))
-            for _, result in finished:
-                self._pool.submit(self._finish, result)
+            if finished:
+                results = [self._planned.added_to(index, result) for index, result in finished]
+                self._recording.submit(self._record, results, self._digests[[index for index, _ in finished]])
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._take_over(0)
         self._close()
-        self._pool.raise_error()
-        if self.parts is not None:
-            self.parts.close()
+        self._recording.raise_error()
+        self._making.raise_error()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        if hasattr(self, "_pool"):
+        if hasattr(self, "_planned"):
             with suppress(Exception):  # the device may be what broke, or the pool
                 self._take_over(0)
-            self._close()  # what is handed over gets written; the exception is on its way already
+            self._close()  # what is handed over gets recorded; the exception is on its way already
 
     def _close(self) -> None:
-        self._pool.close()
-        self.drawings.close()
+        self._recording.close()
+        self._making.close()
+        self._recorder.close()
 
-    def _finish(self, result: PoseResult) -> None:
-        """Writes what there is to write of one image; runs in the pool."""
-        if result.image_failed:
-            return self._record(result.failures)
-        try:
-            # The JSON comes last: where it is, the image is done, and its failed boxes are on record.
-            left_out = self.drawings.write(result)
-            self._record(result.failures)
-            self._write_json(result)
-        except ReadingStopped:  # the image is not done: the next run makes its overlay too
-            return None
-        except ResultError as error:
-            return self._record([Failure(result.name, None, type(error).__name__, str(error))])
-        with self._counting:
-            self.counts.images_done += 1
-            self.counts.people += len(result.instance_ids)
-            self.counts.drawings_left_out += left_out
-        if self.parts is not None:
-            self.parts.add(result)
-
-    def _write_json(self, result: PoseResult) -> None:
-        try:
-            content = result_json(result, self.spec)
-        except Exception as error:  # one image's odd values end nobody else's work
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            raise ResultError(f"The result of {result.name} cannot be written as JSON ({reason}).") from None
-        self.folder.write(self.folder.prediction_path(result.name), content)
-
-    def _record(self, failures: Sequence[Failure]) -> None:
-        for failure in failures:
-            self.folder.failures.append(failure)
-            with self._counting:
-                if failure.instance_id is None:
-                    self.counts.images_failed += 1
-                else:
-                    self.counts.boxes_failed += 1
+    def _record(self, results: Sequence[PoseResult], boxes_digests: Sequence[int] | None = None) -> None:
+        """Journals pictures that have their outcome, whatever it is; one thread at a time."""
+        self._recorder.append(results, boxes_digests)
+        for result in results:
+            self._tell(result.failures)
+            self._count(result)
+            if not result.image_failed and self._products.are_any:
+                self._making.submit(self._make, result)
         if self.max_failures is not None and self.counts.images_failed > self.max_failures:
             self.stop(
                 f"More than {self.max_failures} images failed (output.max_failures); see {self.folder.failures.file}, "
                 "and run the same command again to go on."
             )
+
+    def _make(self, result: PoseResult) -> None:
+        failures = self._products.make(result)
+        self._tell(failures)
+        with self._counting:
+            self.counts.drawings_left_out += len(failures)
+
+    def _tell(self, failures: Collection[Failure]) -> None:
+        for failure in failures:
+            self.folder.failures.append(failure)
+
+    def _count(self, result: PoseResult) -> None:
+        with self._counting:
+            counts, status = self.counts, status_of(result)
+            counts.images_done += status == DONE
+            counts.images_failed += status == FAILED
+            counts.images_absent += status == ABSENT
+            counts.people += len(result.instance_ids)
+            counts.boxes_failed += sum(failure.instance_id is not None for failure in result.failures)

@@ -35,13 +35,15 @@ _SIDE_BY_SIDE = ("terms", "work")
 
 
 class Counts(NamedTuple):
-    """What came out of this run; `*_before` is what earlier runs had done of its images."""
+    """What came out of this run; `*_before` is what earlier runs had done of its images; `absent` ones
+    were named, and are not there yet."""
 
     images_planned: int = 0
     images_done_before: int = 0
     images_failed_before: int = 0
     images_done: int = 0
     images_failed: int = 0
+    images_absent: int = 0
     people: int = 0
     boxes_failed: int = 0
     drawings_left_out: int = 0

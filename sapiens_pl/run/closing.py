@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 
 import cv2
 import lightning as L
@@ -21,6 +22,7 @@ from sapiens_pl.core.errors import ConfigError, SapiensError, WriteError
 from sapiens_pl.core.terminal import printable
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.inference.module import PoseModule
+from sapiens_pl.products.of_run import make_of_run
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.writer import PoseWriter, RunCounts
 from sapiens_pl.run.account import (
@@ -83,7 +85,7 @@ def _close_whole_run(run: Run, account: Account) -> int:
     exit_code = EXIT_COMPLETE
     DetectionRecord(run.folder).settle()
     if account.status in (MERGING, COMPLETE):
-        account = finish(run.folder, account)
+        account = finish(run.folder, account, partial(make_of_run, run.folder, run.cfg, run.stop, run.redo.failed))
     print_summary(run, account)
     annotations = (account.terms.config or {}).get("annotations")
     if account.status == COMPLETE and annotations:
@@ -104,7 +106,7 @@ def counts_of(run: Run, outcome: RunCounts) -> Counts:
         images_done_before=run.data.num_done_before,
         images_failed_before=run.data.num_failed_before,
         **vars(outcome),
-        images_not_reached=planned - outcome.images_done - outcome.images_failed,
+        images_not_reached=planned - outcome.images_done - outcome.images_failed - outcome.images_absent,
     )
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.terminal import printable
 from sapiens_pl.detection.record import DetectionRecord
+from sapiens_pl.products.of_run import make_of_run
 from sapiens_pl.records.members import any_at_work
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.run.account import COMPLETE, MERGING, Account
 from sapiens_pl.run.command import complain
-from sapiens_pl.run.summing import finish, merge_results, sum_up
+from sapiens_pl.run.make_settings import make_settings
+from sapiens_pl.run.summing import finish, sum_up
 from sapiens_pl.run.table import summary_table
 
 
@@ -47,10 +50,11 @@ def _summed_up(folder: RunFolder, with_files: bool) -> tuple[Account, bool]:
         at_work = _somebody_is_at_work(folder)
         if with_files and not at_work:
             DetectionRecord(folder).settle()
+            make = partial(make_of_run, folder, make_settings(folder.path, []))
             if account.status == MERGING:
-                account = finish(folder, account)
+                account = finish(folder, account, make)
             else:
-                merge_results(folder, account)
+                make()
         return account, at_work
     finally:
         folder.close()

@@ -8,6 +8,8 @@ from sapiens_pl.core.columns import Names
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.records.schema import ABSENT, DONE
+from sapiens_pl.records.schema import FAILED as PICTURE_FAILED
 from sapiens_pl.run.account import COMPLETE, FAILED, INTERRUPTED, Counts, Report, now, read_reports, write_report
 
 _STOPPED_BY = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -53,7 +55,12 @@ class _Outcome:
     """What the images of this run have come to, as its folder shows it."""
 
     def __init__(self, folder: RunFolder, data: ImageDataModule) -> None:
-        self._done, self._failed, self._failed_boxes = folder.done(), folder.failures.images(), folder.failures.boxes()
+        records = folder.read_records()
+        self._done, self._failed, self._absent = ({*records.names(status)} for status in (DONE, PICTURE_FAILED, ABSENT))
+        self._failed_boxes: dict[str, set[int]] = {}
+        for failure in records.failures():
+            if failure.instance_id is not None:
+                self._failed_boxes.setdefault(failure.image, set()).add(failure.instance_id)
         record = DetectionRecord(folder)
         record.read()
         self._boxes = {name: set(range(len(detected.rows))) for name, detected in record.known.items()}
@@ -62,12 +69,13 @@ class _Outcome:
     def counts(self, names: Names) -> Counts:
         done = [name for name in names if name in self._done]
         boxes = [(self._boxes.get(name, set()), self._failed_boxes.get(name, set())) for name in done]
-        failed = sum(name in self._failed and name not in self._done for name in names)
+        failed, absent = (sum(name in there for name in names) for there in (self._failed, self._absent))
         return Counts(
             images_planned=len(names),
             images_done=len(done),
             images_failed=failed,
+            images_absent=absent,
             people=sum(len(planned - lost) for planned, lost in boxes),
             boxes_failed=sum(len(planned & lost) for planned, lost in boxes),
-            images_not_reached=len(names) - len(done) - failed,
+            images_not_reached=len(names) - len(done) - failed - absent,
         )

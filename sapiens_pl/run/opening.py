@@ -65,7 +65,7 @@ def take_folder(run: Run, record: HydraRecord, network: PoseNetwork, boxes: Any)
         settings = result_settings(run.cfg, network, boxes)
         reports = [report for report in read_reports(run.folder) if report.shard == run.folder.shard]
         works = [report.work for report in reports if report.work is not None]
-        prepare_folder(run.folder, run.cfg, settings)
+        prepare_folder(run.folder, run.cfg, settings, network.keypoint_set, run.redo)
         run.earlier = _earlier_account(run, settings)
         if works and run.earlier.work is not None:
             run.earlier_work = sum_of_work(works)

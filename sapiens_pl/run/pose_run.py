@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,10 @@ from sapiens_pl.inference.module import PoseModule
 from sapiens_pl.models.hub import find_weights
 from sapiens_pl.models.pose_network import checked_network
 from sapiens_pl.models.truncation import zeros_for_what_is_cut_off
+from sapiens_pl.products.chosen import all_products, choose_products
+from sapiens_pl.products.making import Products
+from sapiens_pl.products.removing import check_places, remove_of_pictures
+from sapiens_pl.products.second_read import Photographs
 from sapiens_pl.records.writer import PoseWriter
 from sapiens_pl.run.account import POSING
 from sapiens_pl.run.closing import close_run, planned_images, work_of
@@ -32,7 +37,7 @@ from sapiens_pl.run.launch import fit_to_launcher
 from sapiens_pl.run.opening import begin, open_run, take_folder
 from sapiens_pl.run.progress import PassProgress, Tally
 from sapiens_pl.run.ranks import build_trainer, keep_weights_apart, place_of
-from sapiens_pl.run.resume import finished_names, refuse_moved_links
+from sapiens_pl.run.resume import finished_pictures, refuse_moved_links
 from sapiens_pl.run.running import Demo, Run
 from sapiens_pl.run.weights_note import LoadingNote
 
@@ -54,7 +59,7 @@ def pose_run(cfg: DictConfig, demo: Demo) -> int:
     fit_to_launcher(cfg)
     notes = demo.fill_in(cfg)
     check_named_meaning(cfg)
-    with open_run(cfg, demo) as run:
+    with open_run(cfg, demo) as run, closing(_photographs(run)) as photographs:
         start_afresh()
         boxes = instantiate(cfg.boxes, _convert_="all")  # before the weights are fetched: its file may not be there
         fill_in_weights(cfg)
@@ -62,14 +67,19 @@ def pose_run(cfg: DictConfig, demo: Demo) -> int:
         network = checked_network(instantiate(cfg.model.network))
         check_network_meaning(cfg, network)
         loading = LoadingNote(cfg.model.checkpoint, time.perf_counter() - begin_loading)
+        products = _products(run, network, photographs)
         take_folder(run, record, network, boxes)
+        if run.is_first and run.folder.lock.only_one:
+            products.settle(run.folder.read_records().names())
         data = run.data = _image_data(run, network, boxes)
         module = _module(cfg, network)
-        writer = _writer(run, network)
+        writer = _writer(run, network, products)
         progress = _progress(run, writer)
         trainer = build_trainer(cfg, [writer, progress, loading, notes, run.stop])
         data.place, data.find_batch_size = partial(place_of, trainer), partial(best_batch_size, module, trainer)
         begin(run, trainer)
+        if run.is_first and run.redo.file is not None:
+            run.redo.tell_unknown(data.pictures().names)
         if isinstance(boxes, DetectorBoxes):
             run.detection = detect_people(run, boxes, trainer)
         begin_loop = time.perf_counter()
@@ -91,12 +101,16 @@ def fill_in_weights(cfg: DictConfig) -> None:
         cfg.model.checkpoint = str(find_weights(cfg.model.hub.repository, cfg.model.hub.file, cfg.model.licence))
 
 
+def _photographs(run: Run) -> Photographs:
+    return Photographs(run.cfg.data.read_timeout, run.cfg.data.max_megapixels, run.stop)
+
+
 def _image_data(run: Run, network: PoseNetwork, boxes: Any) -> ImageDataModule:
     """The run's images, in batches of crops as the network wants them."""
 
     def finished(names: Names, digests: np.ndarray | None) -> Finished:
         refuse_moved_links(run.folder, run.earlier.terms.left_out or {}, data.pictures().left_out.followed)
-        return Finished(*finished_names(run.folder, names, digests, run.cfg.output.retry_failed))
+        return Finished(*finished_pictures(run.folder, names, digests, run.redo))
 
     data: ImageDataModule = instantiate(run.cfg.data, boxes=None, _partial_=True, _convert_="all")(
         boxes=boxes,
@@ -116,10 +130,17 @@ def _module(cfg: DictConfig, network: PoseNetwork) -> PoseModule:
     return module
 
 
-def _writer(run: Run, network: PoseNetwork) -> PoseWriter:
-    output, spec = run.cfg.output, network.keypoint_set
-    threshold, most = output.overlay_score_threshold, output.max_failures
-    return PoseWriter(run.folder, spec, output.formats, output.overlay, threshold, most, run.stop.ask)
+def _products(run: Run, network: PoseNetwork, photographs: Photographs) -> Products:
+    """What is made of the records; refused before anything is written if it cannot be."""
+    chosen = choose_products(run.cfg)
+    check_places(run.folder.path, [each.product for each in chosen])
+    return Products(run.folder, chosen, network.keypoint_set, photographs)
+
+
+def _writer(run: Run, network: PoseNetwork, products: Products) -> PoseWriter:
+    begins_anew = partial(remove_of_pictures, run.folder.path, all_products(run.cfg))
+    spec, most = network.keypoint_set, run.cfg.output.max_failures
+    return PoseWriter(run.folder, spec, products, most, run.stop.ask, begins_anew)
 
 
 def _progress(run: Run, writer: PoseWriter) -> PassProgress:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +14,21 @@ from omegaconf import DictConfig
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.geometry import SAPIENS_CROPS
+from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import PoseNetwork
+from sapiens_pl.products.chosen import Product, all_products
+from sapiens_pl.products.removing import clear_products, places_of
+from sapiens_pl.records.clearing import remove_file
 from sapiens_pl.records.listing import section
 from sapiens_pl.records.run_folder import RunFolder
-from sapiens_pl.records.wholeness import set_damaged_aside
+from sapiens_pl.records.schema import ABSENT, DONE, FAILED
+from sapiens_pl.records.settling import settle
+from sapiens_pl.records.store import make_store, read_store
+from sapiens_pl.run.redo import Redo, listed
 
 _START_OVER = "choose another output.dir, or set output.overwrite=true to start over"
+_OF_FIRST_EDITION = "inputs.txt"
+_COARSEST_CLOCK_NS = 2_000_000_000
 
 
 def result_settings(cfg: DictConfig, network: PoseNetwork, boxes: Any = None) -> dict[str, Any]:
@@ -38,11 +49,13 @@ def result_settings(cfg: DictConfig, network: PoseNetwork, boxes: Any = None) ->
     } | getattr(boxes, "settings", {})
 
 
-def prepare_folder(folder: RunFolder, cfg: DictConfig, settings: dict[str, Any]) -> None:
+def prepare_folder(
+    folder: RunFolder, cfg: DictConfig, settings: dict[str, Any], keypoint_set: KeypointSet, redo: Redo
+) -> None:
     """Starts over or continues, as the configuration says; refuses to mix two kinds of result.
 
     Raises:
-        ConfigError: the folder's results were made with other settings or nobody knows which, may not be continued,
+        ConfigError: the folder's records were made with other settings or nobody knows which, may not be continued,
             or cannot be removed.
     """
     _check_files(folder)
@@ -54,29 +67,70 @@ def prepare_folder(folder: RunFolder, cfg: DictConfig, settings: dict[str, Any])
     _check_number_of_shards(folder)
     detects = any(map(_is_of_detector, settings))
     if cfg.output.overwrite:
-        _start_over(folder, settings, detects)
+        _start_over(folder, all_products(cfg), settings, detects)
+    elif (folder.path / _OF_FIRST_EDITION).exists() and read_store(folder.records) is None:
+        raise ConfigError(
+            f"{folder.path} holds results of an earlier version of sapiens_pl, which kept no records; use that version "
+            f"to continue them, {_START_OVER}."
+        )
     folder.remove_leftovers()
     folder.open()
-    if folder.lock.only_one:
-        set_damaged_aside(folder)
-    earlier = _earlier_settings(folder) or settings
-    if not folder.has_results() and not (detects and folder.has_detections()):
-        return
-    if not cfg.output.resume:
+    _settle_records(folder)
+    held = folder.has_results() or (detects and folder.has_detections())
+    if held and not cfg.output.resume:
         raise ConfigError(
             f"{folder.path} already holds results and output.resume=false; set output.overwrite=true to replace "
             "them, or choose another output.dir."
         )
+    _take_store(folder, settings, keypoint_set, held, detects)
+    if folder.lock.only_one:
+        folder.changed_file.unlink(missing_ok=True)
+        folder.failures.settle(lambda failure: redo.failed or bool(redo.is_named(Names.of([failure.image])).any()))
+
+
+def _settle_records(folder: RunFolder) -> None:
+    """What killed runs have left becomes parts; what is damaged is set aside."""
+    store = read_store(folder.records)
+    if store is None:
+        return
+    begin = folder.looked.with_suffix(".begun")
+    folder.write(begin, b"")  # its time is this moment, by the file system's own clock
+    settle(folder.records, store, _last_look_ns(folder), None if folder.lock.only_one else folder.shard)
+    os.replace(begin, folder.looked)
+
+
+def _last_look_ns(folder: RunFolder) -> int:
+    """When everything in the store was whole, to be on the safe side; 0 if that is not known."""
+    try:
+        looked = folder.looked.stat()
+        return looked.st_mtime_ns - _COARSEST_CLOCK_NS if looked.st_dev == folder.records.stat().st_dev else 0
+    except OSError:
+        return 0
+
+
+def _take_store(
+    folder: RunFolder, settings: dict[str, Any], keypoint_set: KeypointSet, held: bool, detects: bool
+) -> None:
+    """Makes the store, or refuses the one that is there if it is of other results."""
+    store = read_store(folder.records)
+    if store is not None and not held and folder.lock.only_one:  # nothing depends on what it says
+        remove_file(folder.records / "store.json")
+        store = None
+    earlier = settings if store is None else store.settings
     for key in sorted({*settings, *earlier}):
-        if _is_of_detector(key) and not detects:  # boxes from elsewhere are compared image by image
+        if _is_of_detector(key) and not detects:  # boxes from elsewhere are compared picture by picture
             continue
         if earlier.get(key) != settings.get(key):
             raise ConfigError(
                 f"{folder.path} holds results made with {key}={earlier.get(key)}, not {settings.get(key)}; "
                 f"{_START_OVER}."
             )
-    if folder.lock.only_one:
-        folder.failures.tidy(cfg.output.retry_failed and folder.num_shards == 1)
+    if store is not None and store.keypoint_set != keypoint_set:
+        raise ConfigError(
+            f"{folder.path} holds results of the keypoint set {store.keypoint_set.dataset_name} with "
+            f"{store.keypoint_set.num_keypoints} keypoints, which is not the network's now; {_START_OVER}."
+        )
+    make_store(folder.records, keypoint_set, settings)
 
 
 def _check_number_of_shards(folder: RunFolder) -> None:
@@ -101,35 +155,33 @@ def _check_files(folder: RunFolder) -> None:
             raise ConfigError(f"{place} is no folder; move it away, and run the same command again.")
 
 
-def _start_over(folder: RunFolder, settings: dict[str, Any], detects: bool) -> None:
+def _start_over(
+    folder: RunFolder, products: Collection[type[Product]], settings: dict[str, Any], detects: bool
+) -> None:
     """Removes all results; detections stay if they were made with the same settings."""
-    if not folder.run_file.exists() and not folder.inputs_file.exists():  # only what a run of ours has made is removed
-        if folder.has_done():
+    if not folder.run_file.exists() and not (folder.records / "store.json").exists():
+        # Only what a run of ours has made is removed.
+        held = [place for product in products for place in places_of(product) if _holds_anything(folder.path / place)]
+        if held or _holds_anything(folder.records):
             raise ConfigError(
-                f"{folder.path} holds results, but neither run.json nor inputs.txt says that a run has made them, so "
-                "output.overwrite=true does not remove them; remove them by hand, or choose another output.dir."
+                f"{folder.path} holds results, but neither run.json nor records/store.json says that a run has made "
+                "them, so output.overwrite=true does not remove them; remove them by hand, or choose another "
+                "output.dir."
             )
         return
     try:
-        earlier = folder.read_run().get("settings") or {}
+        store = read_store(folder.records)
     except ConfigError:
-        earlier = {}
+        store = None
+    clear_products(folder.path, products)
     folder.clear()
+    earlier = {} if store is None else store.settings
     if detects and any(earlier.get(key) != settings[key] for key in filter(_is_of_detector, settings)):
         folder.set_detections_aside()
 
 
-def _earlier_settings(folder: RunFolder) -> dict[str, Any]:
-    """Those that the folder's results were made with; nothing where there are no results."""
-    earlier = folder.read_run().get("settings")
-    if isinstance(earlier, dict) and earlier:
-        return earlier
-    if folder.has_done():
-        raise ConfigError(
-            f"{folder.path} holds results, but no run.json that says with which settings they were made; put it back, "
-            f"{_START_OVER}."
-        )
-    return {}
+def _holds_anything(place: Path) -> bool:
+    return place.is_file() or (place.is_dir() and any(not path.name.startswith(".") for path in place.iterdir()))
 
 
 def _is_of_detector(key: str) -> bool:
@@ -155,41 +207,45 @@ def refuse_moved_links(folder: RunFolder, left_out: dict[str, Any], followed: di
             )
 
 
-def finished_names(
-    folder: RunFolder, names: Names, digests: np.ndarray | None, retry_failed: bool = False
+def finished_pictures(
+    folder: RunFolder, names: Names, digests: np.ndarray | None, redo: Redo
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which images need not be done again: those with a result, and other ones that failed; (n,) bool each.
+    """Which pictures need not be done again: (n,) bool each, those with a result, and other ones that failed.
 
-    The boxes are noted in the folder before anything comes of them, for the next run to compare.
+    New ones, those that had nobody and have boxes now, and those that were not there yet are done as a matter of
+    course. The posed ones whose boxes changed are listed in a file.
 
     Args:
-        names: of all images of the run, or of images that only a box file names, without digests then.
+        names: of pictures of the run, or of pictures that only a box file names, without digests then.
         digests: (n,) uint64, of their boxes.
-        retry_failed: images that failed are not finished.
 
     Raises:
-        ConfigError: an image's result was made with other boxes, or nobody knows with which.
+        ConfigError: boxes of posed pictures have changed, and they are not to be done again; or damaged records.
     """
-    done, earlier = folder.done(), folder.read_inputs()
-    failed = set() if retry_failed else folder.failures.images() - done
-    masks = np.array([name in done for name in names], bool), np.array([name in failed for name in names], bool)
+    records = folder.read_records()
+    positions = records.positions(names)
+
+    def of_names(column: np.ndarray) -> np.ndarray:
+        return np.append(column, np.zeros(1, column.dtype))[positions]  # the last one is that of position -1
+
+    done, failed = of_names(records.is_status(DONE)), of_names(records.is_status(FAILED))
     if digests is None:
-        return masks
-    now = {name: f"{digest:016x}" for name, digest in zip(names, digests.tolist())}
-    unknown = [name for name in now if name in done and name not in earlier]
-    if unknown:
-        raise ConfigError(
-            f"{folder.path} holds results ({len(unknown)} images, {unknown[0]} the first) that its inputs.txt does not "
-            f"name, so it is not known with which boxes they were made; put that file back, {_START_OVER}."
-        )
-    changed = [name for name, digest in now.items() if name in done and earlier[name] != digest]
-    if changed:
-        raise ConfigError(
-            f"{folder.path} holds results made with other boxes ({len(changed)} images, {changed[0]} the first); "
-            f"{_START_OVER}."
-        )
-    if any(earlier.get(name) != digest for name, digest in now.items()):
+        return done, failed | of_names(records.is_status(ABSENT))
+    differs = done & (of_names(records.boxes_digests) != digests)
+    changed = differs & (of_names(records.num_people) > 0)
+    again = redo.is_named(names)
+    if changed.any():
+        _refuse_or_list(folder, names, changed, changed & ~again & (not redo.changed))
+    return done & ~differs & ~again, failed & ~again & (not redo.failed)
+
+
+def _refuse_or_list(folder: RunFolder, names: Names, changed: np.ndarray, refused: np.ndarray) -> None:
+    if folder.rank == 0:
         folder.open()
-        with folder.turn():  # shards and ranks that know their own boxes only add to one list
-            folder.write_inputs((folder.read_inputs() | now).items())
-    return masks
+        folder.write(folder.changed_file, listed(sorted(names.select(np.flatnonzero(changed)))).encode())
+    if refused.any():
+        first = names[int(np.flatnonzero(refused)[0])]
+        raise ConfigError(
+            f"{folder.path} holds results made with other boxes ({int(refused.sum())} images, {first} the first; all "
+            f"are listed in {folder.changed_file}); set output.redo=changed to do these again, {_START_OVER}."
+        )

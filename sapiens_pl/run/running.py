@@ -13,6 +13,7 @@ from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.run.account import Account, Detection, Report, Terms, Work
 from sapiens_pl.run.processes import Processes
 from sapiens_pl.run.ranks import own_rank
+from sapiens_pl.run.redo import read_redo
 from sapiens_pl.run.stopping import StopRequest
 
 
@@ -40,6 +41,7 @@ class Run:
         earlier_work: what the last run of this shard has cost.
         data: the run's images, once there is something to ask them of.
         detection: what the detection pass has come to.
+        redo: which pictures are done again.
 
     Raises:
         ConfigError: the folder cannot be made.
@@ -58,6 +60,7 @@ class Run:
         self.earlier_work: Work | None = None
         self.data: ImageDataModule | None = None
         self.detection: Detection | None = None
+        self.redo = read_redo(cfg.output.redo)
 
     @property
     def is_first(self) -> bool:

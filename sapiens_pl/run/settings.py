@@ -17,6 +17,7 @@ from sapiens_pl.models.settings import CROP, MODEL
 from sapiens_pl.pictures.sources import open_source
 from sapiens_pl.products.chosen import chosen_formats
 from sapiens_pl.run.overrides import no_text
+from sapiens_pl.run.redo import read_redo
 
 _GROUPS = ("data", "boxes", "model", "trainer", "output")
 _TEXTS = (
@@ -67,7 +68,6 @@ _OUTPUT = {
     "overlay": either(SWITCH, None),
     "overlay_score_threshold": number(),
     "resume": SWITCH,
-    "retry_failed": SWITCH,
     "overwrite": SWITCH,
     "max_failures": either(whole_number(0), None),
 }
@@ -104,6 +104,7 @@ def check_settings(cfg: DictConfig) -> None:
     check(_TRAINER, cfg.trainer, "trainer")
     check(_OUTPUT, cfg.output, "output")
     chosen_formats(cfg)
+    read_redo(cfg.output.redo)
     check_shard(cfg.data.num_shards, cfg.data.shard)
     if cfg.data.images is not None:
         open_source(cfg.data.images, source=cfg.data.source)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.products.merge import merge
-from sapiens_pl.records.listing import section
 from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.records.schema import ABSENT, DONE
+from sapiens_pl.records.schema import FAILED as PICTURE_FAILED
 from sapiens_pl.run.account import (
     COMPLETE,
     FAILED,
@@ -56,9 +56,10 @@ def sum_up(folder: RunFolder) -> Account:
     return account
 
 
-def finish(folder: RunFolder, account: Account) -> Account:
-    """Writes the files that hold the whole run; only then is it complete."""
-    merge_results(folder, account)
+def finish(folder: RunFolder, account: Account, make: Callable[[], object]) -> Account:
+    """Has the products made that are missing; only then is the run complete."""
+    with folder.merging():
+        make()
     progress = account.progress and account.progress._replace(state=COMPLETE)
     account = account._replace(status=COMPLETE, progress=progress)
     with folder.turn():
@@ -66,16 +67,11 @@ def finish(folder: RunFolder, account: Account) -> Account:
     return account
 
 
-def merge_results(folder: RunFolder, account: Account) -> None:
-    """Writes the files that hold the whole run, as its configuration asks for them."""
-    formats = section(account.terms.config or {}, "output").get("formats", [])
-    merge(folder, [formats] if isinstance(formats, str) else formats)
-
-
 def count_folder(folder: RunFolder) -> FolderCounts:
     """What the folder holds, whichever run it is of."""
-    done = folder.done()
-    return FolderCounts(len(done), len(folder.failures.images() - done))
+    records = folder.read_records()
+    people = int(records.num_people[records.is_status(DONE)].sum())
+    return FolderCounts(records.count(DONE), records.count(PICTURE_FAILED), records.count(ABSENT), people)
 
 
 def nothing_came_out(account: Account, folder: RunFolder) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 from collections.abc import Iterable
-from itertools import islice, takewhile
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +17,8 @@ from sapiens_pl.core.terminal import printable
 from sapiens_pl.inference.batch_size import smallest_good_enough
 from sapiens_pl.products.csv_table import FORMULA_SIGNS
 from sapiens_pl.products.json_files import COORDINATE_DECIMALS
-from sapiens_pl.products.merge import all_results
 from sapiens_pl.records.listing import section
-from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.records.reading import Records
 from sapiens_pl.run.account import Account, Work, read_account
 from sapiens_pl.run.sweep import job_folders, output_folder
 
@@ -130,9 +129,8 @@ def compare(one: Path, other: Path) -> tuple[float, int, int]:
 
     Of many images, the first two thousand by name are compared.
     """
-    expected = {result.name: result for result in islice(all_results(RunFolder(one))[0], _MOST_COMPARED)}
-    last = max(expected, default="")
-    found = {r.name: r for r in takewhile(lambda result: result.name <= last, all_results(RunFolder(other))[0])}
+    expected = {result.name: result for result in islice(Records.read(one).results(), _MOST_COMPARED)}
+    found = {result.name: result for result in Records.read(other).results(expected)}
     distances = [np.zeros(0)]
     for name, result in expected.items():
         same = found.get(name)

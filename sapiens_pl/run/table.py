@@ -11,12 +11,13 @@ def summary_table(account: Account) -> str:
     rows = [
         ("images done", str(counts.images_done)),
         ("images failed", str(counts.images_failed)),
+        *([("not there yet", f"{counts.images_absent} images")] if counts.images_absent else []),
         ("before this run", f"{counts.images_done_before} done, {counts.images_failed_before} failed"),
         ("people", str(counts.people)),
         ("boxes failed", str(counts.boxes_failed)),
     ]
     if counts.drawings_left_out:
-        rows.append(("drawings", f"{counts.drawings_left_out} left out; the log says why"))
+        rows.append(("drawings", f"{counts.drawings_left_out} left out; failures.jsonl says why"))
     if work is not None:
         rows += _of_work(work, earlier=not counts.images_planned)
     if (account.processes_expected or 1) > 1:

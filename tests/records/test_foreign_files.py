@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 from omegaconf import OmegaConf
+from sapiens_pl.products.merge import all_results, merge
+from sapiens_pl.records.parts import PartWriter
 
 from sapiens_pl.core.columns import Names, whole_pictures
 from sapiens_pl.core.errors import ConfigError
@@ -21,9 +23,7 @@ from sapiens_pl.core.structures import Failure, PoseResult
 from sapiens_pl.data.digests import digests
 from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.products.json_files import result_json
-from sapiens_pl.products.merge import all_results, merge
 from sapiens_pl.records import parts
-from sapiens_pl.records.parts import PartWriter
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.run.account import Account, Terms, read_reports, write_account
 from sapiens_pl.run.collecting import put_together

@@ -8,7 +8,8 @@ from sapiens_pl.core.errors import WriteError
 from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.records.journal import Journal
 from sapiens_pl.records.reading import Records
-from sapiens_pl.records.recorder import Recorder, settle
+from sapiens_pl.records.recorder import Recorder
+from sapiens_pl.records.settling import settle
 from sapiens_pl.records.store import FOLDER, make_store, store_files
 from tests.records.made_up import check_all_equal, failed_result, pose_result
 

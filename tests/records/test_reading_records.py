@@ -10,12 +10,14 @@ import threading
 import numpy as np
 import pytest
 
+from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import Failure
 from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.records import part_files, reading, recorder
 from sapiens_pl.records.reading import Records
-from sapiens_pl.records.recorder import Recorder, settle
+from sapiens_pl.records.recorder import Recorder
+from sapiens_pl.records.settling import settle
 from sapiens_pl.records.store import FOLDER, make_store, store_files
 from tests.records.made_up import check_all_equal, check_equal, failed_result, make_records, pose_result
 
@@ -47,6 +49,8 @@ def test_everything_comes_back_exactly(tmp_path, num_keypoints):
     check_all_equal(records.results(), results)
     assert records.keypoint_set == keypoint_spec(num_keypoints)
     assert records.names() == sorted(ODD_NAMES)
+    known = [name for name in ODD_NAMES if name != "\ud800.jpg"]  # which is no name of a file
+    assert (records.positions(Names.of(known)) >= 0).all() and records.done_among(Names.of([*known, "x"])) == known
     assert records.names("failed") == [failed[0].name] and records.names("absent") == ["gone.jpg"]
     assert records.names(None) == sorted([*ODD_NAMES, *(result.name for result in failed)])
     expected = [*results[3].failures, *failed[0].failures, *failed[1].failures]
@@ -83,8 +87,8 @@ def test_the_later_generation_counts(tmp_path):
         records = Records.read(tmp_path)
         check_all_equal(records.results(), expected)
         assert records.names("failed") == ["4.jpg"] and len(records) == 10
-        digests = dict(zip(records.names_column.to_pylist(), records.boxes_digests.tolist()))
-        assert (digests[b"3.jpg"], digests[b"0.jpg"]) == (11, 0)
+        places = records.positions(Names.of(["3.jpg", "0.jpg", "nobody's.jpg"]))
+        assert records.boxes_digests[places[:2]].tolist() == [11, 0] and places[2] == -1
         writer.close()
     make_records(tmp_path, [pose_result("4.jpg", 1, seed=2)])
     check_all_equal(Records.read(tmp_path).results(["4.jpg"]), [pose_result("4.jpg", 1, seed=2)])

@@ -9,7 +9,8 @@ import pytest
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.records.reading import Records
-from sapiens_pl.records.recorder import Recorder, settle
+from sapiens_pl.records.recorder import Recorder
+from sapiens_pl.records.settling import settle
 from sapiens_pl.records.store import FOLDER, make_store, store_files
 from tests.records.made_up import check_all_equal, make_records, pose_result
 

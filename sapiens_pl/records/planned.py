@@ -1,0 +1,59 @@
+"""What is known to be wrong before any picture is read: each failure finds the record that it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from sapiens_pl.core.columns import Names
+from sapiens_pl.core.errors import UnreadableFolderError
+from sapiens_pl.core.keypoints import KeypointSet
+from sapiens_pl.core.structures import Failure, PoseResult
+
+
+class PlannedFailures:
+    """Those of one process.
+
+    Attributes:
+        of_pictures: why pictures give nothing as a whole.
+        of_no_picture: folders that cannot be listed, and boxes that no picture has.
+
+    Args:
+        failures: of the plan.
+        names: of the pictures that are to be done.
+    """
+
+    def __init__(self, failures: Iterable[Failure], names: Names) -> None:
+        self.of_pictures: list[Failure] = []
+        self.of_no_picture: list[Failure] = []
+        self._of_boxes: dict[int, list[Failure]] = {}
+        failures = list(failures)
+        positions = names.positions(Names.of(failure.image for failure in failures)) if failures else np.zeros(0)
+        for failure, position in zip(failures, positions.tolist()):
+            if failure.instance_id is not None and position >= 0:
+                self._of_boxes.setdefault(position, []).append(failure)
+            elif failure.instance_id is None and failure.error != UnreadableFolderError.__name__:
+                self.of_pictures.append(failure)
+            else:
+                self.of_no_picture.append(failure)
+
+    def added_to(self, index: int, result: PoseResult) -> PoseResult:
+        """The result of a picture with the failures of its boxes, those of the plan first."""
+        return result._replace(failures=(*self._of_boxes.pop(index, ()), *result.failures))
+
+
+def failed_result(failure: Failure, keypoint_set: KeypointSet) -> PoseResult:
+    """The record of a picture that gives nothing."""
+    count = keypoint_set.num_keypoints
+    return PoseResult(
+        path="",
+        keypoints=np.zeros((0, count, 2), np.float32),
+        keypoint_scores=np.zeros((0, count), np.float32),
+        bboxes=np.zeros((0, 4)),
+        bbox_scores=np.zeros(0),
+        instance_ids=np.zeros(0, np.int64),
+        image_wh=None,
+        name=failure.image,
+        failures=(failure,),
+    )
