@@ -1,8 +1,8 @@
 """How long does a resumed run look for what is done? `python benchmarks/resume.py [--images 1000000]`
 
-Makes a run folder with so many results, then measures what a resume does before the first batch: the look for files
-that are no longer whole (the first opens all, a later one what has changed since), the listing, and the comparison of
-boxes. And how much longer it would take to read every result (extrapolated from one in a hundred).
+Makes a run folder with records of so many pictures, then measures what a resume does before the first batch: the look
+for parts that are no longer whole (a first one reads all, a later one what has changed since), the reading of names and
+digests, and the comparison with those of the plan.
 """
 
 from __future__ import annotations
@@ -10,29 +10,31 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
-from sapiens_pl.records.wholeness import set_damaged_aside
 
-from sapiens_pl.core.columns import Names, whole_pictures
-from sapiens_pl.data.digests import digests
+from sapiens_pl.core.columns import Names
+from sapiens_pl.core.structures import PoseResult
+from sapiens_pl.models.keypoint_sets import keypoint_spec
+from sapiens_pl.records.recorder import Recorder
 from sapiens_pl.records.run_folder import RunFolder
-from sapiens_pl.run.resume import finished_names
+from sapiens_pl.records.store import make_store
+from sapiens_pl.run.redo import Redo
+from sapiens_pl.run.resume import finished_pictures, settle_records
+
+_A_FRAME = 500
 
 
-def make_folder(folder: RunFolder, names: list[str]) -> np.ndarray:
-    for name in names:
-        path = folder.prediction_path(name)
-        if not path.parent.is_dir():
-            path.parent.mkdir(parents=True)
-        path.write_bytes(b"{}\n")
-    folder.open()
-    boxes = whole_pictures(len(names))
-    boxes.bboxes_xyxy[:] = np.arange(4 * len(names)).reshape(-1, 4)
-    of_boxes = digests(boxes)
-    folder.write_inputs((name, f"{digest:016x}") for name, digest in zip(names, of_boxes.tolist()))
-    return of_boxes
+def record(folder: RunFolder, names: list[str], digests: np.ndarray) -> None:
+    """One person with 17 keypoints each."""
+    recorder = Recorder(folder.records, make_store(folder.records, keypoint_spec(17), {}))
+    keypoints, scores = np.zeros((1, 17, 2), np.float32), np.ones((1, 17), np.float32)
+    box, one, first = np.array([[10.0, 20.0, 30.0, 40.0]]), np.ones(1), np.zeros(1, np.int64)
+    for start in range(0, len(names), _A_FRAME):
+        frame = names[start : start + _A_FRAME]
+        results = [PoseResult(f"/p/{n}", keypoints, scores, box, one, first, (640, 480), n, ()) for n in frame]
+        recorder.append(results, digests[start : start + _A_FRAME])
+    recorder.close()
 
 
 def main() -> None:
@@ -40,33 +42,30 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1_000_000)
     args = parser.parse_args()
     names = [f"{index // 1000:04d}/photograph_{index:07d}.jpg" for index in range(args.images)]
+    digests = np.random.default_rng(0).integers(0, 2**63, args.images).astype(np.uint64)
     with tempfile.TemporaryDirectory() as temporary:
         folder = RunFolder(temporary)
-        of_boxes = make_folder(folder, names)
+        folder.open()
+        record(folder, names, digests)
         looks = []
         for _ in range(2):
-            start = time.perf_counter()
-            set_damaged_aside(folder)
-            looks.append(time.perf_counter() - start)
-            time.sleep(3)  # what has changed in the last two seconds is opened again
-        start = time.perf_counter()
-        assert len(folder.done()) == args.images
-        listing = time.perf_counter() - start
-        start = time.perf_counter()
-        done, failed = finished_names(folder, Names.of(names), of_boxes)
-        whole = time.perf_counter() - start
+            time.sleep(3)  # what has changed in the last two seconds is read again
+            start = time.process_time()
+            settle_records(folder)
+            looks.append(time.process_time() - start)
+        planned = Names.of(names)
+        start = time.process_time()
+        assert len(folder.read_records()) == args.images
+        listing = time.process_time() - start
+        start = time.process_time()
+        done, failed = finished_pictures(folder, planned, digests, Redo())
+        compared = time.process_time() - start
         assert done.all() and not failed.any()
-        start = time.perf_counter()
-        for name in names[::100]:
-            Path(folder.prediction_path(name)).read_bytes()
-        opening = (time.perf_counter() - start) * 100
     print(
-        f"{args.images} results: listed in {listing:.2f} s; with the comparison of every image's boxes {whole:.2f} s;"
+        f"{args.images} done pictures, CPU time: names and digests read in {listing:.2f} s; read and compared with the "
+        f"plan's in {compared:.2f} s;\nthe look for parts that are no longer whole takes {looks[0]:.2f} s once, "
+        f"{looks[1]:.2f} s where nothing has changed."
     )
-    print(
-        f"the look for what is no longer whole takes {looks[0]:.2f} s once, {looks[1]:.2f} s where nothing has changed;"
-    )
-    print(f"reading each would take {opening:.1f} s ({opening / listing:.1f} times the listing), without parsing it.")
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def prepare_folder(
         )
     folder.remove_leftovers()
     folder.open()
-    _settle_records(folder)
+    settle_records(folder)
     held = folder.has_results() or (detects and folder.has_detections())
     if held and not cfg.output.resume:
         raise ConfigError(
@@ -88,7 +88,7 @@ def prepare_folder(
         folder.failures.settle(lambda failure: redo.failed or bool(redo.is_named(Names.of([failure.image])).any()))
 
 
-def _settle_records(folder: RunFolder) -> None:
+def settle_records(folder: RunFolder) -> None:
     """What killed runs have left becomes parts; what is damaged is set aside."""
     store = read_store(folder.records)
     if store is None:

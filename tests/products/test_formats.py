@@ -53,17 +53,10 @@ def some_results(num_keypoints: int, names=("b/2.jpg", "a.jpg", "nobody.jpg", 'l
     return results
 
 
-def write_all(folder: RunFolder, results, formats=("parquet",)) -> None:
-    """As the writer of a run does it, up to and with the merging at its end."""
-    folder.open()
-    writer = PartWriter(folder, keypoint_spec(results[0].keypoints.shape[1]), "json" not in formats)
-    for result in results:
-        content = result_json(result, keypoint_spec(result.keypoints.shape[1]))
-        folder.write(folder.prediction_path(result.name), content)
-        if "parquet" in formats:
-            writer.add(result)
-    writer.close()
-    merge(folder, formats)
+def write_all(run, results, formats="parquet") -> None:
+    """As a run records them, and as `make` makes products of that."""
+    make_records(run, results, results[0].keypoints.shape[1])
+    make_in_folder(run, make_settings(run, [f"formats=[{formats}]"]))
 
 
 def annotations_as_results(file: str, lists: dict[str, int]):
@@ -162,15 +155,15 @@ def test_image_ids(names, given, expected):
 
 @pytest.mark.parametrize("num_keypoints", [17, 133, 308])
 def test_duckdb_polars_and_pandas_find_the_numbers_of_the_json_files(tmp_path, num_keypoints):
-    folder = RunFolder(tmp_path)
     results = [result for result in some_results(num_keypoints) if result.name != NOT_UNICODE]
-    write_all(folder, results, ("json", "parquet"))
-    expected = [read_result(folder.prediction_path(name).read_bytes()) for name in sorted(r.name for r in results)]
-    pattern = str(folder.parquet / "*.parquet")
+    write_all(tmp_path, results, "json,parquet")
+    files = [tmp_path / "predictions" / f"{name}.json" for name in sorted(result.name for result in results)]
+    expected = [read_result(file.read_bytes()) for file in files]
+    pattern = str(tmp_path / "parquet" / "*.parquet")
     columns = "image, instance_id, image_width, bbox, bbox_score, score, keypoints_x, keypoints_y, keypoint_scores"
     from_duckdb = duckdb.sql(f"select {columns} from '{pattern}' order by image, instance_id").fetchall()
     frame = polars.read_parquet(pattern).sort("image", "instance_id")
-    table = pandas.read_parquet(folder.parquet).sort_values(["image", "instance_id"])
+    table = pandas.read_parquet(tmp_path / "parquet").sort_values(["image", "instance_id"])
     rows = [(result, row) for result in expected for row in range(len(result.instance_ids))]
     assert len(rows) == len(from_duckdb) == len(frame) == len(table) == 7
     for (result, row), one, two, three in zip(rows, from_duckdb, frame.iter_rows(named=True), table.to_dict("records")):
@@ -182,31 +175,14 @@ def test_duckdb_polars_and_pandas_find_the_numbers_of_the_json_files(tmp_path, n
             assert (other["image"], other["instance_id"], other["score"]) == (one[0], one[1], one[5])
             for index, column in enumerate(("keypoints_x", "keypoints_y", "keypoint_scores"), 6):
                 np.testing.assert_array_equal(other[column], np.float32(one[index]))
-    metadata = pyarrow.parquet.read_schema(next(iter(folder.parts()))).metadata
+    metadata = pyarrow.parquet.read_schema(next((tmp_path / "parquet").iterdir())).metadata
     assert json.loads(metadata[b"keypoint_names"]) == list(keypoint_spec(num_keypoints).names)
 
 
-@pytest.mark.parametrize("num_keypoints", [17, 133])
-def test_parts_take_the_json_files_over_and_can_give_them_back(tmp_path, monkeypatch, num_keypoints):
-    folder, results = RunFolder(tmp_path), some_results(num_keypoints)
-    monkeypatch.setattr(parts, "MAX_IMAGES", 2)
-    write_all(folder, results, ("parquet", "coco", "csv"))
-    assert not list(folder.with_json()) and len(folder.parts()) == 3
-    assert folder.done() == {result.name for result in results} and folder.has_done()
-    from_parts = [folder.coco_file.read_bytes(), folder.coco_images_file.read_bytes(), folder.csv_file.read_bytes()]
-    merge(folder, ["json", "coco", "csv"])
-    for result in results:
-        content = folder.prediction_path(result.name).read_bytes()
-        assert content == result_json(result, keypoint_spec(num_keypoints))
-    assert from_parts == [file.read_bytes() for file in (folder.coco_file, folder.coco_images_file, folder.csv_file)]
-    merge(folder, ["parquet"])
-    assert not list(folder.with_json()) and len(folder.parts()) == 3
-
-
 def test_csv_has_a_row_a_keypoint(tmp_path):
-    folder, results = RunFolder(tmp_path), some_results(133)
-    write_all(folder, results, ("csv", "json"))
-    with open(folder.csv_file, encoding="utf-8", errors="surrogateescape", newline="") as file:
+    results = some_results(133)
+    write_all(tmp_path, results, "csv,json")
+    with open(tmp_path / "keypoints.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = list(csv.DictReader(file))
     expected = sorted(results, key=lambda result: result.name)
     people = [(result, row) for result in expected for row in range(len(result.instance_ids))]
@@ -219,17 +195,36 @@ def test_csv_has_a_row_a_keypoint(tmp_path):
         np.testing.assert_allclose(found, [*result.keypoints[row, 132], result.keypoint_scores[row, 132]], atol=6e-4)
 
 
-def test_damaged_results_are_a_sentence_each(tmp_path):
-    folder = RunFolder(tmp_path)
-    write_all(folder, some_results(17), ("parquet",))
-    part = folder.parts()[0]
+@pytest.mark.parametrize("kind", ["people", "pictures"])
+def test_damaged_records_are_a_sentence(tmp_path, kind):
+    make_records(tmp_path, some_results(17))
+    part = next(file.path for file in store_files(tmp_path / "records") if file.kind == kind)
     part.write_bytes(part.read_bytes()[:-100])
-    with pytest.raises(ConfigError, match=r"poses-.*parquet cannot be read \(Arrow.*remove it"):
-        merge(folder, ["coco"])
-    part.unlink()
-    folder.write(folder.prediction_path("a.jpg"), b'{"image": 3}')
-    with pytest.raises(ConfigError, match=r"a\.jpg\.json cannot be read .*remove it"):
-        merge(folder, ["coco"])
+    with pytest.raises(ConfigError, match=r"pictures-.*parquet cannot be read \(Arrow.*run the same command again"):
+        make_in_folder(tmp_path, make_settings(tmp_path, ["formats=[coco]"]))
+
+
+def test_names_that_a_spreadsheet_would_calculate_are_paths_in_the_csv_file(tmp_path):
+    names = ("=1+1.jpg", "+a.jpg", "-b.jpg", "@c.jpg", "\td.jpg", "plain.jpg", "-dir/e.jpg")
+    write_all(tmp_path, [pose_result(name) for name in names], "csv")
+    with open(tmp_path / "keypoints.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {row["image"] for row in rows}
+    assert {f"./{name}" for name in names if name != "plain.jpg"} | {"plain.jpg"} == found
+    assert {os.path.normpath(name) for name in found} == set(names)
+    assert not any(name[0] in "=+-@\t" for name in found)
+    assert all(float(row["x"]) == float(row["x"]) and row["x"][0] != "." for row in rows)
+
+
+def test_ids_that_no_column_holds_stay_in_the_records_in_json_and_in_coco(tmp_path):
+    ids = {"a.jpg": 2**63, "b.jpg": -(2**70), "sub/c.jpg": 2**63 - 1}
+    write_all(tmp_path, [pose_result(name)._replace(image_id=ids[name]) for name in ids], "json,parquet,coco")
+    listing = json.loads((tmp_path / "coco_images.json").read_text())["images"]
+    assert {row["file_name"]: row["id"] for row in listing} == ids
+    for name, image_id in ids.items():
+        assert json.loads((tmp_path / "predictions" / f"{name}.json").read_text())["image"]["id"] == image_id
+    table = pyarrow.parquet.read_table(next((tmp_path / "parquet").iterdir())).to_pylist()
+    assert {row["image"]: row["image_id"] for row in table} == ids | dict.fromkeys(("a.jpg", "b.jpg"))
 
 
 @pytest.fixture(scope="module")

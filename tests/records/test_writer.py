@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sapiens_pl.core.errors import ConfigError, ResultNameError, WriteError
-from sapiens_pl.core.structures import Failure, PoseResult
+from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.models.checkpoints import save_network
 from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
@@ -39,27 +39,6 @@ def test_json_holds_every_keypoint_whatever_its_score(num_keypoints):
     for row, instance in enumerate(content["instance_info"]):
         np.testing.assert_allclose(instance["keypoints"], result.keypoints[row], atol=6e-4)
         np.testing.assert_allclose(instance["keypoint_scores"], result.keypoint_scores[row], atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "name", ["плющ 'x'.jpg", "a\nb.jpg", "a\u2028b.jpg", b"\xff\xfe.jpg".decode("utf-8", "surrogateescape")]
-)
-def test_any_file_name_can_be_written_and_found_again(tmp_path, name):
-    folder = RunFolder(tmp_path)
-    folder.open()
-    folder.write(
-        folder.prediction_path(name),
-        result_json(result_of(np.empty((0, 17, 2)), name=name), keypoint_spec(17)),
-    )
-    folder.failures.append(Failure(name + "2.jpg", None, "E", "m"))
-    folder.write_inputs([(name, "digest")])
-    assert (
-        folder.done() == {name}
-        and folder.failures.images() == {name + "2.jpg"}
-        and folder.read_inputs() == {name: "digest"}
-    )
-    folder.failures.tidy(retry_failed=True)
-    assert folder.done() == {name} and not folder.failures.images()
 
 
 def test_overlay_draws_left_and_right_apart_and_leaves_the_photograph(tmp_path):
@@ -90,7 +69,7 @@ def test_a_file_is_whole_or_absent(tmp_path):
     target = folder.prediction_path("a.jpg")
     target.mkdir(parents=True)  # a rename onto a folder fails
     with pytest.raises(ResultNameError, match=r"cannot be named .*a\.jpg\.json \(Is a directory\)"):
-        folder.write(target, b"x")
+        folder.write(target, b"x", of_image=True)
     assert os.listdir(folder.predictions) == ["a.jpg.json"] and not list(tmp_path.glob(".unfinished-*/*"))
     folder.close()
     with pytest.raises(WriteError, match=r"b\.jpg\.json could not be written"):  # the folder is gone
@@ -98,24 +77,13 @@ def test_a_file_is_whole_or_absent(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["predictions"]
 
 
-def test_leftovers_and_torn_lines_of_a_killed_run_do_no_harm(tmp_path):
+def test_leftovers_of_a_killed_run_do_no_harm(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.failures.append(Failure("a.jpg", None, "E", "m"))
-    with open(folder.failures.file, "a") as file:
-        file.write('{"image": "b.jp')
     (tmp_path / ".unfinished-3").mkdir()
     (tmp_path / ".unfinished-3" / "12-0").write_text("half")
     folder.remove_leftovers()
     folder.open()
     assert len(list(tmp_path.glob(".unfinished-0-*"))) == 1 and not list(tmp_path.glob(".unfinished-*/*"))
-    assert folder.failures.images() == {"a.jpg"}
-    folder.failures.tidy(retry_failed=False)
-    folder.failures.append(Failure("c.jpg", 2, "E", "m"))
-    folder.failures.append(Failure("b.jpg", None, "E", "m"))
-    rows = [json.loads(line) for line in folder.failures.file.read_text().splitlines()]
-    assert [row["image"] for row in rows] == ["a.jpg", "c.jpg", "b.jpg"]
-    folder.failures.tidy(retry_failed=False)  # c.jpg has no result: its box will fail again
-    assert folder.failures.images() == {"a.jpg", "b.jpg"} and "c.jpg" not in folder.failures.file.read_text()
 
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from conftest import GOLDEN
 
 from sapiens_pl import demo
+from sapiens_pl.records.reading import Records
 
 
 @pytest.fixture
@@ -34,25 +35,127 @@ def times(run):
     return {path.name: path.stat().st_mtime_ns for path in (run.folder / "predictions").iterdir()}
 
 
+def rows_of(run):
+    """What the records say, by name: the size of the file is no part of it."""
+    records = Records.read(run.folder)
+    return {result.name: [value.tolist() for value in result[1:6]] for result in records.results()}
+
+
 def test_only_what_is_missing_is_done_and_failed_images_wait_until_asked_for(predict, album, mini):
     root, settings = album
     first = predict(*mini, *settings)
     assert first.code == 0 and [row["image"] for row in first.failures] == ["broken.jpg"], first.err
     before = times(first)
-    (first.folder / "predictions" / "b.jpg.json").unlink()
     cv2.imwrite(str(root / "images" / "broken.jpg"), np.zeros((80, 60, 3), np.uint8))
+    shutil.copy(root / "images" / "a.jpg", root / "images" / "new.jpg")
 
     second = predict(*mini, *settings)
     counts = second.info["counts"]
     assert second.code == 0 and counts["images_planned"] == counts["images_done"] == 1, second.err
-    assert counts["images_done_before"] == 2 and counts["images_failed_before"] == 1
-    after = times(second)
-    assert after["b.jpg.json"] != before["b.jpg.json"]
-    assert all(after[name] == before[name] for name in ("a.jpg.json", "c.jpg.json"))
+    assert counts["images_done_before"] == 3 and counts["images_failed_before"] == 1
+    assert second.info["folder"] == {"done": 4, "failed": 1, "absent": 0, "people": 2}
+    assert times(second).keys() - before.keys() == {"new.jpg.json"} and before.items() <= times(second).items()
 
-    third = predict(*mini, *settings, "output.retry_failed=true")
+    third = predict(*mini, *settings, "output.redo=failed")
     assert third.code == 0 and third.info["counts"]["images_done"] == 1 and not third.failures, third.err
-    assert len(third.results) == 4
+    assert len(third.results) == 5 and times(second).items() <= times(third).items()
+
+
+def test_a_product_that_is_gone_is_made_again_without_the_network(predict, album, mini):
+    _, settings = album
+    first = predict(*mini, *settings)
+    content = (first.folder / "predictions" / "b.jpg.json").read_bytes()
+    (first.folder / "predictions" / "b.jpg.json").unlink()
+    no_network = """
+from sapiens_pl.inference.module import PoseModule
+def refuse(*given):
+    raise AssertionError("a forward pass")
+PoseModule.predict_step = refuse
+"""
+    second = predict(*mini, *settings, inject=no_network)
+    assert second.code == 0 and second.info["counts"]["images_planned"] == 0, second.err
+    assert (second.folder / "predictions" / "b.jpg.json").read_bytes() == content
+
+
+def test_changed_boxes_are_done_again_when_asked_for_and_nothing_else(predict, tmp_path, mini):
+    names = [f"{number:02}.jpg" for number in range(40)]
+    (tmp_path / "images").mkdir()
+    for name in names:
+        pixels = np.random.default_rng(int(name[:2])).integers(0, 256, (80, 60, 3)).astype(np.uint8)
+        cv2.imwrite(str(tmp_path / "images" / name), pixels)
+    boxes = {name: [[5, 5, 50, 60], [1, 1, 40, 70]] for name in names[1:]}
+    write_boxes(tmp_path, boxes)
+    settings = [f"data.images={tmp_path / 'images'}", "boxes=json", f"boxes.file={tmp_path / 'boxes.json'}"]
+    settings += ["data.num_workers=0", "data.batch_size=8", *mini, "output.formats=[json,csv]"]
+    first = predict(*settings)
+    before, files = rows_of(first), times(first)
+    assert first.code == 0 and len(before) == 40 and before["00.jpg"][3] == [], first.err
+    changed = ["07.jpg", "19.jpg", "33.jpg"]
+    write_boxes(
+        tmp_path, {**boxes, "00.jpg": [[2, 2, 30, 60]] * 2, **{n: [[9, 5, 50, 60], [1, 1, 40, 70]] for n in changed}}
+    )
+
+    refused = predict(*settings)
+    assert refused.code == 2 and "made with other boxes (3 images, 07.jpg the first; all are listed in" in refused.err
+    assert "output.redo=changed" in refused.err and refused.err.count("\n") == 1, refused.err
+    assert (refused.folder / "changed.txt").read_text().split() == changed
+    assert rows_of(refused) == before and times(refused) == files
+
+    of_file = predict(*settings, f"output.redo={tmp_path / 'none.txt'}")
+    assert of_file.code == 2 and "there is no such file" in of_file.err and times(of_file) == files
+    redone = predict(*settings, "output.redo=changed")
+    assert redone.code == 0 and redone.info["counts"]["images_done"] == 4, redone.err
+    assert redone.info["counts"]["people"] == 8 and redone.info["counts"]["images_done_before"] == 36
+    after, done = rows_of(redone), {"00.jpg", *changed}
+    assert {name for name in names if after[name] != before[name]} == done
+    assert {f"{name}.json" for name in done} == {name for name, time in times(redone).items() if time != files[name]}
+    assert redone.results["07.jpg"]["instance_info"][0]["bbox"] == [9, 5, 50, 60]
+    assert len((redone.folder / "keypoints.csv").read_text().splitlines()) == 80 * 17 + 1
+
+    again = predict(*settings, "output.redo=changed")
+    assert again.code == 0 and again.info["counts"]["images_planned"] == 0 and rows_of(again) == after
+    assert not (again.folder / "changed.txt").exists()
+
+
+def test_what_a_file_names_is_done_again_and_unknown_names_are_told(predict, album, mini):
+    root, settings = album
+    first = predict(*mini, *settings)
+    before = times(first)
+    write_boxes(root, {name: [[5, 6, 50, 60]] for name in ("a.jpg", "b.jpg", "broken.jpg")})
+    (root / "some.txt").write_bytes(b'b.jpg\r\n\n"c.jpg"\nnobody.jpg\n')
+    refused = predict(*mini, *settings, f"output.redo={root / 'some.txt'}")  # a.jpg has changed too
+    assert refused.code == 2 and "(1 images, a.jpg the first" in refused.err and times(refused) == before
+    (root / "some.txt").write_bytes(b"b.jpg\nc.jpg\nnobody.jpg\na.jpg\nbroken.jpg")
+    redone = predict(*mini, *settings, f"output.redo={root / 'some.txt'}")
+    assert redone.code == 0 and "names 1 pictures that are none of this run's (nobody.jpg the first)" in redone.err
+    counts = redone.info["counts"]
+    assert (counts["images_done"], counts["images_failed"], counts["images_planned"]) == (3, 1, 4)
+    assert not set(times(redone).values()) & set(before.values())
+    (root / "some.txt").write_bytes(b"\n \n")
+    empty = predict(*mini, *settings, f"output.redo={root / 'some.txt'}")
+    assert empty.code == 2 and "names no picture" in empty.err
+
+
+def test_pictures_that_are_not_there_yet_are_no_failures_and_are_done_when_they_come(predict, album, mini):
+    root, settings = album
+    write_boxes(root, {name: [[5, 5, 50, 60]] for name in ("a.jpg", "later.jpg")})
+    for _ in range(2):
+        run = predict(*mini, *settings)
+        assert run.code == 0, run.err
+        assert run.info["folder"] == {"done": 3, "failed": 1, "absent": 1, "people": 1}
+        assert [row["error"] for row in run.failures] == ["UnreadableImageError", "MissingImageError"]
+    assert "not there yet" in predict(*mini, *settings, folder="another").out
+    shutil.copy(root / "images" / "a.jpg", root / "images" / "later.jpg")
+    come = predict(*mini, *settings)
+    assert come.code == 0 and come.info["counts"]["images_done"] == 1, come.err
+    assert come.info["folder"] == {"done": 4, "failed": 1, "absent": 0, "people": 2}
+    assert [row["image"] for row in come.failures] == ["broken.jpg"]
+
+
+def test_a_setting_that_went_names_its_successor(predict, album, mini):
+    _, settings = album
+    run = predict(*mini, *settings, "output.retry_failed=true")
+    assert run.code == 2 and "output.redo=failed" in run.err, run.err
 
 
 def test_other_boxes_of_a_finished_image_are_refused_others_are_not(predict, album, mini):
@@ -63,13 +166,10 @@ def test_other_boxes_of_a_finished_image_are_refused_others_are_not(predict, alb
     write_boxes(root, grown)
     more = predict(*mini, *settings)
     assert more.code == 0 and list(more.results) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"], more.err
-    write_boxes(root, {**grown, "b.jpg": [[5, 5, 50, 61]]})
-    before = times(more)
-    refused = predict(*mini, *settings)
-    assert refused.code == 2 and "made with other boxes (1 images, b.jpg the first)" in refused.err, refused.err
-    assert refused.err.count("\n") == 1 and times(refused) == before
     # Asking for another selection of the same file comes to the same.
-    assert "other boxes" in predict(*mini, *settings, "boxes.format=xywh").err
+    before = times(more)
+    refused = predict(*mini, *settings, "boxes.format=xywh")
+    assert refused.code == 2 and "other boxes" in refused.err and times(refused) == before
     over = predict(*mini, *settings, "output.overwrite=true")
     assert over.code == 0 and times(over) != before, over.err
 
@@ -86,7 +186,7 @@ def test_what_makes_a_result_must_stay(predict, album, mini, override, words):
     _, settings = album
     first = predict(*mini, *settings)
     before = times(first)
-    again = predict(*mini, *settings, override, "output.retry_failed=true")
+    again = predict(*mini, *settings, override, "output.redo=failed")
     assert again.code == 2 and words in again.err and "output.overwrite=true" in again.err, again.err
     assert times(again) == before and again.failures == first.failures
 
@@ -111,8 +211,9 @@ def test_a_sapiens2_run_of_an_earlier_version_is_not_gone_on_with(predict, album
     first = predict(*sapiens2, *settings)
     assert first.code == 0, first.err
     assert predict(*sapiens2, *settings).code == 0
-    earlier = first.info
+    file = first.folder / "records" / "store.json"
+    earlier = json.loads(file.read_text())
     del earlier["settings"]["model.numerics"]  # which that version, turning in float32, did not write
-    (first.folder / "run.json").write_text(json.dumps(earlier))
+    file.write_text(json.dumps(earlier))
     again = predict(*sapiens2, *settings)
     assert again.code == 2 and "model.numerics=None, not rotation by stored periods" in again.err, again.err

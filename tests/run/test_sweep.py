@@ -12,10 +12,8 @@ import pytest
 from conftest import COCO, check_same
 
 from sapiens_pl.core.structures import PoseResult
-from sapiens_pl.models.keypoint_sets import keypoint_spec
-from sapiens_pl.products.json_files import result_json
-from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.run.sweep_report import SweepRow, compare, draw, read_sweep, recommended, table
+from tests.records.made_up import make_records
 
 ODD_MEMORY = """
 from sapiens_pl.models.sapiens import SapiensPose
@@ -90,22 +88,18 @@ def test_the_smallest_batch_near_the_best_speed_is_recommended():
 
 
 def test_results_that_differ_are_seen(tmp_path):
-    def write(job, name, keypoints):
+    def result(name, keypoints):
         points = np.array(keypoints, np.float32).reshape(-1, 2, 2)
         count = len(points)
         scores, boxes = np.ones((count, 2), np.float32), np.zeros((count, 4))
-        result = PoseResult("", points, scores, boxes, np.ones(count), np.arange(count), (9, 9), name, ())
-        path = RunFolder(tmp_path / job).prediction_path(name)
-        path.write_bytes(result_json(result, keypoint_spec(2)))
+        return PoseResult("", points, scores, boxes, np.ones(count), np.arange(count), (9, 9), name, ())
 
-    write("a", "1.jpg", [[[1, 2], [3, 4]]])
-    write("a", "2.jpg", [])
-    write("b", "1.jpg", [[[1, 2.005], [3, 4.5]]])
-    write("b", "2.jpg", [])
+    make_records(tmp_path / "a", [result("1.jpg", [[[1, 2], [3, 4]]]), result("2.jpg", [])], num_keypoints=2)
+    make_records(tmp_path / "b", [result("1.jpg", [[[1, 2.005], [3, 4.5]]]), result("2.jpg", [])], num_keypoints=2)
+    make_records(tmp_path / "c", [result("1.jpg", [[[1, 2], [3, 4]]])], num_keypoints=2)
     assert compare(tmp_path / "a", tmp_path / "a") == (0, 0, 2)
     assert compare(tmp_path / "a", tmp_path / "b") == (0.5, 1, 2)
-    (tmp_path / "b" / "predictions" / "2.jpg.json").unlink()
-    assert compare(tmp_path / "a", tmp_path / "b")[0] == np.inf
+    assert compare(tmp_path / "a", tmp_path / "c")[0] == np.inf
 
 
 def test_a_sweep_of_which_nothing_was_complete_has_its_picture(tmp_path):
