@@ -14,6 +14,8 @@ from conftest import check_same
 
 from sapiens_pl.demo.draw import write_scenes
 from sapiens_pl.demo.figures import draw_scene
+from sapiens_pl.records.reading import Records
+from tests.records.made_up import check_equal
 
 NUM_IMAGES, NUM_BROKEN = 500, 10
 SLOW_STEP = """
@@ -29,15 +31,17 @@ def left_behind(folder):
     known = {
         "predictions",
         "overlays",
+        "records",
+        ".products",
         "failures.jsonl",
-        "inputs.txt",
         "run.json",
         ".processes",
         ".hydra",
         "predict.log",
     }
     known |= {"train_ddp_process_1.log"}  # Hydra's, of the rank that Lightning starts
-    return sorted({path.name for path in folder.iterdir()} - known) + [
+    of_records = [path for path in (folder / "records").iterdir() if path.suffix not in (".parquet", ".json")]
+    return [*sorted({path.name for path in folder.iterdir()} - known), *of_records] + [
         path for path in (folder / "predictions").rglob("*") if path.is_file() and path.suffix != ".json"
     ]
 
@@ -95,7 +99,7 @@ def test_sigterm_reaches_the_ranks_that_lightning_started(start, predict, figure
 
 def test_a_second_signal_stops_at_once(start, figures, mini):
     run = start(*figures, *mini, "data.num_workers=1", inject=SLOW_STEP.format(seconds=60))
-    run.wait_until(lambda: (run.folder / "inputs.txt").exists() and len(run.children()) > 0)
+    run.wait_until(lambda: (run.folder / "records").exists() and len(run.children()) > 0)
     time.sleep(3)
     run.send_signal(signal.SIGTERM)
     time.sleep(1.5)
@@ -139,8 +143,12 @@ def test_killed_at_25_random_moments_it_ends_as_an_undisturbed_run(start, predic
     seen: dict = {}
     folder = undisturbed.folder.parent / "killed"
 
-    def results() -> dict:
-        return {path: path.stat().st_mtime_ns for path in (folder / "predictions").rglob("*.json")}
+    def rows() -> dict:
+        return {result.name: result for result in Records.read(folder).results()}
+
+    def check_kept(now: dict) -> None:
+        for name, result in seen.items():
+            check_equal(now[name], result)  # to the last bit, though nobody repeats a computation so exactly
 
     for kill in range(25):
         run = start(*settings, folder="killed")
@@ -151,16 +159,18 @@ def test_killed_at_25_random_moments_it_ends_as_an_undisturbed_run(start, predic
             run.wait_until(lambda run=run, before=before: run.count() > before)
             time.sleep(rng.uniform(0, 0.2))
         run.kill()
-        now = results()
-        assert {path: now[path] for path in seen} == seen, "a result was computed again"
-        for path in now.keys() - seen.keys():
-            json.loads(path.read_text("utf-8"))
+        now = rows()
+        check_kept(now)
+        for path in (folder / "predictions").rglob("*.json"):
+            assert len(json.loads(path.read_text("utf-8"))["instance_info"]) == len(
+                now[path.name.removesuffix(".json")].bboxes
+            )
         seen = now
     assert 60 < len(seen) < NUM_IMAGES  # so every run was cut off
     last = predict(*settings, folder="killed")
     assert last.code == 0, last.err
-    now = results()
-    assert {path: now[path] for path in seen} == seen
+    check_kept(rows())
+    assert last.info["counts"]["images_done"] == NUM_IMAGES - len(seen)  # and none was done twice
     check_same(last.results, undisturbed.results)
     assert sorted(map(str, last.failures)) == sorted(map(str, undisturbed.failures))
     assert not left_behind(last.folder)
