@@ -27,6 +27,10 @@ from sapiens_pl.demo.figures import draw_scene
 from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.products.coco_results import image_ids
 from sapiens_pl.products.json_files import read_result
+from sapiens_pl.products.of_run import make_in_folder
+from sapiens_pl.records.store import store_files
+from sapiens_pl.run.make_settings import make_settings
+from tests.records.made_up import make_records, pose_result
 
 NOT_UNICODE = b"\xff b.jpg".decode("utf-8", "surrogateescape")
 
