@@ -127,7 +127,7 @@ def test_what_a_file_names_is_done_again_and_unknown_names_are_told(predict, alb
     assert refused.code == 2 and "(1 images, a.jpg the first" in refused.err and times(refused) == before
     (root / "some.txt").write_bytes(b"b.jpg\nc.jpg\nnobody.jpg\na.jpg\nbroken.jpg")
     redone = predict(*mini, *settings, f"output.redo={root / 'some.txt'}")
-    assert redone.code == 0 and "names 1 pictures that are none of this run's (nobody.jpg the first)" in redone.err
+    assert redone.code == 0 and "names 1 pictures that are none of this run's (nobody.jpg the first)" in redone.out
     counts = redone.info["counts"]
     assert (counts["images_done"], counts["images_failed"], counts["images_planned"]) == (3, 1, 4)
     assert not set(times(redone).values()) & set(before.values())
