@@ -20,6 +20,7 @@ def mapped(pid: int, library: str) -> bool:
         return True  # it has ended
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module, library",
     [

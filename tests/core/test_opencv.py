@@ -37,6 +37,7 @@ def hidden(mount: str, arguments: list[str], cwd: Path) -> subprocess.CompletedP
     return subprocess.run(script, capture_output=True, text=True, timeout=120, cwd=cwd)
 
 
+@pytest.mark.slow
 @needs_namespace
 @pytest.mark.parametrize("library", ["libGL.so.1", "libgthread-2.0.so.0"])
 def test_a_server_without_a_library_of_the_system(tmp_path, library):
@@ -52,6 +53,7 @@ def test_a_server_without_a_library_of_the_system(tmp_path, library):
     assert imported.stderr.splitlines()[-1] == done.stderr.strip().replace("error: ", "ImportError: ", 1)
 
 
+@pytest.mark.slow
 @needs_namespace
 def test_a_build_of_which_a_folder_is_left(tmp_path):
     """As `pip uninstall opencv-python` leaves it after the headless build was installed over it."""
@@ -60,12 +62,14 @@ def test_a_build_of_which_a_folder_is_left(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_no_opencv_at_all(tmp_path):
     code = "import sys; sys.modules['cv2'] = None; import sapiens_pl"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert "ImportError: OpenCV is not installed; pip install 'opencv-python>=4.11,<5'" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_build_for_another_numpy(tmp_path):
     (tmp_path / "cv2.py").write_text(
         "import sys\nprint('A module that was compiled using NumPy 1.x cannot be run in NumPy 2.4', file=sys.stderr)\n"

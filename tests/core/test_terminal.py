@@ -59,6 +59,7 @@ def test_the_other_commands_end_as_they_would(predict, settings, tmp_path):
     assert target.is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["> /dev/full 2> /dev/full", ">&- 2>&-"])
 def test_a_command_whose_streams_are_of_no_use_from_its_first_moment_works(where, tmp_path):
     target = tmp_path / "copy.safetensors"

@@ -77,6 +77,7 @@ def mount_shared_memory(options: str) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", "/dev/shm"], check=True, capture_output=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", ["size=64m", "size=64k", "size=4k", "ro"])
 def test_with_little_shared_memory_every_batch_arrives(options):
     def run():
@@ -106,6 +107,7 @@ def test_the_loader_takes_what_fits():
     assert fitting(wanted, 10, 39) == Means(4, 1, shared=False)
 
 
+@pytest.mark.slow
 def test_with_few_open_files_every_batch_arrives():
     def run():
         used = len(os.listdir("/proc/self/fd"))
@@ -135,6 +137,7 @@ class DelayedCrash(PictureDataset):
         return super().cut(span)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay", [1, 2, 3])
 def test_a_crash_that_comes_reads_later_condemns_the_picture_that_caused_it(delay, monkeypatch):
     monkeypatch.setattr(DelayedCrash, "delay", delay)
@@ -153,6 +156,7 @@ class DiesInWorkers(PictureDataset):
         return super().cut(span)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_of_a_picture_that_passes_alone_every_time_the_crops_are_taken_from_there(number, monkeypatch):
     monkeypatch.setattr(DiesInWorkers, "number", number, raising=False)
@@ -175,6 +179,7 @@ class UsesThreads(PictureDataset):
         return super().cut(span)
 
 
+@pytest.mark.slow
 def test_a_picture_is_tried_alone_without_the_threads_of_the_main_process(tmp_path):
     threads = torch.get_num_threads()
     torch.set_num_threads(2)

@@ -77,6 +77,7 @@ def names_classes_of_another_repository(path):
 WAYS = [names_its_own_classes, names_its_own_processor, names_classes_of_another_repository]
 
 
+@pytest.mark.slow
 def test_no_code_runs_and_nobody_is_asked(folder, tmp_path):
     folders = []
     for change_folder in (*WAYS, names_its_own_classes_under_a_known_type):

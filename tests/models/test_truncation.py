@@ -32,6 +32,7 @@ again.sum()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it does nothing")
 def test_zeros_within_the_death_of_the_process_without(tmp_path):
     command = [sys.executable, "-c", SCRIPT, tmp_path / "weights"]

@@ -66,6 +66,7 @@ def overlays(run):
     return sorted(path.name.removesuffix(".jpg") for path in (run.folder / "overlays").iterdir())
 
 
+@pytest.mark.slow
 def test_the_second_read_gives_the_same_pixels_or_a_sentence_and_survives_its_process(pictures, tmp_path):
     reader = PictureReader(60, 0.1, lambda: False)
     one, other = str(pictures / "00.jpg"), str(pictures / "05_stuck.jpg")
@@ -84,6 +85,7 @@ def test_the_second_read_gives_the_same_pixels_or_a_sentence_and_survives_its_pr
     reader.close()
 
 
+@pytest.mark.slow
 def test_a_stuck_second_read_ends_at_its_limit_or_when_the_run_is_to_stop(pictures, stuck_disk, monkeypatch):
     monkeypatch.setenv("LD_PRELOAD", stuck_disk)
     monkeypatch.setattr(second_read, "_SECONDS_AFTER_STOP", 0.2)

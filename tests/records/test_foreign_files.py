@@ -225,6 +225,7 @@ say(overwrite=True)
 """
 
 
+@pytest.mark.slow
 def test_what_cannot_be_removed_ends_the_run_before_it_begins(folder):
     """Nobody can remove a mount point; a folder that is one is emptied."""
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:

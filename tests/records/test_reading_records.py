@@ -136,6 +136,7 @@ def frame(rank, thread, number):
     return [pose_result(f"{rank}-{thread}-{number:03}-{index}.jpg", index) for index in range(3)]
 
 
+@pytest.mark.slow
 def test_two_processes_of_two_threads_write_while_a_third_reads(tmp_path):
     context = multiprocessing.get_context("fork")
     writers = [context.Process(target=write_in_turns, args=(tmp_path, rank, 60)) for rank in range(2)]

@@ -162,6 +162,7 @@ def _look_of_rank(rank: int, port: int, answers) -> None:
     answers.put((rank, as_first_rank_finds(trainer_of("trainer.devices=2", "trainer.strategy=ddp"), lambda: rank == 0)))
 
 
+@pytest.mark.slow
 def test_ranks_that_torchrun_has_started_all_hear_what_the_first_one_finds():
     from test_shards import free_port
 
