@@ -20,6 +20,23 @@ from sapiens_pl.records.run_folder import RunFolder
 _NUM_THREADS, _MAX_WAITING = 4, 64
 
 
+class Made(NamedTuple):
+    """How many files of pictures, or products of a whole run, were made by format; what could not be made; and how many
+    are left for the next time, since the run was to stop.
+    """
+
+    counts: Counter[str]
+    failures: list[Failure]
+    num_left: int = 0
+
+    def add(self, name: str, failure: Failure | None) -> None:
+        """One of that product, made unless there is a failure."""
+        if failure is None:
+            self.counts[name] += 1
+        else:
+            self.failures.append(failure)
+
+
 class Products:
     """What a run makes of its records, in its folder.
 
@@ -58,12 +75,11 @@ class Products:
         for files in self.of_pictures:
             files.settle(names)
 
-    def make(self, result: PoseResult, only: Collection[str] | None = None) -> list[Failure]:
+    def make(self, result: PoseResult) -> list[Failure]:
         """Makes the products of one picture; several threads may.
 
         Args:
             result: of a picture that is done, and recorded.
-            only: names of products; None for all.
 
         Returns:
             Why there is none, for each that could not be made. None of these ends anything.
@@ -71,23 +87,19 @@ class Products:
         Raises:
             WriteError: no space, no permission, a vanished disk.
         """
-        failures = []
+        return self.make_some(result, [files.name for files in self.of_pictures]).failures
+
+    def make_some(self, result: PoseResult, names: Collection[str]) -> Made:
+        """`make`, for those products of that picture that are named."""
+        made = Made(Counter(), [])
         for files in self.of_pictures:
-            if only is None or files.name in only:
+            if files.name in names:
                 try:
                     failure = files.make(result, self._keypoint_set, self._photographs)
                 except ReadingStopped:  # it stays missing, and is made next time
                     continue
-                if failure is not None:
-                    failures.append(failure)
-        return failures
-
-
-class Made(NamedTuple):
-    """How many files of pictures, or products of a whole run, were made by format; and what could not be."""
-
-    counts: Counter[str]
-    failures: list[Failure]
+                made.add(files.name, failure)
+        return made
 
 
 def make_missing(
@@ -119,14 +131,13 @@ def make_missing(
     missing = _missing(products.of_pictures, names, {(failure.image, failure.product) for failure in given_up})
     if missing:
         _make_of_pictures(products, records, missing, stopped, note, made)
+    num_missing = sum(map(len, missing.values()))
     for files in products.of_run:
-        if not stopped() and files.missing(state):
-            failure = files.make(records, state)
-            if failure is None:
-                made.counts[files.name] += 1
-            else:
-                made.failures.append(failure)
-    return made
+        if files.missing(state):
+            num_missing += 1
+            if not stopped():
+                made.add(files.name, files.make(records, state))
+    return made._replace(num_left=num_missing - made.counts.total() - len(made.failures))
 
 
 def _make_of_pictures(
@@ -140,12 +151,12 @@ def _make_of_pictures(
     counting = Lock()
 
     def make(result: PoseResult) -> None:
-        failures = products.make(result, missing[result.name])
-        for failure in failures:
+        outcome = products.make_some(result, missing[result.name])
+        for failure in outcome.failures:
             note(failure)
         with counting:
-            made.failures.extend(failures)
-            made.counts.update({*missing[result.name]} - {failure.product for failure in failures})
+            made.failures.extend(outcome.failures)
+            made.counts.update(outcome.counts)
 
     pool = BoundedPool(_NUM_THREADS, _MAX_WAITING)
     try:

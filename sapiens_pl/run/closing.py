@@ -86,6 +86,8 @@ def _close_whole_run(run: Run, account: Account) -> int:
     DetectionRecord(run.folder).settle()
     if account.status in (MERGING, COMPLETE):
         account = finish(run.folder, account, partial(make_of_run, run.folder, run.cfg, run.stop, run.redo.failed))
+        if account.status == INTERRUPTED:  # all pictures are done, and not all that is made of them
+            exit_code = run.stop.exit_code or EXIT_FAILED
     print_summary(run, account)
     annotations = (account.terms.config or {}).get("annotations")
     if account.status == COMPLETE and annotations:
@@ -192,6 +194,8 @@ def print_summary(run: Run, account: Account) -> None:
         print(printable(run.stop.reason))
     elif nothing_came_out(account, folder) and not counts.images_not_reached:
         print("Nothing could be read: every image failed.")
+    elif account.status == INTERRUPTED and not counts.images_not_reached:
+        print("Not everything is made of the records yet; run the same command again to continue.")
     elif counts.images_not_reached:
         print(f"{counts.images_not_reached} images were not reached; run the same command again to continue.")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.products.making import Made
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.schema import ABSENT, DONE
 from sapiens_pl.records.schema import FAILED as PICTURE_FAILED
@@ -56,12 +57,12 @@ def sum_up(folder: RunFolder) -> Account:
     return account
 
 
-def finish(folder: RunFolder, account: Account, make: Callable[[], object]) -> Account:
+def finish(folder: RunFolder, account: Account, make: Callable[[], Made]) -> Account:
     """Has the products made that are missing; only then is the run complete."""
     with folder.merging():
-        make()
-    progress = account.progress and account.progress._replace(state=COMPLETE)
-    account = account._replace(status=COMPLETE, progress=progress)
+        status = INTERRUPTED if make().num_left else COMPLETE
+    progress = account.progress and account.progress._replace(state=status)
+    account = account._replace(status=status, progress=progress)
     with folder.turn():
         write_account(folder, account)
     return account

@@ -7,10 +7,9 @@ import json
 import cv2
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
+from products.made import run_folder, settings
 from records.made_up import make_records, pose_result
 
-from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.errors import ConfigError, WriteError
 from sapiens_pl.products.chosen import all_products
 from sapiens_pl.products.of_run import make_of_run
@@ -21,11 +20,6 @@ from sapiens_pl.records.run_folder import RunFolder
 ALL = "json,parquet,coco,csv,openpose,overlay"
 NOT_UNICODE = b"\xff\n.jpg".decode("utf-8", "surrogateescape")
 NAMES = ("b/2.jpg", "a.jpg", "nobody.jpg", NOT_UNICODE)
-
-
-def settings(*overrides: str):
-    with initialize_config_dir(config_folder(), version_base="1.3"):
-        return compose("make", overrides=list(overrides))
 
 
 @pytest.fixture
@@ -44,9 +38,7 @@ def album(tmp_path) -> list:
 @pytest.fixture
 def run(tmp_path, album) -> RunFolder:
     make_records(tmp_path / "run", album)
-    folder = RunFolder(tmp_path / "run")
-    folder.open()
-    return folder
+    return run_folder(tmp_path / "run")
 
 
 def files_of(folder: RunFolder) -> dict[str, bytes]:
@@ -112,8 +104,7 @@ def test_tables_follow_the_records_and_are_the_same_whoever_has_recorded(run, al
     assert make_of_run(run, tables).counts == {"parquet": 1, "coco": 1, "csv": 1}
     for rank, results in enumerate(([album[2], album[0]], [pose_result("z.jpg", 2), album[3]], [album[1]])):
         make_records(tmp_path / "ranks", results, a_frame=1, rank=rank)
-    ranks = RunFolder(tmp_path / "ranks")
-    ranks.open()
+    ranks = run_folder(tmp_path / "ranks")
     make_of_run(ranks, tables)
     assert files_of(ranks) == files_of(run)
 
@@ -138,7 +129,6 @@ def test_what_one_product_cannot_do_is_a_line_and_is_not_tried_again_until_that_
     assert (
         "not there any more" in said[gone] and "no side of 65501 px" in said[long] and "rename the image" in said[odd]
     )
-    assert not run.failures.images()  # the pictures are done
     assert not make_of_run(run, cfg).counts and len(run.failures.file.read_text().splitlines()) == 4
     cv2.imwrite(str(tmp_path / gone), np.zeros((480, 640, 3), np.uint8))
     assert not make_of_run(run, cfg).counts
@@ -169,7 +159,7 @@ def test_foreign_files_stay_and_a_folder_in_a_files_place_is_said_before_anythin
     (run.path / "openpose").write_text("")
     with pytest.raises(ConfigError, match="openpose is no folder; move it away"):
         make_of_run(run, settings("output.formats=[json,openpose]"))
-    assert not list((run.path / "predictions").iterdir())
+    assert not (run.path / "predictions").exists()
 
 
 def test_a_place_that_takes_no_files_ends_it_in_a_sentence(run):
@@ -195,8 +185,7 @@ def test_every_product_of_every_set(tmp_path, num_keypoints):
     cv2.imwrite(str(path), np.zeros((480, 640, 3), np.uint8))
     results = [pose_result("a.jpg", 2, num_keypoints, path=str(path))]
     make_records(tmp_path / "run", results, num_keypoints)
-    run = RunFolder(tmp_path / "run")
-    run.open()
+    run = run_folder(tmp_path / "run")
     formats = [name for name in settings().products if num_keypoints != 5 or not name.startswith("openpose")]
     made = make_of_run(run, settings(f"output.formats=[{','.join(formats)}]"))
     assert made.counts == dict.fromkeys(formats, 1) and not made.failures
@@ -208,5 +197,7 @@ def test_every_product_of_every_set(tmp_path, num_keypoints):
 
 def test_a_stop_leaves_the_rest_for_the_next_time(run):
     cfg = settings(f"output.formats=[{ALL}]")
-    assert not make_of_run(run, cfg, stopped=lambda: True).counts
-    assert make_of_run(run, cfg).counts["json"] == 4
+    stopped = make_of_run(run, cfg, stopped=lambda: True)
+    assert not stopped.counts and stopped.num_left == 4 * 3 + 3
+    made = make_of_run(run, cfg)
+    assert made.counts["json"] == 4 and made.num_left == 0
