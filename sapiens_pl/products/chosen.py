@@ -11,7 +11,7 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sapiens_pl.core.errors import ConfigError, SapiensError
-from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import PictureProduct, RunProduct
 
 Product = PictureProduct | RunProduct
@@ -62,10 +62,10 @@ def all_products(cfg: DictConfig) -> list[type[Product]]:
     return [get_class(node._target_) for node in cfg.products.values()]
 
 
-def check_keypoint_set(chosen: Sequence[ChosenProduct], keypoint_set: KeypointSpec) -> None:
+def check_keypoint_set(chosen: Sequence[ChosenProduct], keypoint_set: KeypointSet) -> None:
     """Raises ConfigError for a product that has to know more of the keypoints than is known."""
     for name, product, _ in chosen:
-        unknown = [part for part in product.needs if part not in keypoint_set.subsets]
+        unknown = [part for part in product.needs if part not in keypoint_set.parts]
         if unknown:
             raise ConfigError(
                 f"output.formats={name} has to know which keypoints are the {' and the '.join(unknown)}, which is not "

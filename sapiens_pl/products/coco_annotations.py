@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from sapiens_pl.core.instance_scores import instance_scores
-from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import Records, RunProduct
 from sapiens_pl.core.settings import check, number
 from sapiens_pl.core.structures import PoseResult
@@ -63,7 +63,7 @@ class CocoAnnotations(RunProduct):
             file.write("}\n")
 
 
-def _category(keypoint_set: KeypointSpec) -> dict[str, Any]:
+def _category(keypoint_set: KeypointSet) -> dict[str, Any]:
     return {
         "id": PERSON_CATEGORY,
         "name": "person",

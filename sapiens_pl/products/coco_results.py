@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from sapiens_pl.core.instance_scores import instance_scores
-from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import Records, RunProduct
 from sapiens_pl.core.structures import ListedImage, PoseResult
 from sapiens_pl.core.text_files import to_json
@@ -42,7 +42,7 @@ class CocoResults(RunProduct):
             write_coco(records.results(), records.keypoint_set, people, images)
 
 
-def people_of(result: PoseResult, spec: KeypointSpec) -> Iterator[dict]:
+def people_of(result: PoseResult, keypoint_set: KeypointSet) -> Iterator[dict]:
     """One entry a person, without `image_id`: keypoints as x, y, score; `score` is the instance's.
 
     They have no `bbox`: pycocotools would then take the entries for boxes. The box a person was found in has
@@ -52,7 +52,7 @@ def people_of(result: PoseResult, spec: KeypointSpec) -> Iterator[dict]:
     coordinates = rounded(result.keypoints, COORDINATE_DECIMALS)
     keypoint_scores = rounded(result.keypoint_scores, SCORE_DECIMALS)
     triples = np.concatenate([coordinates, keypoint_scores[:, :, None]], axis=2)
-    lists = WHOLEBODY_LISTS if spec.dataset_name == WHOLEBODY else {"keypoints": slice(None)}
+    lists = WHOLEBODY_LISTS if keypoint_set.dataset_name == WHOLEBODY else {"keypoints": slice(None)}
     for row in range(len(triples)):
         yield {
             "category_id": PERSON_CATEGORY,
@@ -80,13 +80,13 @@ def image_ids(images: Sequence[ListedImage]) -> list[int]:
 
 
 def write_coco(
-    results: Iterable[PoseResult], spec: KeypointSpec, keypoints_file: BinaryIO, images_file: BinaryIO
+    results: Iterable[PoseResult], keypoint_set: KeypointSet, keypoints_file: BinaryIO, images_file: BinaryIO
 ) -> None:
     """Writes both files in one pass over the results; only the images' names are kept in memory."""
     images: list[ListedImage] = []
     with TemporaryFile(dir=Path(keypoints_file.name).parent) as people:
         for result in results:
-            for person in people_of(result, spec):
+            for person in people_of(result, keypoint_set):
                 people.write(b"%d %s\n" % (len(images), to_json(person).encode()))
             images.append(result.listing)
         ids = image_ids(images)
@@ -98,10 +98,10 @@ def write_coco(
             keypoints_file.write(b'%s{"image_id": %d, %s' % (separator, ids[int(index)], person_json.rstrip(b"\n")))
             separator = b",\n"
         keypoints_file.write(b"[]\n" if separator == b"[\n" else b"\n]\n")
-    images_file.write(_images_json(images, ids, spec))
+    images_file.write(_images_json(images, ids, keypoint_set))
 
 
-def _images_json(images: Sequence[ListedImage], ids: Sequence[int], spec: KeypointSpec) -> bytes:
+def _images_json(images: Sequence[ListedImage], ids: Sequence[int], keypoint_set: KeypointSet) -> bytes:
     lines = [
         to_json({"id": image_id, "file_name": image.name, "width": image.width, "height": image.height})
         for image, image_id in zip(images, ids)
@@ -109,8 +109,8 @@ def _images_json(images: Sequence[ListedImage], ids: Sequence[int], spec: Keypoi
     category = {
         "id": PERSON_CATEGORY,
         "name": "person",
-        "keypoints": spec.names,
-        "skeleton": [[start + 1, end + 1] for start, end in spec.skeleton],
+        "keypoints": keypoint_set.names,
+        "skeleton": [[start + 1, end + 1] for start, end in keypoint_set.skeleton],
     }
     listing = ",\n".join(lines)
     return f'{{"categories": [{json.dumps(category)}],\n"images": [\n{listing}\n]}}\n'.encode()

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import Records, RunProduct
 from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.products.json_files import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded
@@ -28,7 +28,7 @@ class CsvTable(RunProduct):
             write_csv(records.results(), records.keypoint_set, file)
 
 
-def write_csv(results: Iterable[PoseResult], spec: KeypointSpec, file: BinaryIO) -> None:
+def write_csv(results: Iterable[PoseResult], keypoint_set: KeypointSet, file: BinaryIO) -> None:
     """Coordinates are image px; the keypoints go by their names, the images by paths that no program calculates."""
     # Names that are no Unicode come out as the bytes they are.
     text = io.TextIOWrapper(file, "utf-8", errors="surrogateescape", newline="")
@@ -42,7 +42,7 @@ def write_csv(results: Iterable[PoseResult], spec: KeypointSpec, file: BinaryIO)
         writer.writerows(
             (image, instance_id, bbox_score, name, x, y, score)
             for instance_id, bbox_score, points, point_scores in people
-            for name, (x, y), score in zip(spec.names, points, point_scores)
+            for name, (x, y), score in zip(keypoint_set.names, points, point_scores)
         )
     text.flush()
     text.detach()

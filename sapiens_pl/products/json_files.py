@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 import numpy as np
 
-from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import PictureProduct
 from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.core.text_files import to_json
@@ -21,11 +20,11 @@ class JsonFiles(PictureProduct):
 
     folder, suffix, ending = "predictions", ".json", b"}"
 
-    def content(self, result: PoseResult, keypoint_set: KeypointSpec, photograph: Callable[[], np.ndarray]) -> bytes:
+    def content(self, result: PoseResult, keypoint_set: KeypointSet, photograph: Callable[[], np.ndarray]) -> bytes:
         return result_json(result, keypoint_set)
 
 
-def result_json(result: PoseResult, spec: KeypointSpec) -> bytes:
+def result_json(result: PoseResult, keypoint_set: KeypointSet) -> bytes:
     """The file's content: `meta_info`, `image`, and `instance_info` in the order of the boxes given.
 
     `image` has the `id` that the box file calls it by, if it does. Coordinates are image px rounded to 0.001,
@@ -35,9 +34,9 @@ def result_json(result: PoseResult, spec: KeypointSpec) -> bytes:
     known_id = {} if result.image_id is None else {"id": result.image_id}
     content = {
         "meta_info": {
-            "dataset_name": spec.dataset_name,
-            "num_keypoints": spec.num_keypoints,
-            "keypoint_names": list(spec.names),
+            "dataset_name": keypoint_set.dataset_name,
+            "num_keypoints": keypoint_set.num_keypoints,
+            "keypoint_names": list(keypoint_set.names),
         },
         "image": {"path": result.name, "width": width, "height": height} | known_id,
         "instance_info": [_instance(result, row) for row in range(len(result.instance_ids))],
@@ -58,25 +57,3 @@ def _instance(result: PoseResult, row: int) -> dict:
 def rounded(values: np.ndarray, decimals: int) -> np.ndarray:
     """As float64; one and the same rounding in all formats."""
     return np.round(values.astype(np.float64), decimals)
-
-
-def read_result(content: bytes) -> PoseResult:
-    """The poses that `result_json` has written; `path` and `failures` are not in there.
-
-    Raises:
-        ValueError, KeyError, TypeError, IndexError: it is no such file.
-    """
-    data = json.loads(content)
-    image, people, count = data["image"], data["instance_info"], data["meta_info"]["num_keypoints"]
-    return PoseResult(
-        path="",
-        keypoints=np.array([person["keypoints"] for person in people], np.float32).reshape(-1, count, 2),
-        keypoint_scores=np.array([person["keypoint_scores"] for person in people], np.float32).reshape(-1, count),
-        bboxes=np.array([person["bbox"] for person in people], np.float64).reshape(-1, 4),
-        bbox_scores=np.array([person["bbox_score"] for person in people], np.float64),
-        instance_ids=np.array([person["instance_id"] for person in people], np.int64),
-        image_wh=None if image["width"] is None else (image["width"], image["height"]),
-        name=image["path"],
-        failures=(),
-        image_id=image.get("id"),
-    )

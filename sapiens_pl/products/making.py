@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from threading import Lock
 from typing import NamedTuple
 
-from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import PictureProduct, Records
 from sapiens_pl.core.structures import Failure, PoseResult
 from sapiens_pl.products.chosen import ChosenProduct, check_keypoint_set
@@ -54,7 +54,7 @@ class Products:
         self,
         folder: RunFolder,
         chosen: Sequence[ChosenProduct],
-        keypoint_set: KeypointSpec,
+        keypoint_set: KeypointSet,
         photographs: Photographs,
     ) -> None:
         check_keypoint_set(chosen, keypoint_set)

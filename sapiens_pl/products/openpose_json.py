@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import PictureProduct
 from sapiens_pl.core.settings import SWITCH, check, number, one_of
 from sapiens_pl.core.structures import PoseResult
@@ -52,7 +52,7 @@ class OpenPoseJson(PictureProduct):
         check(_SETTINGS, values, "output")
         self._model, self._threshold = model, None if scores else score_threshold
 
-    def content(self, result: PoseResult, keypoint_set: KeypointSpec, photograph: Callable[[], np.ndarray]) -> bytes:
+    def content(self, result: PoseResult, keypoint_set: KeypointSet, photograph: Callable[[], np.ndarray]) -> bytes:
         assert result.image_wh is not None, "an image that could not be read has no poses"
         width, height = result.image_wh
         people = [
@@ -62,8 +62,8 @@ class OpenPoseJson(PictureProduct):
         content = {"version": 1.3, "people": people, "canvas_width": width, "canvas_height": height}
         return (to_json(content) + "\n").encode()
 
-    def _person(self, keypoints: np.ndarray, scores: np.ndarray, keypoint_set: KeypointSpec) -> dict[str, Any]:
-        parts = keypoint_set.subsets
+    def _person(self, keypoints: np.ndarray, scores: np.ndarray, keypoint_set: KeypointSet) -> dict[str, Any]:
+        parts = keypoint_set.parts
         points = np.concatenate([keypoints, np.clip(scores, 0, 1)[:, None]], axis=1).astype(np.float64)
         body = _points_of(points[list(parts["body"])], MODELS[self._model])
         if self._model == "BODY_25":

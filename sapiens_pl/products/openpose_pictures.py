@@ -14,8 +14,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import PictureProduct
 from sapiens_pl.core.settings import check, number
 from sapiens_pl.core.structures import PoseResult
@@ -53,20 +52,11 @@ class OpenPosePictures(PictureProduct):
         check({"overlay_score_threshold": number()}, {"overlay_score_threshold": score_threshold}, "output")
         self._score_threshold = score_threshold
 
-    def content(self, result: PoseResult, keypoint_set: KeypointSpec, photograph: Callable[[], np.ndarray]) -> bytes:
+    def content(self, result: PoseResult, keypoint_set: KeypointSet, photograph: Callable[[], np.ndarray]) -> bytes:
         return openpose_png(result, keypoint_set, self._score_threshold)
 
 
-def check_openpose(spec: KeypointSpec) -> None:
-    """Raises ConfigError for a set whose body is not known."""
-    if "body" not in spec.subsets:
-        raise ConfigError(
-            f"output.formats=openpose draws networks of 17, 133 or 308 keypoints, not of {spec.num_keypoints}; "
-            "leave it out."
-        )
-
-
-def openpose_png(result: PoseResult, spec: KeypointSpec, score_threshold: float) -> bytes:
+def openpose_png(result: PoseResult, keypoint_set: KeypointSet, score_threshold: float) -> bytes:
     """Draws everyone's body, and hands and face where the set has them, in the size of the photograph.
 
     Args:
@@ -82,18 +72,20 @@ def openpose_png(result: PoseResult, spec: KeypointSpec, score_threshold: float)
     radius = max(1.0, min(width, height) * STICK_PER_IMAGE)
     shown = result.keypoint_scores >= score_threshold
     for keypoints, visible in zip(result.keypoints, shown):
-        _draw_limbs(canvas, *_openpose_body(keypoints, visible, spec), radius)
+        _draw_limbs(canvas, *_openpose_body(keypoints, visible, keypoint_set), radius)
     np.multiply(
         canvas, _LIMB_OPACITY, out=canvas, casting="unsafe"
     )  # in place: a copy in floats is eight times as large
     for keypoints, visible in zip(result.keypoints, shown):
-        for place, (point, seen) in enumerate(zip(*_openpose_body(keypoints, visible, spec))):
+        for place, (point, seen) in enumerate(zip(*_openpose_body(keypoints, visible, keypoint_set))):
             if seen:
                 _draw_point(canvas, point, radius, _hue(place, 18))
         for side in ("left_hand", "right_hand"):
-            part = list(spec.subsets.get(side, ()))
+            part = list(keypoint_set.parts.get(side, ()))
             _draw_hand(canvas, keypoints[part], visible[part], radius)
-        for index in set(spec.subsets.get("face", ())) - set(spec.subsets["body"]):  # nose, eyes, ears are the body's
+        for index in set(keypoint_set.parts.get("face", ())) - set(
+            keypoint_set.parts["body"]
+        ):  # nose, eyes, ears are the body's
             if visible[index]:
                 _draw_point(canvas, keypoints[index], radius * 0.6, _FACE_BGR)
     ok, data = cv2.imencode(".png", canvas)
@@ -102,9 +94,11 @@ def openpose_png(result: PoseResult, spec: KeypointSpec, score_threshold: float)
     return data.tobytes()
 
 
-def _openpose_body(keypoints: np.ndarray, visible: np.ndarray, spec: KeypointSpec) -> tuple[np.ndarray, np.ndarray]:
+def _openpose_body(
+    keypoints: np.ndarray, visible: np.ndarray, keypoint_set: KeypointSet
+) -> tuple[np.ndarray, np.ndarray]:
     """(18, 2) points and (18,) whether they are to be drawn."""
-    body = np.array(spec.subsets["body"])[list(_BODY)]
+    body = np.array(keypoint_set.parts["body"])[list(_BODY)]
     points, seen = keypoints[body], visible[body].copy()
     points[_NECK] = points[list(_SHOULDERS)].mean(axis=0)
     seen[_NECK] = seen[list(_SHOULDERS)].all()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import PictureProduct
 from sapiens_pl.core.settings import check, number
 from sapiens_pl.core.structures import PoseResult
@@ -39,11 +39,11 @@ class Overlay(PictureProduct):
         check({"overlay_score_threshold": number()}, {"overlay_score_threshold": score_threshold}, "output")
         self._score_threshold = score_threshold
 
-    def content(self, result: PoseResult, keypoint_set: KeypointSpec, photograph: Callable[[], np.ndarray]) -> bytes:
+    def content(self, result: PoseResult, keypoint_set: KeypointSet, photograph: Callable[[], np.ndarray]) -> bytes:
         return overlay_jpeg(photograph(), result, keypoint_set, self._score_threshold)
 
 
-def overlay_jpeg(pixels: np.ndarray, result: PoseResult, spec: KeypointSpec, score_threshold: float) -> bytes:
+def overlay_jpeg(pixels: np.ndarray, result: PoseResult, keypoint_set: KeypointSet, score_threshold: float) -> bytes:
     """Draws boxes, skeletons and points: green on the person's left, orange on the right, blue between.
 
     Args:
@@ -63,7 +63,7 @@ def overlay_jpeg(pixels: np.ndarray, result: PoseResult, spec: KeypointSpec, sco
     canvas = pixels.copy()
     width = max(1, round(max(canvas.shape[:2]) * LINE_PER_IMAGE))
     for row in range(len(result.instance_ids)):
-        _draw_instance(canvas, result, row, spec, score_threshold, width)
+        _draw_instance(canvas, result, row, keypoint_set, score_threshold, width)
     ok, data = cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not ok:
         raise ValueError(f"OpenCV writes no JPEG of {canvas.shape[1]}x{canvas.shape[0]} px")
@@ -71,25 +71,24 @@ def overlay_jpeg(pixels: np.ndarray, result: PoseResult, spec: KeypointSpec, sco
 
 
 def _draw_instance(
-    canvas: np.ndarray, result: PoseResult, row: int, spec: KeypointSpec, score_threshold: float, width: int
+    canvas: np.ndarray, result: PoseResult, row: int, keypoint_set: KeypointSet, score_threshold: float, width: int
 ) -> None:
     corners = result.bboxes[row].reshape(2, 2)
     cv2.rectangle(
         canvas, _fixed(corners[0]), _fixed(corners[1]), BOX_BGR, max(1, width // 2), cv2.LINE_AA, _SUBPIXEL_BITS
     )
     keypoints, shown = result.keypoints[row], result.keypoint_scores[row] >= score_threshold
-    for start, end in spec.skeleton:
+    for start, end in keypoint_set.skeleton:
         if shown[start] and shown[end]:
             ends = _fixed(keypoints[start]), _fixed(keypoints[end])
             cv2.line(canvas, *ends, OUTLINE_BGR, width + 2, cv2.LINE_AA, _SUBPIXEL_BITS)
-            cv2.line(
-                canvas, *ends, _link_colour(spec.names[start], spec.names[end]), width, cv2.LINE_AA, _SUBPIXEL_BITS
-            )
+            colour = _link_colour(keypoint_set.names[start], keypoint_set.names[end])
+            cv2.line(canvas, *ends, colour, width, cv2.LINE_AA, _SUBPIXEL_BITS)
     # Whole-body sets crowd faces and hands: their points are drawn finer.
-    radius = width * (1.5 if spec.num_keypoints <= 32 else 0.7)
+    radius = width * (1.5 if keypoint_set.num_keypoints <= 32 else 0.7)
     for index in np.flatnonzero(shown):
         center = _fixed(keypoints[index])
-        for grow, colour in ((0.5, OUTLINE_BGR), (0.0, _side_colour(spec.names[index]))):
+        for grow, colour in ((0.5, OUTLINE_BGR), (0.0, _side_colour(keypoint_set.names[index]))):
             size = round((radius + grow) * (1 << _SUBPIXEL_BITS))
             cv2.circle(canvas, center, size, colour, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
 

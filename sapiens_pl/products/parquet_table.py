@@ -14,7 +14,7 @@ import numpy as np
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.instance_scores import instance_scores
-from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import Records, RunProduct
 from sapiens_pl.core.structures import ListedImage, PoseResult
 from sapiens_pl.products.json_files import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded
@@ -63,7 +63,7 @@ def pyarrow() -> Any:
     return pyarrow
 
 
-def pose_table(results: Sequence[PoseResult], keypoint_set: KeypointSpec) -> Any:
+def pose_table(results: Sequence[PoseResult], keypoint_set: KeypointSet) -> Any:
     """The people of some images, in the order of their boxes.
 
     Columns: image, image_id, image_width, image_height, instance_id, bbox (4, xyxy), bbox_score, score (of the

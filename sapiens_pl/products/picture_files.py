@@ -12,7 +12,7 @@ import numpy as np
 
 from sapiens_pl.core.errors import ResultError, UnreadableImageError, WriteError, write_error
 from sapiens_pl.core.folders import walk
-from sapiens_pl.core.keypoints import KeypointSpec
+from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import PictureProduct
 from sapiens_pl.core.structures import Failure, PoseResult
 from sapiens_pl.products.chosen import ChosenProduct
@@ -72,7 +72,7 @@ class PictureFiles:
             there -= set(damaged)
         return [name for name in names if name not in there]
 
-    def make(self, result: PoseResult, keypoint_set: KeypointSpec, photographs: Photographs) -> Failure | None:
+    def make(self, result: PoseResult, keypoint_set: KeypointSet, photographs: Photographs) -> Failure | None:
         """Makes one picture's file; several threads may.
 
         Returns:

@@ -26,13 +26,30 @@ from sapiens_pl.demo.draw import write_scenes
 from sapiens_pl.demo.figures import draw_scene
 from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.products.coco_results import image_ids
-from sapiens_pl.products.json_files import read_result
 from sapiens_pl.products.of_run import make_in_folder
 from sapiens_pl.records.store import store_files
 from sapiens_pl.run.make_settings import make_settings
 from tests.records.made_up import make_records, pose_result
 
 NOT_UNICODE = b"\xff b.jpg".decode("utf-8", "surrogateescape")
+
+
+def read_result(content: bytes) -> PoseResult:
+    """The poses in one of the JSON files."""
+    data = json.loads(content)
+    image, people, count = data["image"], data["instance_info"], data["meta_info"]["num_keypoints"]
+    return PoseResult(
+        path="",
+        keypoints=np.array([person["keypoints"] for person in people], np.float32).reshape(-1, count, 2),
+        keypoint_scores=np.array([person["keypoint_scores"] for person in people], np.float32).reshape(-1, count),
+        bboxes=np.array([person["bbox"] for person in people], np.float64).reshape(-1, 4),
+        bbox_scores=np.array([person["bbox_score"] for person in people], np.float64),
+        instance_ids=np.array([person["instance_id"] for person in people], np.int64),
+        image_wh=(image["width"], image["height"]),
+        name=image["path"],
+        failures=(),
+        image_id=image.get("id"),
+    )
 
 
 def some_results(num_keypoints: int, names=("b/2.jpg", "a.jpg", "nobody.jpg", 'line\n"1,5".jpg', NOT_UNICODE)):
