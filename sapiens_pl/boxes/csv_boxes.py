@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sapiens_pl.boxes.classes import people_in
+from sapiens_pl.boxes.classes import ClassColumn, people_in
 from sapiens_pl.boxes.files import empty_error, existing_file
 from sapiens_pl.boxes.image_finder import ImageNumbers, NoImage
 from sapiens_pl.boxes.matching import BoxListing, assign_boxes
-from sapiens_pl.boxes.plain_csv import OddLines, PlainRows
+from sapiens_pl.boxes.plain_csv import OddLines, PlainRows, num_lines
 from sapiens_pl.boxes.rules import BoxRules
-from sapiens_pl.boxes.table import BoxRow
-from sapiens_pl.boxes.table_parts import TablePart, joined, part_of_rows
+from sapiens_pl.boxes.table import BoxRow, BoxTable
+from sapiens_pl.boxes.table_parts import TableBuilder, TablePart, part_of_rows
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.plan import Pictures
@@ -84,24 +84,23 @@ class CsvBoxes:
         self.rules = BoxRules(self.columns.format, **rules)
 
     def __call__(self, source: Pictures) -> BoxedImages:
-        parts, bad_rows = self._parts()
-        table, classes = joined(parts)
+        table, classes, bad_rows = self._read()
         people = people_in(self.file, table.num_rows, classes, self.category_id)
         table = table if people.all() else table.select(np.flatnonzero(people))
         listing = BoxListing(self.file, "line", table, None, bad_rows)
         return assign_boxes(source, _by_name(listing, source) if self.columns.by_id else listing, self.rules)
 
-    def _parts(self) -> tuple[list[TablePart], list[tuple[int, str]]]:
-        """The rows: those that are plain many at a time, all others one by one, and those that name no image."""
-        parts: list[TablePart] = []
+    def _read(self) -> tuple[BoxTable, dict[str, ClassColumn], list[tuple[int, str]]]:
+        """The rows: those that are plain many at a time, all others one by one; the classes, and bad rows."""
         bad_rows: list[tuple[int, str]] = []
         columns = self.columns
         plain = PlainRows(self.delimiter, columns.image, columns.box, columns.score, columns.identity, columns.classes)
+        builder = TableBuilder(num_lines(self.file))
         for part in plain.parts(self.file):
             if isinstance(part, OddLines):
                 part = self._one_by_one(csv.reader(part.lines, delimiter=self.delimiter), part.first, bad_rows)
-            parts.append(part)
-        return parts, bad_rows
+            builder.add(part)
+        return *builder.build(), bad_rows
 
     def _one_by_one(self, reader: Any, lines_before: int, bad_rows: list[tuple[int, str]]) -> TablePart:
         columns, rows, nobody = self.columns, [], []

@@ -170,9 +170,11 @@ def _corners(boxes: np.ndarray, format: str, first_pixel: float) -> np.ndarray:
 
 def _unusable(corners: np.ndarray, table: BoxTable) -> np.ndarray:
     """(F,) int64, the rows that are no boxes."""
-    with np.errstate(invalid="ignore"):
-        good = (np.abs(corners) <= FARTHEST_PX).all(axis=1)  # false for NaN
-        good &= (corners[:, 2:] > corners[:, :2]).all(axis=1)
+    good = np.ones(len(corners), bool)
+    for column in corners.T:  # one by one, as there are millions
+        good &= np.abs(column) <= FARTHEST_PX  # false for NaN
+    for low, high in ((0, 2), (1, 3)):
+        good &= corners[:, high] > corners[:, low]
     good[list(table.odd)] = False
     return np.flatnonzero(~good)
 

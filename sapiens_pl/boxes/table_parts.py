@@ -12,7 +12,7 @@ import numpy as np
 
 from sapiens_pl.boxes.classes import ClassColumn, class_id
 from sapiens_pl.boxes.table import BoxRow, BoxTable, table_of
-from sapiens_pl.core.columns import decoded, encoded, names_of_arrow
+from sapiens_pl.core.columns import Names, encoded, names_of_arrow
 
 
 class TablePart(NamedTuple):
@@ -46,35 +46,58 @@ def part_of_rows(rows: Sequence[BoxRow], nobody: Sequence[str], classes: Mapping
     return TablePart(images, *columns, by_name, table.odd)
 
 
-def joined(parts: Sequence[TablePart]) -> tuple[BoxTable, dict[str, ClassColumn]]:
-    """One table of all parts, and its columns that may be the class."""
-    counts = [len(part.numbers) for part in parts]
-    codes, names = _unified([part.images for part in parts])
-    ends = np.cumsum([0, *(len(part.images) for part in parts)])
-    is_row = [np.arange(ends[place], ends[place] + count) for place, count in enumerate(counts)]
-    whose = codes[np.concatenate([np.zeros(0, np.int64), *is_row])] if len(codes) > sum(counts) else codes
-    starts = np.cumsum([0, *counts])
-    odd = {int(start) + place: row for start, part in zip(starts, parts) for place, row in part.odd.items()}
-    table = BoxTable(
-        names_of_arrow(names),
-        whose,
-        boxes=np.concatenate([np.zeros((0, 4)), *(part.boxes for part in parts)]),
-        scores=np.concatenate([np.zeros(0), *(part.scores for part in parts)]),
-        ids=np.concatenate([np.zeros(0, np.int64), *(part.ids for part in parts)]),
-        has_id=np.concatenate([np.zeros(0, bool), *(part.has_id for part in parts)]),
-        numbers=np.concatenate([np.zeros(0, np.int64), *(part.numbers for part in parts)]),
-        odd=odd,
-    )
-    return table, {name: _class_column([part.classes[name] for part in parts]) for name in _class_names(parts)}
+class TableBuilder:
+    """One table of many parts; for its arrays there is room from the start, as there are millions of rows.
 
+    Args:
+        num_rows: so many are expected.
+    """
 
-def _class_names(parts: Sequence[TablePart]) -> list[str]:
-    return list(parts[0].classes) if parts else []
+    def __init__(self, num_rows: int) -> None:
+        self._boxes, self._scores = np.empty((num_rows, 4)), np.empty(num_rows)
+        self._ids, self._has_id = np.empty(num_rows, np.int64), np.empty(num_rows, bool)
+        self._numbers = np.empty(num_rows, np.int64)
+        self._images: list[Any] = []
+        self._classes: list[dict[str, Any]] = []
+        self._odd: dict[int, BoxRow] = {}
+        self._counts: list[int] = []
+
+    def add(self, part: TablePart) -> None:
+        """The next rows."""
+        start = sum(self._counts)
+        self._odd |= {start + place: row for place, row in part.odd.items()}
+        self._images.append(part.images)
+        self._classes.append(part.classes)
+        self._counts.append(len(part.numbers))
+        for name in ("boxes", "scores", "ids", "has_id", "numbers"):
+            self._put(f"_{name}", start, getattr(part, name))
+
+    def build(self) -> tuple[BoxTable, dict[str, ClassColumn]]:
+        """The table, and its columns that may be the class."""
+        count = sum(self._counts)
+        ends = np.cumsum([0, *map(len, self._images)]).tolist()
+        whose, names = _unified(self._images)
+        if len(whose) > count:
+            rows = [np.arange(end, end + num_rows) for end, num_rows in zip(ends, self._counts)]
+            whose = whose[np.concatenate(rows)]
+        columns = (self._boxes, self._scores, self._ids, self._has_id, self._numbers)
+        boxes, scores, ids, has_id, numbers = (column[:count] for column in columns)
+        table = BoxTable(names, whose, boxes, scores, ids, has_id, numbers, self._odd)
+        by_name = {name: [classes[name] for classes in self._classes] for name in self._classes[0]}
+        return table, {name: _class_column(parts) for name, parts in by_name.items()}
+
+    def _put(self, name: str, start: int, values: np.ndarray) -> None:
+        column = getattr(self, name)
+        stop = start + len(values)
+        if stop > len(column):
+            column = np.concatenate([column, np.empty((stop, *column.shape[1:]), column.dtype)])
+            setattr(self, name, column)
+        column[start:stop] = values
 
 
 def _class_column(dictionaries: list[Any]) -> ClassColumn:
     codes, values = _unified(dictionaries)
-    return ClassColumn(codes, [class_id(decoded(value).strip()) for value in values.to_pylist()])
+    return ClassColumn(codes, [class_id(value.strip()) for value in values])
 
 
 def _dictionary(texts: Sequence[str]) -> Any:
@@ -83,12 +106,15 @@ def _dictionary(texts: Sequence[str]) -> Any:
     return pa.array([encoded(text) for text in texts], pa.large_binary()).dictionary_encode()
 
 
-def _unified(dictionaries: list[Any]) -> tuple[np.ndarray, Any]:
-    """(N,) int64 codes into one dictionary, in the order of first appearance, and that dictionary."""
+def _unified(dictionaries: list[Any]) -> tuple[np.ndarray, Names]:
+    """(N,) int64 codes into one dictionary, in the order of first appearance, and that dictionary; the others go."""
     import pyarrow as pa
 
     kind = pa.dictionary(pa.int32(), pa.large_binary())
-    whole = pa.chunked_array(dictionaries, kind).unify_dictionaries()
-    codes = [chunk.indices.to_numpy() for chunk in whole.chunks]
-    values = whole.chunk(whole.num_chunks - 1).dictionary if codes else pa.array([], pa.large_binary())
-    return np.concatenate([np.zeros(0, np.int32), *codes]).astype(np.int64), values
+    chunks = pa.chunked_array(dictionaries, kind).unify_dictionaries().chunks
+    dictionaries.clear()
+    codes = np.concatenate([chunk.indices.to_numpy() for chunk in chunks], dtype=np.int64)
+    names = names_of_arrow(chunks[-1].dictionary)
+    del chunks
+    pa.default_memory_pool().release_unused()
+    return codes, names

@@ -108,20 +108,18 @@ def pack_batches(num_boxes: np.ndarray, batch_size: int, images: np.ndarray | No
     stops = np.append(starts[1:], total)[: len(starts)]
     whose = np.searchsorted(ends, starts, side="right")
     empty = np.flatnonzero(counts == 0)
-    spans = np.concatenate(
-        [
-            np.stack([whose, starts - first[whose], stops - first[whose]], axis=1),
-            np.stack([empty, np.zeros_like(empty), np.zeros_like(empty)], axis=1),
-        ]
-    )
+    spans = np.zeros((len(starts) + len(empty), 3), np.int64)
+    spans[: len(starts), 0] = whose
+    spans[: len(starts), 1] = starts - first[whose]
+    spans[: len(starts), 2] = stops - first[whose]
+    spans[len(starts) :, 0] = empty
     batch = np.concatenate([starts, first[empty]]) // batch_size
-    order = np.lexsort((spans[:, 0], batch))
-    spans, batch = (
-        spans[order],
-        _without_crowds(batch[order], spans[order], max(batch_size, MIN_IMAGES_PER_BATCH_LIMIT)),
-    )
-    order = np.argsort(batch, kind="stable")
-    spans, batch = spans[order], batch[order]
+    if len(empty):
+        order = np.lexsort((spans[:, 0], batch))
+        spans, batch = spans[order], batch[order]
+        batch = _without_crowds(batch, spans, max(batch_size, MIN_IMAGES_PER_BATCH_LIMIT))
+        order = np.argsort(batch, kind="stable")
+        spans, batch = spans[order], batch[order]
     if images is not None:
         spans[:, 0] = np.asarray(images, np.int64)[spans[:, 0]]
     begins = np.flatnonzero(np.diff(batch, prepend=-1))
