@@ -6,7 +6,7 @@ import logging
 from typing import Any, NamedTuple
 
 from sapiens_pl.boxes.classes import COCO_PERSON, ClassId, ClassRule, class_id
-from sapiens_pl.boxes.files import JsonReader, RepeatedKeys, existing_file, filled_text, shortened
+from sapiens_pl.boxes.files import JsonReader, RepeatedKeys, existing_file, filled_text
 from sapiens_pl.boxes.image_finder import ImageNumbers, NoImage, plain_id
 from sapiens_pl.boxes.matching import assign_boxes, listing_of
 from sapiens_pl.boxes.rules import BoxRules
@@ -15,6 +15,7 @@ from sapiens_pl.boxes.units import check_within
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.plan import Pictures
 from sapiens_pl.core.protocols import BoxedImages
+from sapiens_pl.core.wording import shown
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class CocoBoxes:
         names = _category_names(listing)
         if listing.get("categories") and not names and self.category_id is None:
             raise ConfigError(
-                f"{self.file}: its categories {shortened(listing['categories'])} have no id and name each, so that "
+                f"{self.file}: its categories {shown(listing['categories'])} have no id and name each, so that "
                 "nobody knows which one is a person; correct them, or say it with boxes.category_id=."
             )
         rule = ClassRule(self.file, self.category_id, names, usual=COCO_PERSON, first=COCO_PERSON)
@@ -134,7 +135,7 @@ def _numbered(annotations: list[Any]) -> tuple[list[_Numbered], list[tuple[int, 
         if isinstance(entry, dict) and "image_id" in entry:
             rows.append(_Numbered(number, entry))
         else:
-            bad_rows.append((number, f"{shortened(entry)} does not say which image it belongs to (image_id)"))
+            bad_rows.append((number, f"{shown(entry)} does not say which image it belongs to (image_id)"))
     return rows, bad_rows
 
 

@@ -68,12 +68,6 @@ def empty_error(path: str) -> ConfigError:
     return ConfigError(f"{path} is empty, as if what wrote it had been stopped; write it anew.")
 
 
-def shortened(entry: Any) -> str:
-    """What stands there, for a sentence."""
-    text = json.dumps(entry, default=str)
-    return text if len(text) <= 80 else f"{text[:80]}..."
-
-
 def lines_of(path: str) -> Iterator[tuple[int, str]]:
     """The lines that say something, with their numbers."""
     with open_text(path) as file:

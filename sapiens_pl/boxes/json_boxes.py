@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sapiens_pl.boxes.classes import ClassColumn, people_in
-from sapiens_pl.boxes.files import JsonReader, RepeatedKeys, existing_file, filled_text, shortened
+from sapiens_pl.boxes.files import JsonReader, RepeatedKeys, existing_file, filled_text
 from sapiens_pl.boxes.matching import assign_boxes, listing_of
 from sapiens_pl.boxes.rules import BoxRules
 from sapiens_pl.boxes.table import BoxRow
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.plan import Pictures
 from sapiens_pl.core.protocols import BoxedImages
+from sapiens_pl.core.wording import shown
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +154,7 @@ def _image_and_boxes(entry: Any) -> tuple[str, Any]:
         if len(entry) == 1 and "image" not in entry:
             return next(iter(entry.items()))
     raise ValueError(
-        f'{shortened(entry)} does not say which image and which boxes (like {{"image": "a.jpg", '
+        f'{shown(entry)} does not say which image and which boxes (like {{"image": "a.jpg", '
         '"bboxes": [[x1, y1, x2, y2]]})'
     )
 
@@ -164,7 +165,7 @@ def _with_lists(entry: dict[str, Any], boxes: list[Any]) -> list[Any]:
     lists |= {key: entry[name] for key, name in _CLASS_LISTS.items() if name in entry}
     for key, values in lists.items():
         if isinstance(values, list) and len(values) != len(boxes):
-            raise ValueError(f"it has {len(boxes)} boxes and {len(values)} of what it calls {key} ({shortened(entry)})")
+            raise ValueError(f"it has {len(boxes)} boxes and {len(values)} of what it calls {key} ({shown(entry)})")
     return [
         box if isinstance(box, dict) else {"bbox": box, **{key: _item(values, index) for key, values in lists.items()}}
         for index, box in enumerate(boxes)

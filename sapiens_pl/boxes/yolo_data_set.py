@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from sapiens_pl.boxes.classes import ClassId
 from sapiens_pl.boxes.files import whole
 from sapiens_pl.core.text_files import read_text
+from sapiens_pl.core.wording import one_line
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def _from_yaml(path: str) -> DataSet | None:
     try:
         data: Any = OmegaConf.to_container(OmegaConf.create(read_text(path)))
     except Exception as error:  # PyYAML's errors and OmegaConf's have no common class
-        log.warning("%s was not looked at (%s).", path, " ".join(str(error).split())[:200])
+        log.warning("%s was not looked at (%s).", path, one_line(error))
         return None
     names = data.get("names") if isinstance(data, dict) else None
     if isinstance(names, list):

@@ -11,10 +11,9 @@ from typing import Any
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import PART_SIZES, KeypointSet
+from sapiens_pl.core.wording import shown
 
 _KEYS = ("dataset", "names", "skeleton", "flip_pairs", "sigmas", "parts")
-_SHOWN = 40
-"""Characters of what a description says, in a sentence."""
 
 
 class _Unusable(ValueError):
@@ -176,9 +175,13 @@ def _parts(value: Any, numbers: dict[str, int]) -> dict[str, tuple[int, ...]]:
 
 
 def _kind(value: Any) -> str:
-    return {list: "a list", dict: "a mapping", str: "a text", type(None): "nothing"}.get(type(value), _shown(value))
+    return {list: "a list", dict: "a mapping", str: "a text", type(None): "nothing"}.get(type(value)) or shown(
+        value, 40
+    )
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    """Of lists in lists only what they are: YAML can say in a line what takes gigabytes to write out."""
+    if isinstance(value, list | dict) and (len(value) > 8 or any(isinstance(inner, list | dict) for inner in value)):
+        return _kind(value)
+    return shown(value, 40)

@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
+from sapiens_pl.core.wording import shortened
+
 _FIRST_NAMES = 3
 _MOST_RUN_FOLDERS = 100
 
@@ -101,11 +103,6 @@ class LeftOut:
             "links_followed": self.followed,
             "folders_not_listed": len(self.folders),
         }
-
-
-def shortened(name: str, most: int = 200) -> str:
-    """A name for a sentence: of a very long one the middle is omitted."""
-    return name if len(name) <= most else f"{name[: most // 2]}...{name[-most // 2 :]}"
 
 
 def _first_few(names: Collection[str]) -> str:

@@ -7,6 +7,7 @@ import io
 import sys
 
 from sapiens_pl.core.interrupts import module_to_run
+from sapiens_pl.core.wording import one_line
 
 _BUILDS = "'opencv-python>=4.11,<5'", "'opencv-python-headless>=4.11,<5'"
 
@@ -39,7 +40,7 @@ def opencv_complaint() -> str | None:
             return f"OpenCV needs {error.name}, which is not installed; pip install {error.name}."
         return f"OpenCV is not installed; pip install {_BUILDS[0]} (on a server {_BUILDS[1]})."
     except Exception as error:
-        return _sentence(" ".join(str(error).split())[:300])
+        return _sentence(one_line(error, 300))
     if not hasattr(cv2, "warpAffine"):
         return (
             "OpenCV is there in parts only, as it is when one of its two builds was uninstalled after the other was "

@@ -12,6 +12,7 @@ from sapiens_pl.core.errors import SapiensError, UnreadableImageError
 from sapiens_pl.core.plan import Tasks
 from sapiens_pl.core.protocols import PictureSource
 from sapiens_pl.core.structures import CropSpan, Failure, ImageTask, LoadedImage
+from sapiens_pl.core.wording import one_line
 
 Cut = TypeVar("Cut")
 
@@ -101,12 +102,8 @@ class PictureDataset(Dataset, Generic[Cut]):
             return self.cutter.failed(span, Failure(task.name, None, type(error).__name__, str(error)))
         except Exception as error:  # libraries raise what they please, and the others must not suffer
             what = f"{task.path or task.name} could not be {self.cutter.done_to_a_picture}"
-            message = f"{what} ({_one_line(error)}); look at the image."
+            message = f"{what} ({type(error).__name__}: {one_line(error)}); look at the image."
             return self.cutter.failed(span, Failure(task.name, None, UnreadableImageError.__name__, message))
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
 
 
 def prepare_worker(worker_id: int) -> None:

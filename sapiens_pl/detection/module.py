@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sapiens_pl.core.devices import free_cached, is_out_of_memory, memory_in_numbers
 from sapiens_pl.core.errors import DeviceMemoryError
+from sapiens_pl.core.wording import one_line
 from sapiens_pl.detection.data import ImageBatch
 from sapiens_pl.detection.detectors import People, PersonDetector
 from sapiens_pl.detection.rules import PersonRules
@@ -47,7 +48,7 @@ class DetectionModule(L.LightningModule):
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                complaint = " ".join(str(error).split())[:200]
+                complaint = one_line(error)
             else:
                 people += found
                 continue

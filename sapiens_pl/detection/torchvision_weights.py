@@ -18,6 +18,7 @@ from torch import Tensor
 from torchvision.models import get_model_builder, get_model_weights
 
 from sapiens_pl.core.errors import CheckpointError, ConfigError
+from sapiens_pl.core.wording import one_line
 from sapiens_pl.detection.fcos_small import fcos_small
 from sapiens_pl.models.tensors import read_tensors
 
@@ -69,7 +70,7 @@ def _download(name: str, url: str, path: Path) -> None:
         with _impatient():
             torch.hub.download_url_to_file(url, str(path), digest, progress=os.isatty(2))
     except (OSError, RuntimeError, urllib.error.URLError) as error:
-        reason = " ".join(str(getattr(error, "reason", None) or error).split())[:120]
+        reason = one_line(getattr(error, "reason", None) or error, 120)
         raise ConfigError(
             f"The weights of the person detector {name} are not here and could not be fetched ({reason}): fetch {url} "
             f"and put it to {path} or give it as boxes.weights=FILE, {OTHER_BOXES}."

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sapiens_pl.core.errors import CheckpointError, ConfigError
+from sapiens_pl.core.wording import one_line
 from sapiens_pl.detection.detectors import People, PersonDetector
 from sapiens_pl.detection.grouping import in_groups
 from sapiens_pl.detection.torchvision_weights import OTHER_BOXES
@@ -112,7 +113,7 @@ def load_transformers(name: str) -> TransformersDetector:
     except ConfigError:
         raise
     except Exception as error:  # the library raises whatever its parts raise
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error)
         if "trust_remote_code" in str(error):
             raise CheckpointError(
                 f"boxes.model={name} brings Python code of its own, which is never run here; choose a detector that "

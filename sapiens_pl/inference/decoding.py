@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sapiens_pl.core.wording import one_line
+
 log = logging.getLogger(__name__)
 
 BLUR_KERNEL = 11
@@ -136,7 +138,7 @@ def _triton_works(device: torch.device) -> bool:
         if not torch.allclose(found, largest_of_each(sample), rtol=1e-5):
             raise ArithmeticError("a kernel's result is wrong")
     except Exception as error:  # no Triton, no C compiler, a cache that cannot be written
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         log.warning("Triton does not work on %s (%s): keypoints are decoded a little more slowly.", device, reason)
         return False
     return True

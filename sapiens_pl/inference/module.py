@@ -25,6 +25,7 @@ from sapiens_pl.core.geometry import SAPIENS_CROPS, CropSettings
 from sapiens_pl.core.protocols import PoseNetwork
 from sapiens_pl.core.settings import check
 from sapiens_pl.core.structures import CropBatch, PosePrediction
+from sapiens_pl.core.wording import one_line
 from sapiens_pl.inference.compiling import compile_options
 from sapiens_pl.inference.decoding import decode_heatmaps
 from sapiens_pl.inference.transfer import HostCopy, PendingPrediction
@@ -188,7 +189,7 @@ class PoseModule(L.LightningModule):
                 if not is_out_of_memory(error):
                     _explain_compilation(error)
                     raise
-                complaint = " ".join(str(error).split())[:200]
+                complaint = one_line(error)
             else:
                 parts.append(decoded)
                 start += len(part)
@@ -234,7 +235,7 @@ def _filled_up(crops: Tensor, size: int) -> Tensor:
 def _explain_compilation(error: Exception) -> None:
     """Raises a sentence for an error of the compiler's."""
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error, 300)
         raise ConfigError(f"model.compile=true does not work here ({reason}); set model.compile=false.") from error
 
 

@@ -23,6 +23,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
+from sapiens_pl.core.wording import one_line
 from sapiens_pl.models.mapping import FileMap
 from sapiens_pl.models.pickles import BrokenArchiveError, Placeholder, Storage, StoredTensor, read_pickle
 
@@ -63,15 +64,11 @@ def read_archive(path: Path) -> dict[str, Tensor]:
     except BrokenArchiveError:
         raise
     except (zipfile.BadZipFile, EOFError, struct.error, NotImplementedError, zlib.error) as error:
-        raise BrokenArchiveError(f"its zip structure is broken ({_short(error)})") from None
+        raise BrokenArchiveError(f"its zip structure is broken ({one_line(error, 100)})") from None
     except (pickle.UnpicklingError, LookupError, ValueError, TypeError, AttributeError) as error:
-        raise BrokenArchiveError(f"its index is broken ({_short(error)})") from None
+        raise BrokenArchiveError(f"its index is broken ({one_line(error, 100)})") from None
     except (RuntimeError, MemoryError, OverflowError) as error:
-        raise BrokenArchiveError(f"a tensor in it cannot be rebuilt ({_short(error)})") from None
-
-
-def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:100] or type(error).__name__
+        raise BrokenArchiveError(f"a tensor in it cannot be rebuilt ({one_line(error, 100)})") from None
 
 
 def _read_zip(path: Path, file: IO[bytes]) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sapiens_pl.core.errors import CheckpointError
+from sapiens_pl.core.wording import shown
 from sapiens_pl.models.sapiens2 import INPUT_HW, ROPE_BASE, Sapiens2Shape, rotary_periods
 from sapiens_pl.models.settings import PATCH_SIZE
 from sapiens_pl.models.transformers_folder import CONFIG_FILE, PROCESSOR_FILE
@@ -64,7 +65,7 @@ def read_input_hw(checkpoint: Path, metadata: dict[str, str]) -> tuple[int, int]
         return INPUT_HW
     if len(sides) != 2 or not all(_is_side(side) for side in sides):
         raise CheckpointError(
-            f"{file} gives the crops' size as {_short(given)}, which must be a height and a width in px, multiples of "
+            f"{file} gives the crops' size as {shown(given)}, which must be a height and a width in px, multiples of "
             f"{PATCH_SIZE} up to {_LONGEST_SIDE}; correct it or set model.input_hw=[{INPUT_HW[0]},{INPUT_HW[1]}]."
         )
     return sides[0], sides[1]
@@ -122,13 +123,13 @@ def check_config(config: Sapiens2Config, shape: Sapiens2Shape) -> None:
     }
     head = config.values.get("head_config") or {}
     if not isinstance(head, dict):
-        raise CheckpointError(f"{config.file} gives head_config={_short(head)}, no object; download it again.")
+        raise CheckpointError(f"{config.file} gives head_config={shown(head)}, no object; download it again.")
     for values, expected in ((config.values, built), (head, built_head)):
         for key, choices in expected.items():
             if values.get(key) is not None and not any(_same(values[key], choice) for choice in choices):
                 raise CheckpointError(
-                    f"{config.file} gives {key}={_short(values[key])}, but the weights are those of a network with "
-                    f"{_short(choices[0])}; download both again."
+                    f"{config.file} gives {key}={shown(values[key])}, but the weights are those of a network with "
+                    f"{shown(choices[0])}; download both again."
                 )
 
 
@@ -141,7 +142,7 @@ def _number(config: Sapiens2Config, key: str, default: float, least: float, most
     value = config.values.get(key, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
         raise CheckpointError(
-            f"{config.file} gives {key}={_short(value)}, which must be a number of {least:g} to {most:g}; "
+            f"{config.file} gives {key}={shown(value)}, which must be a number of {least:g} to {most:g}; "
             "download it again."
         )
     return float(value)
@@ -173,10 +174,5 @@ def _object(file: Path, text: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets without end
         raise CheckpointError(f"{file} is damaged: no JSON ({str(error)[:_SHOWN]}); download it again.") from None
     if not isinstance(values, dict):
-        raise CheckpointError(f"{file} is damaged: {_short(values)} is no JSON object; download it again.")
+        raise CheckpointError(f"{file} is damaged: {shown(values)} is no JSON object; download it again.")
     return values
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sapiens_pl.core.errors import CheckpointError
+from sapiens_pl.core.wording import one_line
 from sapiens_pl.models.archive import LEGACY_MAGIC, read_archive
 from sapiens_pl.models.mapping import FileMap
 from sapiens_pl.models.pickles import BrokenArchiveError
@@ -61,7 +62,7 @@ def read_tensors(path: Path, setting: str = "model.checkpoint") -> tuple[dict[st
     except (BrokenArchiveError, SafetensorError, ValueError, LookupError, TypeError, OSError) as error:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that one is for a place that no file has
             raise CheckpointError(f"{setting}={path} cannot be read ({error.strerror}).") from None
-        said = " ".join(str(error).split())[:150]
+        said = one_line(error, 150)
         raise CheckpointError(f"{path} is damaged or incomplete: {said}; {_DOWNLOAD_AGAIN}.") from None
     for begin, kind in _PACKED.items():
         if start.startswith(begin):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.left_out import shortened
 from sapiens_pl.core.plan import Pictures
 from sapiens_pl.core.structures import LoadedImage
 from sapiens_pl.core.text_files import open_text
+from sapiens_pl.core.wording import shortened
 from sapiens_pl.pictures import MAX_MEGAPIXELS, read_image
 from sapiens_pl.pictures.left_out import not_read_here
 from sapiens_pl.pictures.tree import find_pictures

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from sapiens_pl.core.columns import Names, NamesBuilder
 from sapiens_pl.core.errors import UnreadableFolderError
-from sapiens_pl.core.left_out import LeftOut, shortened
+from sapiens_pl.core.left_out import LeftOut
 from sapiens_pl.core.structures import Failure
+from sapiens_pl.core.wording import shortened
 from sapiens_pl.pictures.left_out import is_no_picture, kind_of, looks_like_picture, not_read_here
 
 ANYWHERE = "**"

@@ -95,7 +95,7 @@ BAD_FILES = {
     "has over 4 MiB": b"#" * (5 << 20),
     "holds nothing where a mapping is due": b"",
     "holds a list where": b"- head",
-    "calls keypoint 1 False, which is no text; put its name in quotes": b"names: [yes_please, no]",
+    "calls keypoint 1 false, which is no text; put its name in quotes": b"names: [yes_please, no]",
     "holds a text where": b"head",
 }
 

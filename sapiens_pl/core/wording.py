@@ -1,0 +1,22 @@
+"""What files, errors and people say, made short enough for a sentence."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def one_line(said: object, most: int = 200) -> str:
+    """An error's text, or any other, in one line of at most so many characters; of an error without a text its kind."""
+    return " ".join(str(said).split())[:most] or type(said).__name__
+
+
+def shown(value: Any, most: int = 80) -> str:
+    """A value as it may stand in a JSON or YAML file; of a long one the beginning."""
+    text = json.dumps(value, default=str, ensure_ascii=False, skipkeys=True)
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def shortened(name: str, most: int = 200) -> str:
+    """A name or a path; of a very long one the middle is omitted."""
+    return name if len(name) <= most else f"{name[: most // 2]}...{name[-most // 2 :]}"
