@@ -81,6 +81,7 @@ def _pose(cfg: DictConfig) -> int:
     demo.check_choice(cfg)
     from sapiens_pl.run.pose_run import pose_run
 
+    quieten()  # once more: Lightning has set its loggers' level when it was imported
     return pose_run(cfg, demo)
 
 

@@ -76,7 +76,7 @@ class ImageDataModule(L.LightningDataModule):
     Args:
         images: where they are, as its source understands it: a folder, a glob, a list file or one image.
         boxes: called with the images found, gives their boxes.
-        input_hw: height and width of a crop, px.
+        input_hw, crop_settings: how the network wants its crops, px; `cut_for` may say so later.
         batch_size: crops a batch, or "auto" for what `find_batch_size` finds.
         max_memory_gib: the most that "auto" lets the process hold of the device's memory; None for nine tenths.
         num_workers: loader processes; None for one a core, at most 16, shared by the ranks.
@@ -86,7 +86,6 @@ class ImageDataModule(L.LightningDataModule):
         num_shards, shard: of so many independent runs this one does its share.
         source: what brings the images, as for `pictures.sources.open_source`.
         finished: says in `setup` which images need not be done again.
-        crop_settings: how the network wants its crops.
         stopped: asked before each batch; True ends the run after the batch in flight.
         agree: called in `setup` with the names of the images left to do, gives those that all ranks take for left.
         place: says from `setup` on which of the processes this one is.
@@ -100,7 +99,7 @@ class ImageDataModule(L.LightningDataModule):
         self,
         images: Any,
         boxes: BoxSource | Callable[[Pictures], BoxedImages | DealtImages],
-        input_hw: tuple[int, int],
+        input_hw: tuple[int, int] = (0, 0),
         batch_size: int | str = 8,
         max_memory_gib: float | None = None,
         num_workers: int | None = None,
@@ -131,6 +130,7 @@ class ImageDataModule(L.LightningDataModule):
         # A rank that finds nothing left to do is in order.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self._pictures: Pictures | None = None
+        self._planned_for: tuple[int, int] | None = None
         self.tasks = NO_TASKS
         self.digests = digests(NO_TASKS.boxes)
         """(T,) uint64, what the boxes of each task were."""
@@ -159,7 +159,17 @@ class ImageDataModule(L.LightningDataModule):
                     log.warning(sentence)
         return self._pictures
 
+    def cut_for(self, input_hw: tuple[int, int], crop_settings: CropSettings) -> None:
+        """Says how the network wants its crops."""
+        self.input_hw, self.crop_settings = input_hw, crop_settings
+
     def setup(self, stage: str | None = None) -> None:
+        if self._planned_for != self.place()[:2]:
+            self.plan()
+
+    def plan(self) -> None:
+        """Deals the images; needs nothing to be known of the network. `setup` does it where it has not been done."""
+        self._planned_for = self.place()[:2]
         pictures = self.pictures()
         self._deal(self.boxes(pictures))
         failed = sum(row.instance_id is None for row in self.failures) if self.all_mine else 0

@@ -6,6 +6,8 @@ import errno
 import hashlib
 import json
 import math
+import os
+import time
 from pathlib import Path
 
 import torch
@@ -35,6 +37,9 @@ _DOWNLOAD_AGAIN = "download it again"
 _MAX_HEADER_BYTES = 16 * 2**20
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc": "7z"}
 """By their first bytes."""
+_COARSEST_CLOCK_NS = 2_000_000_000
+"""Of a file system: changes so near to each other may have one time."""
+_DIGESTS: dict[tuple[int, ...], str] = {}
 _KINDS = (".safetensors", ".pt2", ".pth", ".pt", ".bin")
 
 
@@ -135,9 +140,21 @@ def checkpoint_sha256(checkpoint: str | Path) -> str:
 
 
 def file_sha256(path: str | Path) -> str:
-    """The file's SHA-256, hexadecimal."""
-    digest = hashlib.sha256()
-    with open(Path(path).expanduser(), "rb") as file:
-        while chunk := file.read(1 << 24):
-            digest.update(chunk)
-    return digest.hexdigest()
+    """The file's SHA-256, hexadecimal; what was read once is remembered while the file is as it was."""
+    path = Path(path).expanduser()
+    before = _version(path)
+    if before not in _DIGESTS:
+        digest = hashlib.sha256()
+        with open(path, "rb") as file:
+            while chunk := file.read(1 << 24):
+                digest.update(chunk)
+        if before != _version(path) or time.time_ns() - before[-1] < _COARSEST_CLOCK_NS:
+            return digest.hexdigest()  # a next change might not show
+        _DIGESTS[before] = digest.hexdigest()
+    return _DIGESTS[before]
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """Differs once a file's content has; the last number is when, in ns."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -88,7 +88,7 @@ class PoseWriter(BasePredictionWriter):
     Args:
         folder: of the run; with a store.
         keypoint_set: the network's.
-        products: those of single pictures.
+        products: those of single pictures; None where no picture will be done.
         max_failures: more failed pictures than that end the run; None for any number.
         stop: called with a sentence to end the run.
         begins_anew: called with the names of this process's pictures that had a result before: what was made of it is
@@ -102,7 +102,7 @@ class PoseWriter(BasePredictionWriter):
         self,
         folder: RunFolder,
         keypoint_set: KeypointSet,
-        products: PictureProducts,
+        products: PictureProducts | None,
         max_failures: int | None = None,
         stop: Callable[[str], None] = lambda sentence: None,
         begins_anew: Callable[[Collection[str]], None] = lambda names: None,
@@ -118,7 +118,14 @@ class PoseWriter(BasePredictionWriter):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         # Not in on_predict_start: with nothing left to predict, that is never called.
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        self.begin(trainer.datamodule)  # type: ignore[attr-defined]
+
+    def begin(self, data: Any) -> None:
+        """Records what the plan has found wrong already.
+
+        Args:
+            data: the planned pictures.
+        """
         self.folder.open()
         store = read_store(self.folder.records)
         assert store is not None, "the first process makes it"
@@ -170,6 +177,14 @@ class PoseWriter(BasePredictionWriter):
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._take_over(0)
+        self.end()
+
+    def end(self) -> None:
+        """Returns when everything is on the disk.
+
+        Raises:
+            WriteError: it is not: no space, no permission, a vanished disk.
+        """
         self._close()
         self._recording.raise_error()
         self._making.raise_error()
@@ -191,7 +206,7 @@ class PoseWriter(BasePredictionWriter):
         for result in results:
             self._tell(result.failures)
             self._count(result)
-            if not result.image_failed and self._products.are_any:
+            if not result.image_failed and self._products is not None and self._products.are_any:
                 self._making.submit(self._make, result)
         if self.max_failures is not None and self.counts.images_failed > self.max_failures:
             self.stop(
@@ -200,6 +215,7 @@ class PoseWriter(BasePredictionWriter):
             )
 
     def _make(self, result: PoseResult) -> None:
+        assert self._products is not None
         failures = self._products.make(result)
         self._tell(failures)
         with self._counting:

@@ -246,17 +246,18 @@ def progress_of(lives: list[Live], state: str | None = None) -> Progress:
     """Everybody's numbers in one.
 
     Args:
-        state: None for what those are at who have not done their share.
+        state: how the run has ended; None for what those are at who have not done their share.
     """
-    at_work = [live for live in lives if live.crops < live.crops_planned]
+    at_work = [] if state else [live for live in lives if live.crops < live.crops_planned]
     speeds = [live.crops_per_second for live in at_work if live.crops_per_second]
     left = [(live.crops_planned - live.crops) / live.crops_per_second for live in at_work if live.crops_per_second]
+    through = not at_work and state in (None, COMPLETE, MERGING)
     return Progress(
         state=state or (at_work or lives or [Live()])[-1].state,
         images_planned=sum(live.images_planned for live in lives),
         images_done=sum(live.images_done for live in lives),
         images_failed=sum(live.images_failed for live in lives),
         crops_per_second=round(sum(speeds), 3) if speeds else None,
-        seconds_left=round(max(left), 1) if left else None if at_work else 0.0,
+        seconds_left=round(max(left), 1) if left else 0.0 if through else None,
         when=now(),
     )

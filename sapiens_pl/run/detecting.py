@@ -32,14 +32,21 @@ def detect_people(run: Run, boxes: DetectorBoxes, poses: L.Trainer) -> Detection
     return found
 
 
-def _detect(run: Run, boxes: DetectorBoxes) -> Detection:
+def plan_detection(run: Run, boxes: DetectorBoxes) -> DetectionData:
+    """The images of this process's share, and those among them in which nobody has looked for people yet."""
     run.folder.open()
     record = DetectionRecord(run.folder)
     if run.is_first and run.folder.lock.only_one:
         record.settle()
     boxes.in_folder(record)
     assert run.data is not None
-    data, module = DetectionData(run.data, boxes), DetectionModule(boxes.take_detector(), boxes.rules)
+    data = DetectionData(run.data, boxes)
+    data.setup()
+    return data
+
+
+def _detect(run: Run, boxes: DetectorBoxes) -> Detection:
+    data, module = plan_detection(run, boxes), DetectionModule(boxes.take_detector(), boxes.rules)
     writer = DetectionWriter(boxes, run.folder.failures, run.cfg.output.max_failures, run.stop.ask)
 
     def done() -> Tally:

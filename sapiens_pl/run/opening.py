@@ -7,9 +7,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
+import numpy as np
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from sapiens_pl.core.protocols import PoseNetwork
+from sapiens_pl.core.columns import Names
+from sapiens_pl.core.keypoints import KeypointSet
+from sapiens_pl.data.datamodule import Finished, ImageDataModule
+from sapiens_pl.products.chosen import check_keypoint_set, choose_products
+from sapiens_pl.products.removing import check_places
 from sapiens_pl.run.account import (
     RUNNING,
     Account,
@@ -23,7 +29,7 @@ from sapiens_pl.run.account import (
 )
 from sapiens_pl.run.closing import note_the_end, versions
 from sapiens_pl.run.hydra_record import HydraRecord
-from sapiens_pl.run.resume import prepare_folder, result_settings
+from sapiens_pl.run.resume import finished_pictures, prepare_folder, refuse_moved_links
 from sapiens_pl.run.running import Demo, Run
 from sapiens_pl.run.summing import sum_of_work
 
@@ -53,31 +59,40 @@ def open_run(cfg: DictConfig, demo: Demo) -> Iterator[Run]:
             run.folder.lock.release()
 
 
-def take_folder(run: Run, record: HydraRecord, network: PoseNetwork, boxes: Any) -> None:
+def take_folder(run: Run, record: HydraRecord, settings: dict[str, Any], keypoint_set: KeypointSet | None) -> None:
     """Makes the folder this run's, if its results are of the same kind; the first process does that for all.
 
+    Args:
+        record: written, once the folder is this run's.
+        settings: what decides a result, and of which keypoints; the first process has to know.
+
     Raises:
-        ConfigError: they are not, or may not be continued.
-        CheckpointError: the weights have changed while they were loaded.
+        ConfigError: the results there are of another kind, or may not be continued.
     """
-    settings: dict[str, Any] = {}
+    if run.terms.config is not None and run.terms.settings == settings:
+        return  # it is already
     if run.is_first:
-        settings = result_settings(run.cfg, network, boxes)
+        assert keypoint_set is not None
+        chosen = choose_products(run.cfg)  # what cannot be made is refused before anything is written
+        check_places(run.folder.path, [each.product for each in chosen])
+        check_keypoint_set(chosen, keypoint_set)
         reports = [report for report in read_reports(run.folder) if report.shard == run.folder.shard]
         works = [report.work for report in reports if report.work is not None]
-        prepare_folder(run.folder, run.cfg, settings, network.keypoint_set, run.redo)
+        prepare_folder(run.folder, run.cfg, settings, keypoint_set, run.redo)
         run.earlier = _earlier_account(run, settings)
         if works and run.earlier.work is not None:
             run.earlier_work = sum_of_work(works)
         record.write()
     elif not run.cfg.output.overwrite:
         run.earlier = read_account(run.folder.run_file)
-    run.terms = Terms(settings, _config(run.cfg), versions(), run.earlier.terms.left_out)
+    run.terms = Terms(settings, plain_config(run.cfg), versions(), run.earlier.terms.left_out)
 
 
 def begin(run: Run, trainer: L.Trainer) -> None:
     """Says in `run.json` that the run has begun, and lets the other shards in."""
     run.processes.trained_by(trainer)
+    if run.report is not None:
+        return  # it has
     folder = run.folder
     run.report = Report(folder.shard, folder.num_shards, run.rank, trainer.world_size, when=now(), terms=run.terms)
     if run.is_first:
@@ -95,9 +110,25 @@ def begin(run: Run, trainer: L.Trainer) -> None:
         run.folder.lock.share()
 
 
-def _config(cfg: DictConfig) -> dict[str, Any]:
+def plain_config(cfg: DictConfig) -> dict[str, Any]:
     content: Any = OmegaConf.to_container(cfg, resolve=True)
     return content
+
+
+def image_data(run: Run, boxes: Any) -> ImageDataModule:
+    """The run's images; what cuts their crops is not known before the network."""
+
+    def finished(names: Names, digests: np.ndarray | None) -> Finished:
+        refuse_moved_links(run.folder, run.earlier.terms.left_out or {}, data.pictures().left_out.followed)
+        return Finished(*finished_pictures(run.folder, names, digests, run.redo))
+
+    data: ImageDataModule = instantiate(run.cfg.data, boxes=None, _partial_=True, _convert_="all")(
+        boxes=boxes,
+        finished=finished,
+        stopped=run.stop,
+        agree=run.processes.agree,
+    )
+    return data
 
 
 def _earlier_account(run: Run, settings: dict[str, Any]) -> Account:

@@ -5,18 +5,14 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from functools import partial
-from typing import Any
 
-import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from sapiens_pl.accuracy.annotations import read_annotations
-from sapiens_pl.core.columns import Names
 from sapiens_pl.core.devices import start_afresh
 from sapiens_pl.core.keypoints import flip_indices_for
 from sapiens_pl.core.protocols import PoseNetwork
-from sapiens_pl.data.datamodule import Finished, ImageDataModule
 from sapiens_pl.detection.boxes import DetectorBoxes
 from sapiens_pl.inference.batch_size import best_batch_size
 from sapiens_pl.inference.module import PoseModule
@@ -34,10 +30,11 @@ from sapiens_pl.run.detecting import detect_people
 from sapiens_pl.run.hydra_record import HydraRecord
 from sapiens_pl.run.keypoint_meaning import check_named_meaning, check_network_meaning
 from sapiens_pl.run.launch import fit_to_launcher
-from sapiens_pl.run.opening import begin, open_run, take_folder
+from sapiens_pl.run.nothing_left import nothing_is_left, record_failures
+from sapiens_pl.run.opening import begin, image_data, open_run, take_folder
 from sapiens_pl.run.progress import PassProgress, Tally
 from sapiens_pl.run.ranks import build_trainer, keep_weights_apart, place_of
-from sapiens_pl.run.resume import finished_pictures, refuse_moved_links
+from sapiens_pl.run.resume import result_settings
 from sapiens_pl.run.running import Demo, Run
 from sapiens_pl.run.weights_note import LoadingNote
 
@@ -63,15 +60,18 @@ def pose_run(cfg: DictConfig, demo: Demo) -> int:
         start_afresh()
         boxes = instantiate(cfg.boxes, _convert_="all")  # before the weights are fetched: its file may not be there
         fill_in_weights(cfg)
+        if nothing_is_left(run, record, boxes):
+            return close_run(run, record_failures(run), run.earlier_work, [])
         begin_loading = time.perf_counter()
         network = checked_network(instantiate(cfg.model.network))
         check_network_meaning(cfg, network)
         loading = LoadingNote(cfg.model.checkpoint, time.perf_counter() - begin_loading)
         products = _products(run, network, photographs)
-        take_folder(run, record, network, boxes)
+        take_folder(run, record, result_settings(cfg, network, boxes) if run.is_first else {}, network.keypoint_set)
         if run.is_first and run.folder.lock.only_one:
             products.settle(run.folder.read_records().names())
-        data = run.data = _image_data(run, network, boxes)
+        data = run.data = run.data or image_data(run, boxes)
+        data.cut_for(network.input_hw, network.crop_settings)
         module = _module(cfg, network)
         writer = _writer(run, network, products)
         progress = _progress(run, writer)
@@ -103,24 +103,6 @@ def fill_in_weights(cfg: DictConfig) -> None:
 
 def _photographs(run: Run) -> Photographs:
     return Photographs(run.cfg.data.read_timeout, run.cfg.data.max_megapixels, run.stop)
-
-
-def _image_data(run: Run, network: PoseNetwork, boxes: Any) -> ImageDataModule:
-    """The run's images, in batches of crops as the network wants them."""
-
-    def finished(names: Names, digests: np.ndarray | None) -> Finished:
-        refuse_moved_links(run.folder, run.earlier.terms.left_out or {}, data.pictures().left_out.followed)
-        return Finished(*finished_pictures(run.folder, names, digests, run.redo))
-
-    data: ImageDataModule = instantiate(run.cfg.data, boxes=None, _partial_=True, _convert_="all")(
-        boxes=boxes,
-        input_hw=network.input_hw,
-        crop_settings=network.crop_settings,
-        finished=finished,
-        stopped=run.stop,
-        agree=run.processes.agree,
-    )
-    return data
 
 
 def _module(cfg: DictConfig, network: PoseNetwork) -> PoseModule:

@@ -51,7 +51,8 @@ def sum_up(folder: RunFolder) -> Account:
             account = account._replace(status=FAILED)
         elif account.status == COMPLETE and earlier.status != COMPLETE:
             account = account._replace(status=MERGING)
-        progress = progress_of(read_lives(folder), account.status)
+        all_ended = account.processes_ended == account.processes_expected
+        progress = progress_of(read_lives(folder), account.status if all_ended else None)
         account = account._replace(progress=progress._replace(when=max(report.when for report in reports)))
         write_account(folder, account)
     return account

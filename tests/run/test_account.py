@@ -119,3 +119,5 @@ def test_how_far_all_processes_are_is_the_sum_of_what_each_has_left(folder, tmp_
     assert progress == (POSING, 60, 30, 1, 2.0, 35.0, "then")  # the second one is at its end
     assert progress_of([Live(POSING, 0, 100)]).seconds_left is None  # nobody knows yet
     assert progress_of([Live(POSING, 9, 9)]).seconds_left == 0
+    broken_off = progress_of(read_lives(folder), "interrupted")
+    assert broken_off.state == "interrupted" and broken_off.seconds_left is None and broken_off.images_done == 30
