@@ -141,7 +141,19 @@ class PoseWriter(BasePredictionWriter):
         if self.folder.shard == 0 and self.folder.rank == 0:
             self.folder.failures.keep_others(self._planned.of_no_picture)
             self._tell(self._planned.of_no_picture)
-        self._record([failed_result(failure, self.keypoint_set) for failure in self._planned.of_pictures])
+        self._record_planned([failed_result(failure, self.keypoint_set) for failure in self._planned.of_pictures])
+
+    def _record_planned(self, results: Sequence[PoseResult]) -> None:
+        """Pictures that give nothing, as is known before they are read; what is on record already stays as it is."""
+        absent = {*self.folder.read_records().names(ABSENT)} if results else set()
+        new = []
+        for result in results:
+            if status_of(result) == ABSENT and result.name in absent:
+                self._tell(result.failures)
+                self._count(result)
+            else:
+                new.append(result)
+        self._record(new)
 
     def _start_anew(self, names: Names) -> None:
         """Has the products go of those pictures that are done again."""

@@ -21,7 +21,7 @@ from sapiens_pl.products.removing import clear_products, places_of
 from sapiens_pl.records.clearing import remove_file
 from sapiens_pl.records.listing import section
 from sapiens_pl.records.run_folder import RunFolder
-from sapiens_pl.records.schema import ABSENT, DONE, FAILED
+from sapiens_pl.records.schema import DONE, FAILED
 from sapiens_pl.records.settling import settle
 from sapiens_pl.records.store import make_store, read_store
 from sapiens_pl.run.redo import Redo, listed
@@ -216,8 +216,8 @@ def finished_pictures(
     course. The posed ones whose boxes changed are listed in a file.
 
     Args:
-        names: of pictures of the run, or of pictures that only a box file names, without digests then.
-        digests: (n,) uint64, of their boxes.
+        names: of pictures.
+        digests: (n,) uint64, of their boxes; None where nobody knows these, or there is no such picture.
 
     Raises:
         ConfigError: boxes of posed pictures have changed, and they are not to be done again; or damaged records.
@@ -229,14 +229,15 @@ def finished_pictures(
         return np.append(column, np.zeros(1, column.dtype))[positions]  # the last one is that of position -1
 
     done, failed = of_names(records.is_status(DONE)), of_names(records.is_status(FAILED))
+    again = redo.is_named(names)
+    failed &= ~again & (not redo.failed)
     if digests is None:
-        return done, failed | of_names(records.is_status(ABSENT))
+        return done & ~again, failed
     differs = done & (of_names(records.boxes_digests) != digests)
     changed = differs & (of_names(records.num_people) > 0)
-    again = redo.is_named(names)
     if changed.any():
         _refuse_or_list(folder, names, changed, changed & ~again & (not redo.changed))
-    return done & ~differs & ~again, failed & ~again & (not redo.failed)
+    return done & ~differs & ~again, failed
 
 
 def _refuse_or_list(folder: RunFolder, names: Names, changed: np.ndarray, refused: np.ndarray) -> None:

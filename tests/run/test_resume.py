@@ -144,7 +144,8 @@ def test_pictures_that_are_not_there_yet_are_no_failures_and_are_done_when_they_
         assert run.code == 0, run.err
         assert run.info["folder"] == {"done": 3, "failed": 1, "absent": 1, "people": 1}
         assert [row["error"] for row in run.failures] == ["UnreadableImageError", "MissingImageError"]
-    assert "not there yet" in predict(*mini, *settings, folder="another").out
+        assert run.info["counts"]["images_absent"] == 1 and "not there yet" in run.out
+        assert len(list((run.folder / "records").glob("pictures-*"))) == 1  # which is said once
     shutil.copy(root / "images" / "a.jpg", root / "images" / "later.jpg")
     come = predict(*mini, *settings)
     assert come.code == 0 and come.info["counts"]["images_done"] == 1, come.err
