@@ -224,9 +224,17 @@ def test_a_lack_of_threads_is_told_in_a_sentence(predict, pictures, mini):
 
 
 def test_an_exception_in_a_writer_does_not_either(predict, pictures, mini):
-    inject = "import sapiens_pl.records.writer as m\nm.result_json = lambda *given: next(iter(()))"
+    inject = "from sapiens_pl.records.recorder import Recorder\nRecorder.append = lambda *given: next(iter(()))"
     run = predict(*mini, *on(pictures), inject=inject)
     assert run.code == 1 and run.info["status"] == "failed" and not run.results
+
+
+def test_an_exception_in_a_product_costs_that_product_only(predict, pictures, mini):
+    inject = "from sapiens_pl.products.json_files import JsonFiles\nJsonFiles.content = lambda *given: next(iter(()))"
+    run = predict(*mini, *on(pictures), "output.formats=[json,csv]", inject=inject)
+    assert run.code == 0 and run.info["counts"]["images_done"] == 60 and not run.results, run.err
+    assert len(run.failures) == 60 and {line["product"] for line in run.failures} == {"json"}
+    assert (run.folder / "keypoints.csv").is_file()
 
 
 def test_too_many_failures_end_the_run(predict, pictures, mini, tmp_path):
