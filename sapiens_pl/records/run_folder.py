@@ -22,13 +22,12 @@ import secrets
 import shutil
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from sapiens_pl.core.errors import ConfigError, write_error
 from sapiens_pl.core.whole_file import whole_file
 from sapiens_pl.records.clearing import empty_folder, remove_file
 from sapiens_pl.records.failures import FailureList
-from sapiens_pl.records.listing import read_object
 from sapiens_pl.records.members import Members
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.run_lock import RunLock, Turn
@@ -123,10 +122,6 @@ class RunFolder:
     def has_done(self) -> bool:
         """True if at least one image has a result."""
         return self.read_records().count(DONE) > 0
-
-    def read_run(self) -> dict[str, Any]:
-        """What `run.json` holds, or nothing where there is none; raises ConfigError if it is damaged."""
-        return read_object(self.run_file)
 
     # What becomes of it
 

@@ -24,6 +24,7 @@ from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.schema import DONE, FAILED
 from sapiens_pl.records.settling import settle
 from sapiens_pl.records.store import make_store, read_store
+from sapiens_pl.run.account import read_account
 from sapiens_pl.run.redo import Redo, listed
 
 _START_OVER = "choose another output.dir, or set output.overwrite=true to start over"
@@ -137,7 +138,8 @@ def _check_number_of_shards(folder: RunFolder) -> None:
     """Shards that are at work at once must be of one number: others would deal the images otherwise."""
     if folder.lock.only_one:
         return
-    others = folder.read_run().get("config", {}).get("data", {}).get("num_shards", folder.num_shards)
+    config = read_account(folder.run_file).terms.config or {}
+    others = section(config, "data").get("num_shards", folder.num_shards)
     if others != folder.num_shards:
         raise ConfigError(
             f"shards with data.num_shards={others}, not {folder.num_shards}, are at work in {folder.path}; wait for "
