@@ -117,6 +117,8 @@ class PlainRows:
         if self._score is not None:
             places[self._score] = pa.float64()
         if self._identity is not None:
+            if whole_ids and re.search(rb"0[xX]", block):  # pyarrow takes 0x10 for 16
+                return None
             places[self._identity] = pa.int64() if whole_ids else pa.float64()
         places |= dict.fromkeys(self._classes.values(), pa.large_binary())
         try:
