@@ -23,6 +23,7 @@ def test_a_benchmark_gives_whole_tables(monkeypatch, name):
         assert result.rows and len({tuple(row) for row in result.rows}) == 1  # every row has all columns
 
 
+@pytest.mark.slow
 def test_the_command_leaves_its_tables(tmp_path):
     command = [sys.executable, "-m", "benchmarks", "batch_sizes", "--quick", "--output", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

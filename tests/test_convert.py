@@ -121,6 +121,7 @@ int linkat(int d, const char *a, int e, const char *b, int f) { errno = EPERM; r
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("gcc") is None or sys.platform != "linux", reason="a C library that cannot link files")
 def test_file_systems_without_hard_links(tmp_path):
     (tmp_path / "shim.c").write_text(SHIM)

@@ -109,6 +109,7 @@ def test_a_device_without_triton_blurs_whole_maps_to_the_same_maxima():
     np.testing.assert_allclose(largest_of_each(maps).numpy(), blurred_maxima(maps), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_triton_kernel_finds_the_same_maxima_where_they_are_asked_for(tmp_path):
     """Run by Triton's interpreter, which has to be chosen before Triton is imported."""
     pytest.importorskip("triton")

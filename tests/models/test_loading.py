@@ -27,6 +27,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells the peak")
 def test_a_process_grows_by_no_more_than_the_checkpoint(tmp_path):
     sys.path.insert(0, str(BENCHMARKS))
@@ -44,6 +45,7 @@ def test_a_process_grows_by_no_more_than_the_checkpoint(tmp_path):
     assert all(0.4 < growth / gib < 0.9 for growth in grown["bf16-true"]), grown  # 0.5: the converted weights
 
 
+@pytest.mark.slow
 def test_a_network_may_have_more_tensors_than_a_process_may_have_files(tmp_path):
     """The 5b of Sapiens2 has 1079, and 1024 files are a common limit."""
     pytest.importorskip("resource")

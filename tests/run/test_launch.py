@@ -5,6 +5,7 @@ from hydra import compose, initialize_config_dir
 
 from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.predict import run_job
 from sapiens_pl.run.launch import fit_to_launcher
 
 SRUN = {"SLURM_NTASKS": "2", "SLURM_NNODES": "1", "SLURM_STEP_ID": "0", "SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "x"}
@@ -28,3 +29,22 @@ def test_a_shard_in_a_job_of_one_task_stands_alone(monkeypatch, variables):
         monkeypatch.setenv(name, value)
     with initialize_config_dir(config_folder(), version_base="1.3"):
         fit_to_launcher(compose("predict", ["data.num_shards=2", "data.shard=1"]))
+
+
+@pytest.mark.parametrize(
+    "override, more, sentence",
+    [
+        ("trainer.devices=3", {}, "srun's --ntasks-per-node says 2; remove trainer.devices"),
+        ("trainer.num_nodes=2", {}, "srun's --nodes says 1; remove trainer.num_nodes"),
+        ("trainer.devices=auto", {"SLURM_STEP_ID": None}, "put srun before python"),
+        ("trainer.devices=auto", {"SLURM_NTASKS": "3", "SLURM_NNODES": "2"}, "as many on each"),
+    ],
+)
+def test_what_srun_and_the_settings_disagree_on_is_told(monkeypatch, tmp_path, capsys, override, more, sentence):
+    for name, value in (SRUN | more).items():
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
+    with initialize_config_dir(config_folder(), version_base="1.3"):
+        code = run_job(compose("predict", [f"output.dir={tmp_path / 'run'}", override]))
+    told = capsys.readouterr().err
+    assert code == 2 and sentence in told and told.count("\n") == 1
+    assert not (tmp_path / "run" / "run.json").exists()

@@ -186,6 +186,7 @@ def test_shards_that_have_not_found_the_same_images_leave_no_complete_run(predic
     assert again.code == 0 and again.info["status"] == "complete" and len(again.results) == 7, again.out
 
 
+@pytest.mark.slow
 def test_a_shard_is_not_let_in_beside_a_whole_run_or_itself(tmp_path, monkeypatch):
     monkeypatch.setattr("sapiens_pl.records.run_lock._PREPARATION_SECONDS", 0)
     hold = """

@@ -84,16 +84,3 @@ def test_tasks_of_srun_share_a_run(settings, alone, tmp_path, nodes, ranks):
     assert [run.code for run in runs] == [0, 0], runs[0].err + runs[1].err
     check_same(runs[0].results, alone.results, but_one_in=100)
     assert [process["rank"] for process in runs[0].info["processes"]] == [0, 1]
-
-
-@pytest.mark.parametrize(
-    "override, more, sentence",
-    [
-        ("trainer.devices=3", {}, "remove trainer.devices"),
-        ("trainer.devices=auto", {"SLURM_STEP_ID": None}, "put srun before python"),
-        ("trainer.devices=auto", {"SLURM_NTASKS": 3, "SLURM_NNODES": 2}, "as many on each"),
-    ],
-)
-def test_what_srun_and_the_settings_disagree_on_is_told(settings, tmp_path, override, more, sentence):
-    for run in srun([*settings, f"hydra.run.dir={tmp_path / 'srun'}", override], tmp_path, 1, 2, **more):
-        assert run.code == 2 and sentence in run.err and "Traceback" not in run.err, run.err
