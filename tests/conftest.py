@@ -125,7 +125,11 @@ class Started:
 # A third of a run's time would go into importing torch and lightning; so a process that has done so is forked.
 os.environ.update(OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
 _WARM = multiprocessing.get_context("forkserver")
-_WARM.set_forkserver_preload(["sapiens_pl.predict", "sapiens_pl.run.pose_run"])
+_WARM.set_forkserver_preload(
+    # What a run imports only when it comes to it stands here too; pandas is pyarrow's choice.
+    ["sapiens_pl.predict", "sapiens_pl.run.pose_run", "sapiens_pl.demo.notes", "sapiens_pl.demo.accuracy", "pandas"]
+    + ["sapiens_pl.models.checkpoints", "sapiens_pl.products.overlay", "sapiens_pl.products.openpose_pictures"]
+)
 
 
 def _names_a_model(argument: str) -> bool:
