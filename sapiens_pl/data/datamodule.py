@@ -43,10 +43,11 @@ class Place(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """(T,) bool each: pictures that have a result, and others that failed and are not tried again."""
+    """(T,) bool each: pictures with a result, others that failed and wait, and those on record as not there yet."""
 
     done: np.ndarray
     failed: np.ndarray
+    absent: np.ndarray
 
     @property
     def either(self) -> np.ndarray:
@@ -60,7 +61,7 @@ the boxes yet, and about names that only a box file has: is it on record already
 
 def nothing_finished(names: Names, boxes: np.ndarray | None) -> Finished:
     none = np.zeros(len(names), bool)
-    return Finished(none, none)
+    return Finished(none, none, none)
 
 
 def _no_trial(max_memory_gib: float | None) -> int:
@@ -232,13 +233,12 @@ class ImageDataModule(L.LightningDataModule):
         kept = is_mine[positions]
         if self.shard == 0:
             nowhere = np.flatnonzero(positions < 0)
-            kept[nowhere] = ~self.finished(of.select(nowhere), None).either
+            on_record = self.finished(of.select(nowhere), None)
+            kept[nowhere] = ~(on_record.either | on_record.absent)
         return [row for row, keep in zip(boxed.failures, kept.tolist()) if keep]
 
     def _of_rank(self, failures: list[Failure], shares: list[np.ndarray], rank: int) -> list[Failure]:
         """Boxes that failed are of the rank that has their picture; all else is of the first one."""
-        if not failures:
-            return []
         owners = np.zeros(len(self.tasks) + 1, np.int64)  # the last one is that of position -1
         for owner, share in enumerate(shares):
             owners[share] = owner

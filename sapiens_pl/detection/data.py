@@ -105,10 +105,10 @@ class DetectionData(L.LightningDataModule):
         tasks, _ = self._boxes.tasks(pictures, known)
         of_known = self._poses.finished(tasks.names, digests(tasks.boxes)[known])
         of_unknown = self._poses.finished(pictures.names.select(unknown), None)
-        done, failed = np.zeros(len(mine), bool), np.zeros(len(mine), bool)
-        done[is_known], failed[is_known] = of_known
-        done[~is_known], failed[~is_known] = of_unknown
-        return Finished(done, failed)
+        finished = Finished(*np.zeros((3, len(mine)), bool))
+        for masks, known_masks, unknown_masks in zip(finished, of_known, of_unknown):
+            masks[is_known], masks[~is_known] = known_masks, unknown_masks
+        return finished
 
     def predict_dataloader(self) -> PictureLoader[ImageBatch]:
         poses, place, num_images = self._poses, self._poses.place(), len(self.tasks)

@@ -120,7 +120,7 @@ def image_data(run: Run, boxes: Any) -> ImageDataModule:
 
     def finished(names: Names, digests: np.ndarray | None) -> Finished:
         refuse_moved_links(run.folder, run.earlier.terms.left_out or {}, data.pictures().left_out.followed)
-        return Finished(*finished_pictures(run.folder, names, digests, run.redo))
+        return finished_pictures(run.folder, names, digests, run.redo)
 
     data: ImageDataModule = instantiate(run.cfg.data, boxes=None, _partial_=True, _convert_="all")(
         boxes=boxes,

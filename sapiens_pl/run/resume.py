@@ -13,15 +13,17 @@ from omegaconf import DictConfig
 
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.folders import walk
 from sapiens_pl.core.geometry import SAPIENS_CROPS
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import PoseNetwork
+from sapiens_pl.data.datamodule import Finished
 from sapiens_pl.products.chosen import Product, all_products
 from sapiens_pl.products.removing import clear_products, places_of
 from sapiens_pl.records.clearing import remove_file
 from sapiens_pl.records.listing import section
 from sapiens_pl.records.run_folder import RunFolder
-from sapiens_pl.records.schema import DONE, FAILED
+from sapiens_pl.records.schema import ABSENT, DONE, FAILED
 from sapiens_pl.records.settling import settle
 from sapiens_pl.records.store import make_store, read_store
 from sapiens_pl.run.account import read_account
@@ -163,8 +165,7 @@ def _start_over(
     """Removes all results; detections stay if they were made with the same settings."""
     if not folder.run_file.exists() and not (folder.records / "store.json").exists():
         # Only what a run of ours has made is removed.
-        held = [place for product in products for place in places_of(product) if _holds_anything(folder.path / place)]
-        if held or _holds_anything(folder.records):
+        if _holds_anything(folder.records) or any(_holds_product(folder.path, product) for product in products):
             raise ConfigError(
                 f"{folder.path} holds results, but neither run.json nor records/store.json says that a run has made "
                 "them, so output.overwrite=true does not remove them; remove them by hand, or choose another "
@@ -183,7 +184,18 @@ def _start_over(
 
 
 def _holds_anything(place: Path) -> bool:
-    return place.is_file() or (place.is_dir() and any(not path.name.startswith(".") for path in place.iterdir()))
+    return place.is_dir() and any(not path.name.startswith(".") for path in place.iterdir())
+
+
+def _holds_product(folder: Path, product: type[Product]) -> bool:
+    suffix: str = getattr(product, "suffix", "")
+    for place in places_of(product):
+        if not suffix and (folder / place).is_file():
+            return True
+        for _, _, files in walk(folder / place) if suffix else ():
+            if any(file.endswith(suffix) and not file.startswith(".") for file in files):
+                return True
+    return False
 
 
 def _is_of_detector(key: str) -> bool:
@@ -209,10 +221,8 @@ def refuse_moved_links(folder: RunFolder, left_out: dict[str, Any], followed: di
             )
 
 
-def finished_pictures(
-    folder: RunFolder, names: Names, digests: np.ndarray | None, redo: Redo
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which pictures need not be done again: (n,) bool each, those with a result, and other ones that failed.
+def finished_pictures(folder: RunFolder, names: Names, digests: np.ndarray | None, redo: Redo) -> Finished:
+    """Which pictures need not be done again.
 
     New ones, those that had nobody and have boxes now, and those that were not there yet are done as a matter of
     course. The posed ones whose boxes changed are listed in a file.
@@ -231,15 +241,16 @@ def finished_pictures(
         return np.append(column, np.zeros(1, column.dtype))[positions]  # the last one is that of position -1
 
     done, failed = of_names(records.is_status(DONE)), of_names(records.is_status(FAILED))
+    absent = of_names(records.is_status(ABSENT))
     again = redo.is_named(names)
     failed &= ~again & (not redo.failed)
     if digests is None:
-        return done & ~again, failed
+        return Finished(done & ~again, failed, absent)
     differs = done & (of_names(records.boxes_digests) != digests)
     changed = differs & (of_names(records.num_people) > 0)
     if changed.any():
         _refuse_or_list(folder, names, changed, changed & ~again & (not redo.changed))
-    return done & ~differs & ~again, failed
+    return Finished(done & ~differs & ~again, failed, absent)
 
 
 def _refuse_or_list(folder: RunFolder, names: Names, changed: np.ndarray, refused: np.ndarray) -> None:

@@ -240,7 +240,7 @@ def test_failed_images_are_looked_at_again_when_that_is_asked_for(predict, setti
     first = predict(*given, "data.num_workers=0")
     assert first.code == 0 and [row["image"] for row in first.failures] == ["bad.jpg"], first.err
     cv2.imwrite(str(images / "bad.jpg"), np.full((70, 80, 3), 99, np.uint8))
-    again = predict(*given, "data.num_workers=0", "output.retry_failed=true")
+    again = predict(*given, "data.num_workers=0", "output.redo=failed")
     assert again.code == 0 and not again.failures and set(again.results) == {"good.jpg", "bad.jpg"}, again.err
     assert again.info["detection"]["images"] == 1
 
