@@ -13,9 +13,10 @@ from urllib.parse import unquote
 import numpy as np
 
 from sapiens_pl.core.columns import Names, encoded, names_of_arrow
-from sapiens_pl.core.errors import MissingImageError, UnreadableImageError
+from sapiens_pl.core.errors import AmbiguousNameError, MissingImageError, UnreadableImageError
 from sapiens_pl.core.plan import Pictures
 
+AMBIGUOUS = AmbiguousNameError.__name__
 _NAMED_AT_MOST = 3
 """So many of the images that one name could mean are kept, which is enough to say that it is not clear."""
 
@@ -77,7 +78,9 @@ class ImageFinder:
         """The reason that `find` gave None for this key."""
         names = [self._names[index] for index in self._alike(key)]
         if names:
-            return NoImage(f"could be {either(names)}; write its folder, or its name as it is on the disk", True)
+            return NoImage(
+                f"could be {either(names)}; write its folder, or its name as it is on the disk", True, AMBIGUOUS
+            )
         for name in (key, one_spelling(key)):
             reason = self._source.why_left_out(name)
             if reason is not None:
@@ -211,7 +214,9 @@ class ImageNumbers:
             return self._names[found[0]]
         if found:
             names = either([self._names[index] for index in found])
-            return NoImage(f"could be {names}; say which with paths, or with a list of images and their ids", True)
+            return NoImage(
+                f"could be {names}; say which with paths, or with a list of images and their ids", True, AMBIGUOUS
+            )
         if isinstance(number, str):
             return number
         return NoImage("is the number of no image; add it or correct the box file")

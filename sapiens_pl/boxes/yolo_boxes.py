@@ -17,7 +17,7 @@ from sapiens_pl.boxes.table import BoxRow, table_of
 from sapiens_pl.boxes.units import check_inverted, check_units, check_usable
 from sapiens_pl.boxes.yolo_data_set import CLASS_FILES, DataSet, data_set_of
 from sapiens_pl.boxes.yolo_labels import Columns, Label, columns_of, parse_line, score_and_id, what_is_wrong
-from sapiens_pl.core.errors import ConfigError, MissingImageError
+from sapiens_pl.core.errors import AmbiguousNameError, ConfigError
 from sapiens_pl.core.folders import walk
 from sapiens_pl.core.plan import Pictures, Tasks
 from sapiens_pl.core.protocols import BoxedImages
@@ -97,7 +97,7 @@ class YoloBoxes:
                 continue
             names = either([source.names[index] for index in indexes])
             message = f"{path} could be the labels of {names}; keep only one of them in data.images."
-            failures.append(Failure(os.path.relpath(path, self.folder), None, MissingImageError.__name__, message))
+            failures.append(Failure(os.path.relpath(path, self.folder), None, AmbiguousNameError.__name__, message))
         if not holders:
             expected = f"{os.path.splitext(source.names[0])[0]}.txt"
             raise ConfigError(f"boxes.file={self.folder} has no label file for any of the images, such as {expected}.")

@@ -30,6 +30,10 @@ class MissingImageError(SapiensError):
     """An image file that was asked for is not there."""
 
 
+class AmbiguousNameError(SapiensError):
+    """A name or a number in a box file could mean several images."""
+
+
 class UnreadableFolderError(SapiensError):
     """A folder of images cannot be listed, so nobody knows what is in it."""
 

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader
 from sapiens_pl.core.errors import ReadersLostError
 from sapiens_pl.data.blame import Blame
 from sapiens_pl.data.dataset import PictureDataset
+from sapiens_pl.data.sharing import LargeArrays
 from sapiens_pl.data.transport import (
     Means,
     Transport,
@@ -95,6 +96,7 @@ class PictureLoader(Generic[Batch]):
         self.read_timeout, self.stopped = read_timeout, stopped
         self._sharers = sharers
         self._said = False
+        self._arrays = LargeArrays()
         self._blame = Blame(dataset, read_timeout, stopped)
         self._unexplained = 0
 
@@ -142,6 +144,8 @@ class PictureLoader(Generic[Batch]):
             watch.end()
 
     def _start_workers(self, start: int, watch: WorkerWatch) -> Iterator[Any]:
+        if START_METHOD != "fork":
+            self._arrays.share()
         try:
             watch.begin()
             return self._start(start, watch)

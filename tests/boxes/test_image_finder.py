@@ -145,3 +145,9 @@ def test_numbers_and_texts_without_an_image():
         assert isinstance(numbers.find(image_id), NoImage) and not numbers.find(image_id).here
     for image_id in ("9" * 5000, None, True, 7.5, float("nan"), [7], "1e3", "٧x"):
         assert isinstance(numbers.find(image_id), str)
+
+
+def test_a_name_that_could_be_two_images_is_not_taken_for_one_that_is_not_there_yet():
+    finder = ImageFinder(Pictures("/photos", Names.of(["x/a.jpg", "y/a.jpg"]), True))
+    assert finder.why_not("a.jpg").error == "AmbiguousNameError"
+    assert finder.why_not("z/b.jpg").error == "MissingImageError"
