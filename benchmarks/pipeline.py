@@ -30,7 +30,6 @@ from sapiens_pl.inference import module as module_room
 from sapiens_pl.inference.module import PoseModule, normalise
 from sapiens_pl.inference.transfer import PendingPrediction
 from sapiens_pl.models.checkpoints import load_network
-from sapiens_pl.models.keypoint_sets import keypoint_spec
 from sapiens_pl.models.zoo import sapiens_shape
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.writer import PoseWriter
@@ -135,7 +134,7 @@ def measure(case: Case, folder: Path, bare: BareForward | None) -> PoseWriter:
         num_workers=case.num_workers,
         crop_settings=network.crop_settings,
     )
-    writer = PoseWriter(RunFolder(str(folder / "run"), 0, 0, 1), keypoint_spec(network.shape.num_keypoints))
+    writer = PoseWriter(RunFolder(str(folder / "run"), 0, 0, 1), network.keypoint_set)
     trainer = L.Trainer(
         accelerator=default_device().type,
         devices=1,

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.report import Result, Row
 from sapiens_pl.core.structures import PoseResult
-from sapiens_pl.models.keypoint_sets import keypoint_spec
+from sapiens_pl.models.keypoint_sets import set_of_network
 from sapiens_pl.products.json_files import result_json
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.recorder import Recorder
@@ -48,8 +48,9 @@ def _row(num_keypoints: int, num_pictures: int, rounds: int) -> Row:
             assert sum(1 for _ in Records.read(folder).results()) == num_pictures
             read.append(people / (time.process_time() - begin))
             begin = time.process_time()
+            keypoint_set = set_of_network("It", num_keypoints)
             for result in results[: num_pictures // 10]:
-                (folder / f"{result.path}.json").write_bytes(result_json(result, keypoint_spec(num_keypoints)))
+                (folder / f"{result.path}.json").write_bytes(result_json(result, keypoint_set))
             as_json.append(people / 10 / (time.process_time() - begin))
     return {
         "keypoints": num_keypoints,
@@ -62,7 +63,7 @@ def _row(num_keypoints: int, num_pictures: int, rounds: int) -> Row:
 
 
 def _write(records: Path, results: list[PoseResult], num_keypoints: int) -> None:
-    recorder = Recorder(records, make_store(records, keypoint_spec(num_keypoints), {}))
+    recorder = Recorder(records, make_store(records, set_of_network("It", num_keypoints), {}))
     for start in range(0, len(results), _PICTURES_A_BATCH):
         recorder.append(results[start : start + _PICTURES_A_BATCH])
     recorder.close()

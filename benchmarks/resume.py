@@ -15,7 +15,7 @@ import numpy as np
 
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.structures import PoseResult
-from sapiens_pl.models.keypoint_sets import keypoint_spec
+from sapiens_pl.models.keypoint_sets import set_of_network
 from sapiens_pl.records.recorder import Recorder
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.store import make_store
@@ -27,7 +27,7 @@ _A_FRAME = 500
 
 def record(folder: RunFolder, names: list[str], digests: np.ndarray) -> None:
     """One person with 17 keypoints each."""
-    recorder = Recorder(folder.records, make_store(folder.records, keypoint_spec(17), {}))
+    recorder = Recorder(folder.records, make_store(folder.records, set_of_network("It", 17), {}))
     keypoints, scores = np.zeros((1, 17, 2), np.float32), np.ones((1, 17), np.float32)
     box, one, first = np.array([[10.0, 20.0, 30.0, 40.0]]), np.ones(1), np.zeros(1, np.int64)
     for start in range(0, len(names), _A_FRAME):

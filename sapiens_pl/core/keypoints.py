@@ -40,11 +40,6 @@ class KeypointSet(NamedTuple):
         """K."""
         return len(self.names)
 
-    @property
-    def subsets(self) -> dict[str, tuple[int, ...]]:
-        """The old name of `parts`, until everything has the new one."""
-        return self.parts
-
     def description(self) -> dict[str, Any]:
         """Plain lists and texts for JSON, from which `keypoint_descriptions.described_set` makes the same set."""
         flips = self.flip_indices
@@ -76,7 +71,3 @@ def flip_indices_for(keypoint_set: KeypointSet) -> tuple[int, ...]:
             "(keypoint_set), or switch flip_test off."
         )
     return keypoint_set.flip_indices
-
-
-KeypointSpec = KeypointSet
-"""The old name, until everything has the new one."""

@@ -81,6 +81,8 @@ def test_a_network_of_ones_own_goes_through_the_whole_command(predict, squares, 
     assert result["meta_info"] == {"dataset_name": "squares", "num_keypoints": 2, "keypoint_names": ["red", "blue"]}
     expected = np.array([[29.5, 39.5], [79.5, 119.5]])
     np.testing.assert_allclose(result["instance_info"][0]["keypoints"], expected, atol=5)
+    rows = (run.folder / "keypoints.csv").read_text().splitlines()
+    assert [row.split(",")[3] for row in rows] == ["keypoint", "red", "blue"]
     assert run.info["settings"]["model.checkpoint"] == "squares of slope 2.0"
 
     network = importlib.import_module("squares").Squares(slope=2.0)

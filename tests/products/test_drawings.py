@@ -13,7 +13,7 @@ import pytest
 
 from sapiens_pl.core.errors import MissingImageError, ReaderDiedError, ReadTimeoutError, UnreadableImageError
 from sapiens_pl.core.structures import PoseResult
-from sapiens_pl.models.keypoint_sets import keypoint_spec
+from sapiens_pl.models.keypoint_sets import set_of_network
 from sapiens_pl.pictures import read_image
 from sapiens_pl.products import second_read
 from sapiens_pl.products.openpose_pictures import openpose_png
@@ -145,8 +145,8 @@ def test_an_overlay_that_jpeg_cannot_hold_is_a_sentence():
     none = np.empty((0, 17, 2), np.float32)
     result = PoseResult("", none, none[..., 0], np.empty((0, 4)), np.ones(0), np.arange(0), None, "a", ())
     with pytest.raises(ValueError, match="no side of 65501 px"):
-        overlay_jpeg(np.zeros((2, MAX_SIDE + 1, 3), np.uint8), result, keypoint_spec(17), 0.3)
-    assert overlay_jpeg(np.zeros((2, MAX_SIDE, 3), np.uint8), result, keypoint_spec(17), 0.3)
+        overlay_jpeg(np.zeros((2, MAX_SIDE + 1, 3), np.uint8), result, set_of_network("It", 17), 0.3)
+    assert overlay_jpeg(np.zeros((2, MAX_SIDE, 3), np.uint8), result, set_of_network("It", 17), 0.3)
 
 
 def test_drawings_that_no_encoder_takes_or_that_cannot_be_named_are_left_out(predict, mini, tmp_path):
@@ -169,4 +169,4 @@ def test_openpose_says_what_it_cannot_encode():
     none = np.empty((0, 17, 2), np.float32)
     result = PoseResult("", none, none[..., 0], np.empty((0, 4)), np.ones(0), np.arange(0), (1_000_001, 2), "a", ())
     with pytest.raises((ValueError, cv2.error)):
-        openpose_png(result, keypoint_spec(17), 0.3)
+        openpose_png(result, set_of_network("It", 17), 0.3)

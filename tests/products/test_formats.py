@@ -24,7 +24,7 @@ from sapiens_pl.core.instance_scores import instance_scores
 from sapiens_pl.core.structures import ListedImage, PoseResult
 from sapiens_pl.demo.draw import write_scenes
 from sapiens_pl.demo.figures import draw_scene
-from sapiens_pl.models.keypoint_sets import keypoint_spec
+from sapiens_pl.models.keypoint_sets import our_set, set_of_network
 from sapiens_pl.products.coco_results import image_ids
 from sapiens_pl.products.of_run import make_in_folder
 from sapiens_pl.records.store import store_files
@@ -111,10 +111,10 @@ def test_pycocotools_finds_the_annotations_own_keypoints_perfect(tmp_path):
     results = list(annotations_as_results("test_coco.json", {"keypoints": 17}))
     write_all(tmp_path, results, "json,coco")
     truth = CocoApi(str(COCO / "test_coco.json"))
-    assert average_precision(truth, tmp_path / "coco_keypoints.json", keypoint_spec(17).sigmas) == pytest.approx(1.0)
+    assert average_precision(truth, tmp_path / "coco_keypoints.json", our_set("coco_17").sigmas) == pytest.approx(1.0)
     moved = [result._replace(keypoints=result.keypoints + np.float32(15)) for result in results]
     write_all(tmp_path, moved, "json,coco")
-    assert average_precision(truth, tmp_path / "coco_keypoints.json", keypoint_spec(17).sigmas) < 0.8
+    assert average_precision(truth, tmp_path / "coco_keypoints.json", our_set("coco_17").sigmas) < 0.8
 
 
 def test_the_133_keypoints_stand_in_the_lists_of_coco_wholebody(tmp_path):
@@ -138,7 +138,10 @@ def test_the_133_keypoints_stand_in_the_lists_of_coco_wholebody(tmp_path):
     with_feet = [row for row, person in zip(written, people) if person["foot_valid"]]
     feet = [{**row, "keypoints": row["foot_kpts"]} for row in with_feet]
     (tmp_path / "feet.json").write_text(json.dumps(feet))
-    assert average_precision(truth, tmp_path / "feet.json", keypoint_spec(133).sigmas[17:23]) == pytest.approx(1.0)
+    sigmas = our_set("coco_wholebody_133").sigmas
+    assert average_precision(
+        truth, tmp_path / "feet.json", our_set("coco_wholebody_133").sigmas[17:23]
+    ) == pytest.approx(1.0)
 
 
 def test_coco_scores_and_ids(tmp_path):
@@ -197,7 +200,7 @@ def test_duckdb_polars_and_pandas_find_the_numbers_of_the_json_files(tmp_path, n
             for index, column in enumerate(("keypoints_x", "keypoints_y", "keypoint_scores"), 6):
                 np.testing.assert_array_equal(other[column], np.float32(one[index]))
     metadata = pyarrow.parquet.read_schema(next((tmp_path / "parquet").iterdir())).metadata
-    assert json.loads(metadata[b"keypoint_names"]) == list(keypoint_spec(num_keypoints).names)
+    assert json.loads(metadata[b"keypoint_names"]) == list(set_of_network("It", num_keypoints).names)
 
 
 def test_csv_has_a_row_a_keypoint(tmp_path):
@@ -211,7 +214,7 @@ def test_csv_has_a_row_a_keypoint(tmp_path):
     for index, (result, row) in enumerate(people):
         first, last = rows[index * 133], rows[index * 133 + 132]
         assert (first["image"], int(first["instance_id"])) == (result.name, result.instance_ids[row])
-        assert first["keypoint"] == "nose" and last["keypoint"] == keypoint_spec(133).names[132]
+        assert first["keypoint"] == "nose" and last["keypoint"] == set_of_network("It", 133).names[132]
         found = [float(last[key]) for key in ("x", "y", "score")]
         np.testing.assert_allclose(found, [*result.keypoints[row, 132], result.keypoint_scores[row, 132]], atol=6e-4)
 

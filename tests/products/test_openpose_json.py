@@ -9,7 +9,7 @@ import pytest
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import PoseResult
-from sapiens_pl.models.keypoint_sets import keypoint_spec
+from sapiens_pl.models.keypoint_sets import set_of_network
 from sapiens_pl.products.openpose_json import OpenPoseJson
 
 ARMS = ["nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist"]
@@ -29,7 +29,7 @@ def people_of(num_keypoints: int, count: int = 2) -> PoseResult:
 
 
 def written(result: PoseResult, model: str = "BODY_25", scores: bool = True) -> dict:
-    spec = keypoint_spec(result.keypoints.shape[1])
+    spec = set_of_network("It", result.keypoints.shape[1])
     return json.loads(OpenPoseJson(model, scores, 0.3).content(result, spec, lambda: np.empty(0)))
 
 
@@ -40,7 +40,7 @@ def triples(person: dict, part: str) -> np.ndarray:
 @pytest.mark.parametrize("num_keypoints", [17, 133, 308])
 @pytest.mark.parametrize(("model", "names"), [("BODY_25", NAMES_25), ("BODY_18", NAMES_18)])
 def test_each_point_stands_in_openposes_place(num_keypoints, model, names):
-    result, spec = people_of(num_keypoints), keypoint_spec(num_keypoints)
+    result, spec = people_of(num_keypoints), set_of_network("It", num_keypoints)
     content = written(result, model)
     assert (content["version"], content["canvas_width"], content["canvas_height"]) == (1.3, 640, 480)
     assert len(content["people"]) == 2
@@ -61,15 +61,15 @@ def test_each_point_stands_in_openposes_place(num_keypoints, model, names):
 
 @pytest.mark.parametrize(("num_keypoints", "face", "hand"), [(17, 0, 0), (133, 70, 21), (308, 0, 21)])
 def test_hands_and_face_are_there_where_the_set_has_them(num_keypoints, face, hand):
-    result, spec = people_of(num_keypoints), keypoint_spec(num_keypoints)
+    result, spec = people_of(num_keypoints), set_of_network("It", num_keypoints)
     for person, keypoints in zip(written(result)["people"], result.keypoints):
         assert len(triples(person, "face")) == face
         for side in ("left", "right"):
             points = triples(person, f"hand_{side}")
             assert len(points) == hand
-            np.testing.assert_allclose(points[:, :2], keypoints[list(spec.subsets.get(f"{side}_hand", ()))], atol=6e-4)
+            np.testing.assert_allclose(points[:, :2], keypoints[list(spec.parts.get(f"{side}_hand", ()))], atol=6e-4)
         if face:
-            expected = keypoints[[*spec.subsets["face"], *map(spec.names.index, ("right_eye", "left_eye"))]]
+            expected = keypoints[[*spec.parts["face"], *map(spec.names.index, ("right_eye", "left_eye"))]]
             np.testing.assert_allclose(triples(person, "face")[:, :2], expected, atol=6e-4)
 
 

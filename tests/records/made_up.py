@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sapiens_pl.core.structures import Failure, PoseResult
-from sapiens_pl.models.keypoint_sets import keypoint_spec
+from sapiens_pl.models.keypoint_sets import set_of_network
 from sapiens_pl.records.recorder import Recorder
 from sapiens_pl.records.store import FOLDER, Store, make_store
 
@@ -25,7 +25,7 @@ def pose_result(name: str, num_people: int = 1, num_keypoints: int = 17, seed: i
         image_wh=(640, 480),
         name=name,
         failures=(),
-        keypoint_set=keypoint_spec(num_keypoints),
+        keypoint_set=set_of_network("It", num_keypoints),
     )
     return result._replace(**changes)
 
@@ -38,7 +38,7 @@ def failed_result(name: str, error: str = "DamagedImageError", num_keypoints: in
 
 def make_records(run: Path, results: list[PoseResult], num_keypoints: int = 17, a_frame: int = 3, **options) -> Store:
     """Records results in a run's folder, as one process of a run does from its start to its end."""
-    store = make_store(run / FOLDER, keypoint_spec(num_keypoints), {"model.flip_test": False})
+    store = make_store(run / FOLDER, set_of_network("It", num_keypoints), {"model.flip_test": False})
     recorder = Recorder(run / FOLDER, store, **options)
     for start in range(0, len(results), a_frame):
         recorder.append(results[start : start + a_frame])

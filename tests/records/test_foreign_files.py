@@ -18,7 +18,7 @@ from sapiens_pl.core.columns import Names
 from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import Failure
-from sapiens_pl.models.keypoint_sets import keypoint_spec
+from sapiens_pl.models.keypoint_sets import set_of_network
 from sapiens_pl.records.recorder import Recorder
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.store import make_store, store_files
@@ -39,7 +39,7 @@ def digest_of(name):
 
 
 def record(folder, results):
-    recorder = Recorder(folder.records, make_store(folder.records, keypoint_spec(17), SETTINGS))
+    recorder = Recorder(folder.records, make_store(folder.records, set_of_network("It", 17), SETTINGS))
     recorder.append(results, [digest_of(result.name) for result in results])
     recorder.close()
 
@@ -65,7 +65,7 @@ def resume(folder, names=ALL, overwrite=False, settings=SETTINGS, redo=None, dig
     again = RunFolder(folder.path)
     cfg = OmegaConf.merge(composed(), {"output": {"overwrite": overwrite}})
     asked = read_redo(redo)
-    prepare_folder(again, cfg, dict(settings), keypoint_spec(keypoints), asked)
+    prepare_folder(again, cfg, dict(settings), set_of_network("It", keypoints), asked)
     write_account(again, Account(status="running", terms=Terms(settings)))
     digests = np.array([digests(name) for name in names], np.uint64)
     done, failed, _ = finished_pictures(again, Names.of(names), digests, asked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sapiens_pl.core.errors import WriteError
-from sapiens_pl.models.keypoint_sets import keypoint_spec
+from sapiens_pl.models.keypoint_sets import set_of_network
 from sapiens_pl.records.journal import Journal
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.recorder import Recorder
@@ -23,7 +23,7 @@ FRAMES = [
 @pytest.fixture
 def journal(tmp_path):
     """A journal of three frames, as a process leaves it that is killed now; and where each frame ends."""
-    writer = Recorder(tmp_path / FOLDER, make_store(tmp_path / FOLDER, keypoint_spec(5), {}))
+    writer = Recorder(tmp_path / FOLDER, make_store(tmp_path / FOLDER, set_of_network("It", 5), {}))
     ends = []
     for results in FRAMES:
         writer.append(results)
@@ -48,7 +48,7 @@ def test_cut_at_any_byte_whole_frames_survive(tmp_path, journal, caplog):
         path.write_bytes(content[:size])
         whole = sum(end <= size for end in ends)
         check_all_equal(Records.read(tmp_path).results(), done(whole))
-    settle(tmp_path / FOLDER, make_store(tmp_path / FOLDER, keypoint_spec(5), {}), 0)
+    settle(tmp_path / FOLDER, make_store(tmp_path / FOLDER, set_of_network("It", 5), {}), 0)
     assert not path.exists() and not caplog.records  # a kill is nothing to complain of
     check_all_equal(Records.read(tmp_path).results(), done(2))
 
@@ -71,13 +71,13 @@ def test_damage_costs_the_frame_that_it_is_in(tmp_path, journal, caplog, flipped
         "zeros at the end": done(3),
     }[flipped]
     check_all_equal(Records.read(tmp_path).results(), expected)
-    settle(tmp_path / FOLDER, make_store(tmp_path / FOLDER, keypoint_spec(5), {}), 0)
+    settle(tmp_path / FOLDER, make_store(tmp_path / FOLDER, set_of_network("It", 5), {}), 0)
     check_all_equal(Records.read(tmp_path).results(), expected)
     assert "damaged inside" in caplog.text and (path.parent / "damaged" / path.name).exists() and not path.exists()
 
 
 def test_what_a_full_disk_has_not_taken_is_not_recorded_and_later_frames_are(tmp_path, monkeypatch):
-    writer = Recorder(tmp_path / FOLDER, make_store(tmp_path / FOLDER, keypoint_spec(5), {}))
+    writer = Recorder(tmp_path / FOLDER, make_store(tmp_path / FOLDER, set_of_network("It", 5), {}))
     writer.append(FRAMES[0])
     import os
 
@@ -99,7 +99,7 @@ def test_what_a_full_disk_has_not_taken_is_not_recorded_and_later_frames_are(tmp
 
 
 def test_where_a_part_cannot_be_written_the_journal_stays(tmp_path, monkeypatch, caplog):
-    store = make_store(tmp_path / FOLDER, keypoint_spec(5), {})
+    store = make_store(tmp_path / FOLDER, set_of_network("It", 5), {})
     writer = Recorder(tmp_path / FOLDER, store)
     writer.append(FRAMES[0])
     from sapiens_pl.records import part_files

@@ -13,7 +13,7 @@ import pytest
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import Failure
-from sapiens_pl.models.keypoint_sets import keypoint_spec
+from sapiens_pl.models.keypoint_sets import set_of_network
 from sapiens_pl.records import part_files, reading, recorder
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.recorder import Recorder
@@ -47,7 +47,7 @@ def test_everything_comes_back_exactly(tmp_path, num_keypoints):
     make_records(tmp_path, [*results, *failed], num_keypoints)
     records = Records.read(tmp_path)
     check_all_equal(records.results(), results)
-    assert records.keypoint_set == keypoint_spec(num_keypoints)
+    assert records.keypoint_set == set_of_network("It", num_keypoints)
     assert records.names() == sorted(ODD_NAMES)
     known = [name for name in ODD_NAMES if name != "\ud800.jpg"]  # which is no name of a file
     assert (records.positions(Names.of(known)) >= 0).all() and records.done_among(Names.of([*known, "x"])) == known
@@ -96,7 +96,7 @@ def test_the_later_generation_counts(tmp_path):
 
 def test_a_kill_between_part_and_journal_leaves_each_row_once(tmp_path):
     results = [pose_result(f"{index}.jpg", index) for index in range(5)]
-    store = make_store(tmp_path / FOLDER, keypoint_spec(17), {})
+    store = make_store(tmp_path / FOLDER, set_of_network("It", 17), {})
     writer = Recorder(tmp_path / FOLDER, store)
     writer.append(results)
     journal = next(file.path for file in store_files(tmp_path / FOLDER))
@@ -119,7 +119,7 @@ def test_a_kill_between_part_and_journal_leaves_each_row_once(tmp_path):
 
 def write_in_turns(run, rank, num_frames):
     recorder.MAX_PICTURES = 10
-    store = make_store(run / FOLDER, keypoint_spec(17), {})
+    store = make_store(run / FOLDER, set_of_network("It", 17), {})
     writer = Recorder(run / FOLDER, store, rank=rank)
     threads = [
         threading.Thread(target=lambda t=t: [writer.append(frame(rank, t, number)) for number in range(num_frames)])
@@ -156,7 +156,7 @@ def test_two_processes_of_two_threads_write_while_a_third_reads(tmp_path):
 
 def test_a_reader_goes_on_when_the_journal_that_it_reads_becomes_a_part(tmp_path):
     results = [pose_result(f"{index}.jpg", index % 3) for index in range(9)]
-    store = make_store(tmp_path / FOLDER, keypoint_spec(17), {})
+    store = make_store(tmp_path / FOLDER, set_of_network("It", 17), {})
     writer = Recorder(tmp_path / FOLDER, store)
     writer.append(results)
     records = Records.read(tmp_path)
@@ -171,8 +171,8 @@ def test_nothing_recorded(tmp_path):
         records = Records.read(tmp_path)
         assert len(records) == 0 and records.names(None) == [] and not list(records.results())
         assert not list(records.failures())
-        make_store(tmp_path / FOLDER, keypoint_spec(133), {})
-    assert records.keypoint_set == keypoint_spec(133)
+        make_store(tmp_path / FOLDER, set_of_network("It", 133), {})
+    assert records.keypoint_set == set_of_network("It", 133)
 
 
 def test_records_without_their_store_file_are_a_sentence(tmp_path):

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.models.keypoint_sets import keypoint_spec
+from sapiens_pl.models.keypoint_sets import set_of_network
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.recorder import Recorder
 from sapiens_pl.records.settling import settle
@@ -72,7 +72,7 @@ def test_parts_that_have_not_changed_since_the_last_look_are_not_read(tmp_path):
 @pytest.mark.parametrize("kind", ["pictures", "journal"])
 @pytest.mark.parametrize("num_keypoints", [17, 133])
 def test_a_file_of_another_run_or_keypoint_set_is_refused(tmp_path, kind, num_keypoints):
-    other = make_store(tmp_path / "other" / FOLDER, keypoint_spec(num_keypoints), {})
+    other = make_store(tmp_path / "other" / FOLDER, set_of_network("It", num_keypoints), {})
     writer = Recorder(tmp_path / "other" / FOLDER, other)
     writer.append([pose_result("x.jpg", 1, num_keypoints)])
     if kind == "pictures":
@@ -106,7 +106,7 @@ def test_foreign_and_hidden_files_are_nobodys_records(tmp_path):
 
 
 def test_other_shards_keep_their_journals(tmp_path):
-    store = make_store(tmp_path / FOLDER, keypoint_spec(17), {})
+    store = make_store(tmp_path / FOLDER, set_of_network("It", 17), {})
     writers = [Recorder(tmp_path / FOLDER, store, shard=shard) for shard in range(2)]
     for writer, result in zip(writers, RESULTS):
         writer.append([result])
@@ -119,6 +119,6 @@ def test_other_shards_keep_their_journals(tmp_path):
 
 
 def test_of_two_that_make_a_store_the_first_wins(tmp_path):
-    first = make_store(tmp_path / FOLDER, keypoint_spec(17), {"model.flip_test": True})
-    assert make_store(tmp_path / FOLDER, keypoint_spec(133), {}) == first
+    first = make_store(tmp_path / FOLDER, set_of_network("It", 17), {"model.flip_test": True})
+    assert make_store(tmp_path / FOLDER, set_of_network("It", 133), {}) == first
     assert [path.name for path in (tmp_path / FOLDER).iterdir()] == ["store.json"]

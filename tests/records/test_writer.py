@@ -13,7 +13,7 @@ import torch
 from sapiens_pl.core.errors import ConfigError, ResultNameError, WriteError
 from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.models.checkpoints import save_network
-from sapiens_pl.models.keypoint_sets import keypoint_spec
+from sapiens_pl.models.keypoint_sets import set_of_network
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
 from sapiens_pl.products.json_files import result_json
 from sapiens_pl.products.openpose_pictures import openpose_png
@@ -34,7 +34,7 @@ def result_of(keypoints, scores=None, name="a.jpg", image_wh=(200, 300)):
 def test_json_holds_every_keypoint_whatever_its_score(num_keypoints):
     rng = np.random.default_rng(0)
     result = result_of(rng.uniform(-50, 400, (2, num_keypoints, 2)), rng.normal(0, 1, (2, num_keypoints)))
-    content = json.loads(result_json(result, keypoint_spec(num_keypoints)))
+    content = json.loads(result_json(result, set_of_network("It", num_keypoints)))
     assert len(content["meta_info"]["keypoint_names"]) == num_keypoints
     for row, instance in enumerate(content["instance_info"]):
         np.testing.assert_allclose(instance["keypoints"], result.keypoints[row], atol=6e-4)
@@ -42,7 +42,7 @@ def test_json_holds_every_keypoint_whatever_its_score(num_keypoints):
 
 
 def test_overlay_draws_left_and_right_apart_and_leaves_the_photograph(tmp_path):
-    spec = keypoint_spec(17)
+    spec = set_of_network("It", 17)
     pixels = np.full((300, 200, 3), 127, np.uint8)
     keypoints = np.full((1, 17, 2), -1000.0)
     keypoints[0, 9], keypoints[0, 10] = (60, 100), (140, 100)
@@ -59,7 +59,7 @@ def test_overlay_draws_left_and_right_apart_and_leaves_the_photograph(tmp_path):
 @pytest.mark.parametrize("num_keypoints", [17, 133, 308])
 def test_overlays_of_every_set_and_of_points_far_outside(num_keypoints):
     keypoints = np.random.default_rng(0).normal(0, 1e7, (3, num_keypoints, 2))
-    spec = keypoint_spec(num_keypoints)
+    spec = set_of_network("It", num_keypoints)
     assert overlay_jpeg(np.zeros((40, 30, 3), np.uint8), result_of(keypoints), spec, 0.3)
 
 
@@ -128,10 +128,10 @@ def test_nobody_ever_sees_half_a_file(tmp_path):
 
 @pytest.mark.parametrize("num_keypoints", [17, 133, 308])
 def test_openpose_draws_its_eighteen_points_in_its_colours_on_black(num_keypoints):
-    spec = keypoint_spec(num_keypoints)
+    spec = set_of_network("It", num_keypoints)
     points = np.zeros((1, num_keypoints, 2), np.float32)
     scores = np.zeros((1, num_keypoints), np.float32)
-    body = list(spec.subsets["body"])
+    body = list(spec.parts["body"])
     points[0, body] = [[40 + 40 * (i % 6), 60 + 100 * (i // 6) + 6 * (i % 6) ** 2] for i in range(17)]
     scores[0, body] = 1
     scores[0, body[0]] = 0.1  # the nose is not seen
@@ -151,10 +151,10 @@ def test_openpose_draws_its_eighteen_points_in_its_colours_on_black(num_keypoint
 
 
 def test_openpose_draws_hands_and_face_of_133_keypoints():
-    spec = keypoint_spec(133)
+    spec = set_of_network("It", 133)
     points = np.full((1, 133, 2), -50, np.float32)
-    points[0, list(spec.subsets["face"])] = [[20 + 2 * index, 50] for index in range(68)]
-    points[0, list(spec.subsets["left_hand"])] = [[20 + 12 * index, 150] for index in range(21)]
+    points[0, list(spec.parts["face"])] = [[20 + 2 * index, 50] for index in range(68)]
+    points[0, list(spec.parts["left_hand"])] = [[20 + 12 * index, 150] for index in range(21)]
     result = result_of(points, np.ones((1, 133), np.float32), image_wh=(300, 200))
     picture = cv2.imdecode(np.frombuffer(openpose_png(result, spec, 0.3), np.uint8), cv2.IMREAD_COLOR)
     assert picture[50, 80].tolist() == [255, 255, 255]

@@ -154,8 +154,3 @@ def metadata_of(keypoint_set: KeypointSet) -> dict[str, str]:
         NAME_KEY: keypoint_set.dataset_name,
         DESCRIPTION_KEY: json.dumps(keypoint_set.description(), ensure_ascii=False),
     }
-
-
-def keypoint_spec(num_keypoints: int) -> KeypointSet:
-    """Goes when nothing asks for it any more."""
-    return set_of_network("The network", num_keypoints)
