@@ -47,8 +47,8 @@ def _row(num_keypoints: int, num_pictures: int, rounds: int) -> Row:
             begin = time.process_time()
             assert sum(1 for _ in Records.read(folder).results()) == num_pictures
             read.append(people / (time.process_time() - begin))
-            begin = time.process_time()
             keypoint_set = set_of_network("It", num_keypoints)
+            begin = time.process_time()
             for result in results[: num_pictures // 10]:
                 (folder / f"{result.path}.json").write_bytes(result_json(result, keypoint_set))
             as_json.append(people / 10 / (time.process_time() - begin))

@@ -139,9 +139,7 @@ def test_the_133_keypoints_stand_in_the_lists_of_coco_wholebody(tmp_path):
     feet = [{**row, "keypoints": row["foot_kpts"]} for row in with_feet]
     (tmp_path / "feet.json").write_text(json.dumps(feet))
     sigmas = our_set("coco_wholebody_133").sigmas
-    assert average_precision(
-        truth, tmp_path / "feet.json", our_set("coco_wholebody_133").sigmas[17:23]
-    ) == pytest.approx(1.0)
+    assert average_precision(truth, tmp_path / "feet.json", sigmas[17:23]) == pytest.approx(1.0)
 
 
 def test_coco_scores_and_ids(tmp_path):
