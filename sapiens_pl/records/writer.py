@@ -16,8 +16,8 @@ import torch
 from lightning.pytorch.callbacks import BasePredictionWriter
 
 from sapiens_pl.core.columns import Names
-from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import KeypointSet
+from sapiens_pl.core.settings import check, either, whole_number
 from sapiens_pl.core.structures import CropBatch, Failure, PosePrediction, PoseResult
 from sapiens_pl.inference.transfer import PendingPrediction
 from sapiens_pl.records.assembly import ResultAssembler
@@ -108,8 +108,7 @@ class PoseWriter(BasePredictionWriter):
         begins_anew: Callable[[Collection[str]], None] = lambda names: None,
     ) -> None:
         super().__init__(write_interval="batch")
-        if max_failures is not None and (type(max_failures) is not int or max_failures < 0):
-            raise ConfigError(f"output.max_failures={max_failures} must be a whole number of at least 0, or null.")
+        check({"max_failures": either(whole_number(0), None)}, {"max_failures": max_failures})
         self.folder, self.keypoint_set, self._products = folder, keypoint_set, products
         self.max_failures, self.stop, self._begins_anew = max_failures, stop, begins_anew
         self.counts = RunCounts()
