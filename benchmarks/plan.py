@@ -101,7 +101,7 @@ def main() -> None:
             make_inputs(folder, args.images, args.boxes)
         begin = time.perf_counter()
         command = [sys.executable, __file__, "--measure", "--inputs", str(folder)]
-        print(f"{args.images} images, {args.boxes} boxes each:", flush=True)
+        print(f"{folder}:" if args.inputs else f"{args.images} images, {args.boxes} boxes each:", flush=True)
         subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
         print(f"  {time.perf_counter() - begin:.1f} s in all")
 
