@@ -31,7 +31,12 @@ from sapiens_pl.inference.module import PoseModule, normalise
 from sapiens_pl.inference.transfer import PendingPrediction
 from sapiens_pl.models.checkpoints import load_network
 from sapiens_pl.models.zoo import sapiens_shape
+from sapiens_pl.products.chosen import ChosenProduct
+from sapiens_pl.products.json_files import JsonFiles
+from sapiens_pl.products.making import Products
+from sapiens_pl.products.second_read import Photographs
 from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.records.store import make_store
 from sapiens_pl.records.writer import PoseWriter
 
 STAGES = ("forward", "reading and cropping", "normalising", "decoding", "writing")
@@ -108,7 +113,8 @@ def watched(stages: Counter[str]) -> Iterator[None]:
         (module_room, "normalise", "normalising", time.perf_counter),
         (module_room, "decode_heatmaps", "decoding", time.perf_counter),
         (PendingPrediction, "result", "decoding", time.perf_counter),
-        (PoseWriter, "_finish", "writing", time.thread_time),
+        (PoseWriter, "_record", "writing", time.thread_time),
+        (PoseWriter, "_make", "writing", time.thread_time),
     ]
     patches = [
         patch.object(room, name, clocked(getattr(room, name), stage, clock)) for room, name, stage, clock in places
@@ -134,7 +140,11 @@ def measure(case: Case, folder: Path, bare: BareForward | None) -> PoseWriter:
         num_workers=case.num_workers,
         crop_settings=network.crop_settings,
     )
-    writer = PoseWriter(RunFolder(str(folder / "run"), 0, 0, 1), network.keypoint_set)
+    run = RunFolder(str(folder / "run"), 0, 0, 1)
+    run.open()
+    make_store(run.records, network.keypoint_set, {})
+    chosen, photographs = [ChosenProduct("json", JsonFiles(), {})], Photographs(60, 100, lambda: False)
+    writer = PoseWriter(run, network.keypoint_set, Products(run, chosen, network.keypoint_set, photographs))
     trainer = L.Trainer(
         accelerator=default_device().type,
         devices=1,
