@@ -109,6 +109,15 @@ def test_folders_that_are_none_of_a_run_or_at_work_are_refused(run, command, tmp
     assert command(run)[0] == 0  # without run.json by the defaults
 
 
+def test_what_killed_processes_have_left_half_written_goes(run, command):
+    leftovers = [run / f".unfinished-{of}-17-0123abcd" for of in ("make", "0", "2-1")]
+    for leftover in leftovers:
+        (leftover / "tmp").mkdir(parents=True)
+        (leftover / "tmp" / "keypoints.csv").write_text("image,")
+    assert command(run, "formats=[csv]")[0] == 0
+    assert not list(run.glob(".unfinished-*"))
+
+
 LOCKED = """
 import sys
 from pathlib import Path

@@ -65,6 +65,7 @@ def make_in_folder(path: Path, cfg: DictConfig) -> Made:
     try:
         if any_at_work(folder.processes):
             raise ConfigError(f"The run in {path} is still at work; wait for its end, and make its products then.")
+        folder.remove_unfinished()
         folder.open()
         return make_of_run(folder, cfg, again=True)
     finally:

@@ -177,7 +177,14 @@ class PictureReader:
 
 
 def serve() -> None:
-    """The child: answers until its standard input ends."""
+    """The child: answers until its standard input ends, or nobody listens any more."""
+    try:
+        _answer_all()
+    except BrokenPipeError:
+        os._exit(0)  # the parent has stopped or was killed; an ordinary exit would flush, and complain
+
+
+def _answer_all() -> None:
     from sapiens_pl.pictures import read_image  # decoders are for those who decode
 
     answers = sys.stdout.buffer

@@ -130,11 +130,16 @@ class RunFolder:
 
         Other shards keep theirs, if they can be at work.
         """
-        for leftover in self.path.glob(f"{_UNFINISHED if self.lock.only_one else self._own_unfinished}*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        self.remove_unfinished()
         for report in self.processes.glob("*of*.*"):
             if report.name.startswith(self.own_processes) or f"of{self.num_shards}-" not in report.name:
                 report.unlink(missing_ok=True)
+
+    def remove_unfinished(self) -> None:
+        """Removes what killed processes have left half written; only for the holder of the lock."""
+        for leftover in self.path.glob(f"{_UNFINISHED if self.lock.only_one else self._own_unfinished}*"):
+            if leftover != self.unfinished:
+                shutil.rmtree(leftover, ignore_errors=True)
 
     def clear(self) -> None:
         """Removes all results of earlier runs, and nothing else; boxes are none.

@@ -48,6 +48,8 @@ def _summed_up(folder: RunFolder, with_files: bool) -> tuple[Account, bool]:
     try:
         account = sum_up(folder)
         at_work = _somebody_is_at_work(folder)
+        if not at_work:
+            folder.remove_unfinished()
         if with_files and not at_work:
             DetectionRecord(folder).settle()
             make = partial(make_of_run, folder, make_settings(folder.path, []))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import cv2
@@ -108,6 +111,17 @@ def test_a_reader_that_dies_is_a_sentence(pictures, stuck_disk, monkeypatch):
     reader._read_timeout = 900
     with pytest.raises(ReaderDiedError, match="05_stuck.jpg killed the process"):
         reader.read(str(pictures / "05_stuck.jpg"))
+
+
+@pytest.mark.slow
+def test_a_reader_whose_run_is_gone_ends_without_a_word(pictures):
+    request = json.dumps({"path": str(next(pictures.iterdir())), "max_megapixels": 178.0, "seconds": 60}).encode()
+    listening, answers = os.pipe()
+    os.close(listening)  # as of a parent that was killed
+    command = [sys.executable, "-c", "from sapiens_pl.products.second_read import serve; serve()"]
+    child = subprocess.run(command, input=request + b"\n", stdout=answers, stderr=subprocess.PIPE, timeout=120)
+    os.close(answers)
+    assert child.returncode == 0 and child.stderr == b""
 
 
 def test_a_run_goes_on_without_the_overlay_of_a_picture_that_can_no_longer_be_read(predict, mini, pictures, stuck_disk):
