@@ -79,6 +79,7 @@ def test_it_makes_what_the_run_was_asked_for_or_what_is_named_and_says_which_pho
         (["output.resume=true"], "output.resume is no setting"),
         (["data.batch_size=3"], "data.batch_size is no setting"),
         (["formats=json,csv"], "if it is a list, write 'formats=[json,csv]'"),
+        (["overlay=perhaps"], "output.overlay=perhaps must be true or false"),
         (["formats"], "formats is no setting; write KEY=VALUE"),
         (["formats=[overlay]", "overlay_score_threshold=high"], "overlay_score_threshold=high must be a number"),
         (["formats=[overlay]", "data.read_timeout=-1"], "data.read_timeout=-1 must be"),

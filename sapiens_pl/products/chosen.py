@@ -13,6 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import PictureProduct, RunProduct
+from sapiens_pl.core.settings import SWITCH, check, either
 
 Product = PictureProduct | RunProduct
 
@@ -32,8 +33,9 @@ def chosen_formats(cfg: DictConfig) -> list[str]:
         cfg: with `output` and `products`, as `conf/predict.yaml` composes them.
 
     Raises:
-        ConfigError: a name is none of `conf/products/`.
+        ConfigError: a name is none of `conf/products/`, or `output.overlay` is no switch.
     """
+    check({"overlay": either(SWITCH, None)}, cfg.output, "output")
     given = cfg.output.formats
     formats = list(given) if isinstance(given, ListConfig) else [given]
     for name in formats:

@@ -16,7 +16,7 @@ from sapiens_pl.products.second_read import Photographs
 from sapiens_pl.records.members import any_at_work
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.run_folder import RunFolder
-from sapiens_pl.records.store import FOLDER, live, store_files
+from sapiens_pl.records.store import FOLDER, live, refuse_first_edition, store_files
 
 
 def make_of_run(
@@ -58,7 +58,8 @@ def make_in_folder(path: Path, cfg: DictConfig) -> Made:
     Raises:
         ConfigError: it holds no records, or somebody is at work there; and as above.
     """
-    if not (path / FOLDER / "store.json").is_file():
+    refuse_first_edition(path)
+    if not (path / FOLDER / "store.json").is_file() and not store_files(path / FOLDER):
         raise ConfigError(f"{path} holds no records; name the output folder of a run.")
     folder = RunFolder(path, rank="make")
     folder.lock.acquire()

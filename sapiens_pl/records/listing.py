@@ -9,8 +9,6 @@ from typing import Any
 
 from sapiens_pl.core.errors import ConfigError
 
-_OTHERWISE = "choose another output.dir, or set output.overwrite=true to start over"
-
 
 def visible(paths: Iterable[Path]) -> list[Path]:
     """Those that are not hidden, in a fixed order."""
@@ -27,11 +25,13 @@ def read_object(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text("utf-8"))
         if not isinstance(content, dict):
             raise TypeError(f"a {type(content).__name__} instead of an object")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, TypeError, RecursionError) as error:
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
-        raise ConfigError(f"{path} is damaged ({reason}); put back what was written there, {_OTHERWISE}.") from None
+        raise ConfigError(
+            f"{path} is damaged ({reason}); put back what was written there, or remove it: the results stay."
+        ) from None
     return content
 
 

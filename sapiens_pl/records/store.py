@@ -26,6 +26,7 @@ from sapiens_pl.core.keypoint_descriptions import described_set
 from sapiens_pl.core.keypoints import KeypointSet
 
 FOLDER = "records"
+_OF_FIRST_EDITION = "inputs.txt"
 VERSION = 1
 _NAME = re.compile(
     r"(?P<kind>journal|people|pictures)-"
@@ -132,6 +133,19 @@ def read_store(records: Path) -> Store | None:
             f"{path} is damaged ({type(error).__name__}: {reason}); put back what was written there, choose another "
             "output.dir, or set output.overwrite=true to start over."
         ) from None
+
+
+def refuse_first_edition(run_folder: Path) -> None:
+    """Refuses the folder of a version that kept no records: its results are not to be mixed with later ones.
+
+    Raises:
+        ConfigError: it is one; or the store is damaged.
+    """
+    if (run_folder / _OF_FIRST_EDITION).exists() and read_store(run_folder / FOLDER) is None:
+        raise ConfigError(
+            f"{run_folder} holds results of an earlier version of sapiens_pl, which kept no records; use that version "
+            "to continue them, choose another output.dir, or set output.overwrite=true to start over."
+        )
 
 
 def check_mark(path: Path, mark: dict[str, Any], store: Store) -> None:

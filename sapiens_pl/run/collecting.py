@@ -11,6 +11,7 @@ from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.products.of_run import make_of_run
 from sapiens_pl.records.members import any_at_work
 from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.records.store import refuse_first_edition
 from sapiens_pl.run.account import COMPLETE, MERGING, Account
 from sapiens_pl.run.command import complain
 from sapiens_pl.run.make_settings import make_settings
@@ -31,6 +32,7 @@ def put_together(path: Path, with_files: bool = True) -> int:
     if not (path / "run.json").is_file():
         return complain(f"{path} holds no run.json; name the output folder of a run.", 2)
     try:
+        refuse_first_edition(path)
         folder = RunFolder(path, "collect")
         account, at_work = _summed_up(folder, with_files)
     except SapiensError as error:

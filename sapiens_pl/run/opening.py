@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from sapiens_pl.core.columns import Names
+from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.data.datamodule import Finished, ImageDataModule
 from sapiens_pl.products.chosen import check_keypoint_set, choose_products
@@ -108,6 +110,8 @@ def begin(run: Run, trainer: L.Trainer) -> None:
         with run.folder.turn():
             write_account(run.folder, account)
         run.folder.lock.share()
+        if run.redo.file is not None and run.data is not None:
+            run.redo.tell_unknown(run.data.pictures().names)
 
 
 def plain_config(cfg: DictConfig) -> dict[str, Any]:
@@ -122,12 +126,13 @@ def image_data(run: Run, boxes: Any) -> ImageDataModule:
         refuse_moved_links(run.folder, run.earlier.terms.left_out or {}, data.pictures().left_out.followed)
         return finished_pictures(run.folder, names, digests, run.redo)
 
-    data: ImageDataModule = instantiate(run.cfg.data, boxes=None, _partial_=True, _convert_="all")(
-        boxes=boxes,
-        finished=finished,
-        stopped=run.stop,
-        agree=run.processes.agree,
-    )
+    handed_in = {"boxes": boxes, "finished": finished, "stopped": run.stop, "agree": run.processes.agree}
+    build = instantiate(run.cfg.data, boxes=None, _partial_=True, _convert_="all")
+    try:
+        inspect.signature(build.func).bind(**build.keywords | handed_in)
+    except TypeError as error:
+        raise ConfigError(f"data: {error}; see conf/data/ for the settings there are.") from None
+    data: ImageDataModule = build(**handed_in)
     return data
 
 

@@ -96,7 +96,7 @@ def _can_be_read(override: str) -> bool:
 
 def no_text(key: str, value: Any) -> str:
     """A sentence on a value that should be a name or a path, and is a number, a list or the like."""
-    given = (argument.partition("=") for argument in sys.argv[1:])
+    given = (argument.partition("=") for argument in reversed(sys.argv[1:]))  # of several, the last counts
     raw = next((text for name, _, text in given if name.lstrip("+") == key), str(value))
     kind = _kind(value)
     return f"{key}={raw} is no text but a {kind} for Hydra; quote the value for Hydra too: {quoted(key, raw)}"

@@ -78,8 +78,6 @@ def pose_run(cfg: DictConfig, demo: Demo) -> int:
         trainer = build_trainer(cfg, [writer, progress, loading, notes, run.stop])
         data.place, data.find_batch_size = partial(place_of, trainer), partial(best_batch_size, module, trainer)
         begin(run, trainer)
-        if run.is_first and run.redo.file is not None:
-            run.redo.tell_unknown(data.pictures().names)
         if isinstance(boxes, DetectorBoxes):
             run.detection = detect_people(run, boxes, trainer)
         begin_loop = time.perf_counter()

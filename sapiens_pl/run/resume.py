@@ -25,12 +25,11 @@ from sapiens_pl.records.listing import section
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.schema import ABSENT, DONE, FAILED
 from sapiens_pl.records.settling import settle
-from sapiens_pl.records.store import make_store, read_store
+from sapiens_pl.records.store import make_store, read_store, refuse_first_edition
 from sapiens_pl.run.account import read_account
 from sapiens_pl.run.redo import Redo, listed
 
 _START_OVER = "choose another output.dir, or set output.overwrite=true to start over"
-_OF_FIRST_EDITION = "inputs.txt"
 _COARSEST_CLOCK_NS = 2_000_000_000
 
 
@@ -71,11 +70,8 @@ def prepare_folder(
     detects = any(map(_is_of_detector, settings))
     if cfg.output.overwrite:
         _start_over(folder, all_products(cfg), settings, detects)
-    elif (folder.path / _OF_FIRST_EDITION).exists() and read_store(folder.records) is None:
-        raise ConfigError(
-            f"{folder.path} holds results of an earlier version of sapiens_pl, which kept no records; use that version "
-            f"to continue them, {_START_OVER}."
-        )
+    else:
+        _refuse_without_store(folder, all_products(cfg))
     folder.remove_leftovers()
     folder.open()
     settle_records(folder)
@@ -181,6 +177,16 @@ def _start_over(
     earlier = {} if store is None else store.settings
     if detects and any(earlier.get(key) != settings[key] for key in filter(_is_of_detector, settings)):
         folder.set_detections_aside()
+
+
+def _refuse_without_store(folder: RunFolder, products: Collection[type[Product]]) -> None:
+    """Refuses to replace results of which nobody knows how they were made."""
+    refuse_first_edition(folder.path)
+    if read_store(folder.records) is None and any(_holds_product(folder.path, product) for product in products):
+        raise ConfigError(
+            f"{folder.path} holds results, but no store.json in records/ that says with which settings they were made; "
+            f"put it back, {_START_OVER}."
+        )
 
 
 def _holds_anything(place: Path) -> bool:

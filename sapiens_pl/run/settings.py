@@ -65,7 +65,6 @@ _TRAINER = {
 }
 """What Lightning would refuse in words of its own, or take for something else."""
 _OUTPUT = {
-    "overlay": either(SWITCH, None),
     "overlay_score_threshold": number(),
     "resume": SWITCH,
     "overwrite": SWITCH,
@@ -93,8 +92,9 @@ def check_settings(cfg: DictConfig) -> None:
         value = OmegaConf.select(cfg, key)
         if value is not None and not isinstance(value, str):
             raise ConfigError(f"{no_text(key, value)}.")
-    if cfg.output.dir is None:
-        raise ConfigError("output.dir=null names no folder; give output.dir=FOLDER, or omit it.")
+    if not cfg.output.dir:
+        given = "null" if cfg.output.dir is None else ""
+        raise ConfigError(f"output.dir={given} names no folder; give output.dir=FOLDER, or omit it.")
     check(LOADING, cfg.data, "data")
     check(_FILE_BOXES if "file" in cfg.boxes else DETECTING, cfg.boxes, "boxes")
     check(MODEL, cfg.model, "model")

@@ -22,7 +22,7 @@ from sapiens_pl.models.keypoint_sets import set_of_network
 from sapiens_pl.records.recorder import Recorder
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.store import make_store, store_files
-from sapiens_pl.run.account import Account, Terms, write_account
+from sapiens_pl.run.account import Account, Terms, read_account, write_account
 from sapiens_pl.run.collecting import put_together
 from sapiens_pl.run.redo import read_redo
 from sapiens_pl.run.resume import finished_pictures, prepare_folder
@@ -136,13 +136,29 @@ def test_other_settings_and_another_keypoint_set_are_refused_until_nothing_depen
     assert resume(folder, settings={"model.flip_test": True}, keypoints=133) == set()
 
 
-def test_results_of_the_first_edition_are_not_mixed_with_records(tmp_path):
+def test_results_of_the_first_edition_are_not_mixed_with_records(tmp_path, capsys):
     folder = RunFolder(tmp_path / "run")
     folder.open()
-    write_account(folder, Account(status="complete", terms=Terms(SETTINGS)))
+    account = Account(status="complete", terms=Terms(SETTINGS))
+    write_account(folder, account)
     (folder.path / "inputs.txt").write_text('0011 "a.jpg"\n')
     with pytest.raises(ConfigError, match=r"results of an earlier version.*output\.overwrite=true"):
         resume(folder)
+    assert put_together(folder.path) == 2 and "of an earlier version" in capsys.readouterr().err
+    assert read_account(folder.run_file) == account
+
+
+@pytest.mark.parametrize("product", ["predictions/a.jpg.json", "overlays/sub/a.jpg.jpg", "keypoints.csv"])
+def test_results_without_records_are_not_replaced(tmp_path, product):
+    folder = RunFolder(tmp_path / "run")
+    file = folder.path / product
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("of whom?")
+    with pytest.raises(ConfigError, match=r"holds results, but no store\.json"):
+        resume(folder)
+    assert file.read_text() == "of whom?"
+    file.rename(file.with_name(".hidden"))
+    assert resume(folder) == set()
 
 
 @pytest.mark.parametrize("file", ["run.json", "failures.jsonl", "changed.txt", "person_images.json"])

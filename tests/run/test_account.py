@@ -72,7 +72,7 @@ def test_a_damaged_report_is_none(folder, content, capsys):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"[]", "run.json is damaged"),
+        (b"[]", "remove it: the results stay"),
         (b'{"status": 3}', "status is a int"),
         (b'{"counts": {"images_done": "6"}}', "images_done is a str"),
         (b'{"counts": 5}', "counts is a int"),

@@ -7,7 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.run.overrides import options_last, quoted, unreadable_override
+from sapiens_pl.run.overrides import no_text, options_last, quoted, unreadable_override
 
 NAMES = ["été", "фото", "写真", "photos (1)", "epoch=3", "a#b", "a&b", "it's", "a,b", "~x", "[x]", "{x}", " a b", "a;b"]
 NAMES += ["a$b", '"', "a!b", "`ls`", "$(ls)", "${x}", "a\\b", "x\\", "x\\\\", "\\'", "''", "null", "12", "[a,b]", "*?"]
@@ -37,6 +37,11 @@ def test_a_quoted_name_goes_through_the_shell_and_through_hydra(name):
 def test_what_hydra_cannot_read_is_told_with_the_value_filled_in(argument, words):
     found = unreadable_override(["model=sapiens", argument])
     assert found is None if words is None else words in found
+
+
+def test_of_a_setting_given_twice_the_one_that_counts_is_shown(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["predict", "data.images=photos", "data.images=2024", "boxes=auto"])
+    assert no_text("data.images", 2024).startswith("data.images=2024 is no text but a number")
 
 
 def test_a_choice_without_m_is_told():

@@ -131,6 +131,9 @@ def test_what_a_file_names_is_done_again_and_unknown_names_are_told(predict, alb
     counts = redone.info["counts"]
     assert (counts["images_done"], counts["images_failed"], counts["images_planned"]) == (3, 1, 4)
     assert not set(times(redone).values()) & set(before.values())
+    (root / "some.txt").write_text("nobody.jpg\n")
+    none = predict(*mini, *settings, f"output.redo={root / 'some.txt'}")
+    assert none.code == 0 and none.info["counts"]["images_planned"] == 0 and "(nobody.jpg the first)" in none.out
     (root / "some.txt").write_bytes(b"\n \n")
     empty = predict(*mini, *settings, f"output.redo={root / 'some.txt'}")
     assert empty.code == 2 and "names no picture" in empty.err

@@ -35,6 +35,7 @@ REFUSED = {
     "model.compile=x": "model.compile=x must be true or false",
     "output.dir=5": "output.dir=5 is no text",
     "output.dir=null": "output.dir=null names no folder",
+    "output.dir=": "output.dir= names no folder",
     "output.formats=[foo]": "output.formats=foo is no format; choose from",
     "output.max_failures=-1": "output.max_failures=-1 must be a whole number",
     "trainer=null": "trainer=None is no choice",
@@ -48,6 +49,7 @@ REFUSED = {
     "trainer.strategy=foo": "strategy='foo'",
     "trainer.logger=foo": "trainer.logger=foo must be true, false",
     "trainer.enable_progress_bar=x": "trainer.enable_progress_bar=x must be true or false",
+    "+data.foo=1": "data: got an unexpected keyword argument 'foo'",
     "+trainer.foo=1": "unexpected keyword argument 'foo'",
 }
 
