@@ -129,6 +129,7 @@ class _Hungry(torch.nn.Module):
     def __init__(self, network: SapiensPose, limit: int, error: Exception) -> None:
         super().__init__()
         self.network, self.limit, self.error, self.sizes = network, limit, error, []
+        self.crop_settings, self.keypoint_set = network.crop_settings, network.keypoint_set
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         self.sizes.append(len(crops))

@@ -102,6 +102,7 @@ class Rotation(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.network = Sapiens2Pose(Sapiens2Shape(64, 0, 2, (), 64, 2, (16,), (), 17, (64, 48)))
+        self.keypoint_set = self.network.keypoint_set
 
     def forward(self, queries):
         turn = self.network.backbone.rope_embed((4, 3))

@@ -214,7 +214,7 @@ def test_a_runs_own_folder_as_images_is_refused_with_the_reason(tmp_path):
 )
 def test_globs_mean_what_pythons_mean(tmp_path, pattern, expected):
     fill(tmp_path, "1.jpg", "a/2.jpg", "b/3.jpg", "a/x/4.jpg", "a/x/x/5.jpg")
-    assert find_pictures(str(tmp_path), pattern.split("/")).names == expected
+    assert list(find_pictures(str(tmp_path), pattern.split("/")).names) == expected
     found = glob.glob(pattern, root_dir=tmp_path, recursive=True)
     assert sorted({path for path in found if (tmp_path / path).is_file()}) == sorted(expected)
 
