@@ -36,7 +36,7 @@ class Pictures(NamedTuple):
     stretches: np.ndarray | None = None
 
     def path(self, index: int) -> str:
-        """Where a picture is, for people; "" for pixels from memory."""
+        """Where a picture is, for people and to find it again; "" for pixels from memory."""
         return os.path.join(self.root, self.names[index]) if self.paths is None else self.paths[index]
 
     def why_left_out(self, key: str) -> str | None:

@@ -27,6 +27,12 @@ class PictureSource(Protocol):
 
     Its class is called with `images`, what `data.images` says, and `max_megapixels`, above which a picture is refused;
     it goes to the loader's processes, which only read.
+
+    Overlays are drawn on pictures that are read again, in a process of its own, during the run and on other days. It
+    makes the source once more, looks for the picture's name in `pictures()`, and takes it if its path is as it was; a
+    root that is a file is therefore absolute. All of that is a part of the first read (`data.read_timeout`). A class
+    whose pictures take long to list may have a static method `read_path(path, max_megapixels) -> LoadedImage`; then
+    that is called, and no source is made.
     """
 
     def pictures(self) -> Pictures:

@@ -45,7 +45,12 @@ class ImageFiles:
 
     def read(self, index: int) -> LoadedImage:
         """The picture at this position; SapiensError with a sentence if it cannot be read."""
-        return read_image(self.pictures().path(index), self._max_megapixels)
+        return self.read_path(self.pictures().path(index), self._max_megapixels)
+
+    @staticmethod
+    def read_path(path: str, max_megapixels: float) -> LoadedImage:
+        """The picture at this path, wherever it was found; as `read`."""
+        return read_image(path, max_megapixels)
 
 
 def check_images(images: str | Path) -> None:

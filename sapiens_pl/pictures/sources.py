@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException
-from hydra.utils import get_class, instantiate
-from omegaconf import OmegaConf
+from hydra.utils import get_class, get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
 
 from sapiens_pl.core.configs import config_folder
-from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.errors import ConfigError, UnreadableImageError
 from sapiens_pl.core.protocols import PictureSource
+from sapiens_pl.core.structures import LoadedImage
 from sapiens_pl.pictures import MAX_MEGAPIXELS
 
 
@@ -27,18 +29,56 @@ def open_source(images: Any, max_megapixels: float = MAX_MEGAPIXELS, source: str
     Raises:
         ConfigError: no such source, or it does not take what it is given.
     """
-    options = {"images": images, "max_megapixels": max_megapixels}
+    chosen, options = _chosen(images, source), {"images": images, "max_megapixels": max_megapixels}
+    return _made(chosen, options) if isinstance(chosen, DictConfig) else chosen(**options)
+
+
+def open_again(
+    images: Any, max_megapixels: float = MAX_MEGAPIXELS, source: str | None = None
+) -> Callable[[str, str], LoadedImage]:
+    """What reads single pictures later, in another process; arguments as for `open_source`.
+
+    Returns:
+        Called with a picture's name and its path, as the source gave them before; raises SapiensError if there is no
+        such picture any more, or it cannot be read.
+
+    Raises:
+        ConfigError: as `open_source`.
+    """
+    chosen = _chosen(images, source)
+    kind = get_object(chosen["_target_"]) if isinstance(chosen, DictConfig) else chosen
+    read_path = getattr(kind, "read_path", None)
+    if read_path is not None:
+        return lambda name, path: read_path(path, max_megapixels)
+    opened = open_source(images, max_megapixels, source)
+    pictures = opened.pictures()
+    indices = {name: index for index, name in enumerate(pictures.names)}
+
+    def read(name: str, path: str) -> LoadedImage:
+        index = indices.get(name)
+        if index is None or pictures.path(index) != path:
+            raise UnreadableImageError(
+                f"{path} is not among the pictures of data.images={images}; put it back, or name those that it belongs "
+                "to (data.images, data.source)."
+            )
+        return opened.read(index)
+
+    return read
+
+
+def _chosen(images: Any, source: str | None) -> DictConfig | type[PictureSource]:
+    """What a file in `conf/sources` says, or the class that is given by its dotted name."""
     known = _known_sources()
     if source is None:
         fitting = [(len(pattern), each) for each in known.values() for pattern in _takes(each, str(images))]
         # Files come last of all, and say themselves what they cannot be.
-        return _made(max(fitting, key=lambda pair: pair[0])[1], options)
+        return max(fitting, key=lambda pair: pair[0])[1]
     if source in known:
-        return _made(known[source], options)
+        return known[source]
     if "." not in str(source):
         raise ConfigError(f"data.source={source} is not known; choose one of {', '.join(known)}.")
     try:
-        return get_class(source)(**options)
+        return get_class(source)
     except (ImportError, ValueError, HydraException) as error:
         raise ConfigError(f"data.source={source} is no class that can be loaded ({error}).") from None
 

@@ -12,7 +12,7 @@ from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.products.chosen import choose_products
 from sapiens_pl.products.making import Made, Products, make_missing
 from sapiens_pl.products.removing import check_places
-from sapiens_pl.products.second_read import Photographs
+from sapiens_pl.products.second_read import photographs_of
 from sapiens_pl.records.members import any_at_work
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.run_folder import RunFolder
@@ -26,7 +26,7 @@ def make_of_run(
 
     Args:
         folder: the run's, opened.
-        cfg: with `output`, `products`, `data.read_timeout` and `data.max_megapixels`.
+        cfg: with `output`, `products`, and what of `data` stands in `conf/make.yaml`.
         stopped: True as soon as the run is to stop; what is left stays missing.
         again: try also what could not be made before.
 
@@ -37,7 +37,7 @@ def make_of_run(
     chosen = choose_products(cfg)
     check_places(folder.path, [each.product for each in chosen])
     records = Records.read(folder.path)
-    photographs = Photographs(cfg.data.read_timeout, cfg.data.max_megapixels, stopped)
+    photographs = photographs_of(cfg, stopped)
     products = Products(folder, chosen, records.keypoint_set, photographs)
     if again:
         names = {each.name for each in chosen}

@@ -140,7 +140,7 @@ def _path(folder: Path, product: PictureProduct | type[PictureProduct], name: st
 def _read(photographs: Photographs, result: PoseResult) -> np.ndarray:
     if not result.path:
         raise UnreadableImageError("it is not known where the picture lies.")
-    pixels = photographs.read(result.path)
+    pixels = photographs.read(result.path, result.name)
     height, width = pixels.shape[:2]
     if result.image_wh not in (None, (width, height)):
         raise UnreadableImageError(

@@ -1,7 +1,8 @@
 """Reading pictures once more, to draw on them, in a process that may hang or die without harm to the run.
 
 The disk may have gone since the loader has read a picture, and a decoder may crash at its second try. Parent and child
-speak through pipes: a line of JSON asks for a file; a line of JSON and the picture's pixels are the answer.
+speak through pipes: a line of JSON asks for a picture; a line of JSON and the picture's pixels are the answer. The
+child reads by the picture source that the run's settings name, and never by what a record might name.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from queue import LifoQueue
 from typing import Any
 
 import numpy as np
+from omegaconf import DictConfig
 
 from sapiens_pl.core.errors import (
     MissingImageError,
@@ -29,6 +31,7 @@ from sapiens_pl.core.errors import (
     UnreadableImageError,
 )
 from sapiens_pl.core.settings import check
+from sapiens_pl.core.structures import LoadedImage
 from sapiens_pl.data.settings import LOADING
 
 _CHILD = "import sys; sys.path[:] = {path!r}; from sapiens_pl.products.second_read import serve; serve()"
@@ -51,17 +54,24 @@ class Photographs:
         ConfigError: a limit that is none.
     """
 
-    def __init__(self, read_timeout: float, max_megapixels: float, stopped: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        read_timeout: float,
+        max_megapixels: float,
+        stopped: Callable[[], bool],
+        images: str | None = None,
+        source: str | None = None,
+    ) -> None:
         check(LOADING, {"read_timeout": read_timeout, "max_megapixels": max_megapixels}, "data")
         self._readers: LifoQueue[PictureReader] = LifoQueue()
         for _ in range(_NUM_READERS):
-            self._readers.put(PictureReader(read_timeout, max_megapixels, stopped))
+            self._readers.put(PictureReader(read_timeout, max_megapixels, stopped, images, source))
 
-    def read(self, path: str) -> np.ndarray:
+    def read(self, path: str, name: str = "") -> np.ndarray:
         """As `PictureReader.read`; waits for a reader."""
         reader = self._readers.get()
         try:
-            return reader.read(path)
+            return reader.read(path, name)
         finally:
             self._readers.put(reader)
 
@@ -71,6 +81,12 @@ class Photographs:
             reader.close()
 
 
+def photographs_of(cfg: DictConfig, stopped: Callable[[], bool]) -> Photographs:
+    """As a run's settings in `data` say."""
+    data = cfg.data
+    return Photographs(data.read_timeout, data.max_megapixels, stopped, data.images, data.source)
+
+
 class PictureReader:
     """Reads pictures in one child process, started when it is needed; for one thread at a time.
 
@@ -78,15 +94,28 @@ class PictureReader:
         read_timeout: seconds after which a read counts as stuck; its process is then killed.
         max_megapixels: larger pictures are refused.
         stopped: True as soon as the run is to stop.
+        images, source: where the run had its pictures from (`data.images`, `data.source`); without them from files.
     """
 
-    def __init__(self, read_timeout: float, max_megapixels: float, stopped: Callable[[], bool]) -> None:
-        self._read_timeout, self._max_megapixels, self._stopped = read_timeout, max_megapixels, stopped
+    def __init__(
+        self,
+        read_timeout: float,
+        max_megapixels: float,
+        stopped: Callable[[], bool],
+        images: str | None = None,
+        source: str | None = None,
+    ) -> None:
+        self._read_timeout, self._stopped = read_timeout, stopped
+        self._origin = {"images": images, "max_megapixels": max_megapixels, "source": source}
         self._child: subprocess.Popen[bytes] | None = None
         self._stop_seen: float | None = None
 
-    def read(self, path: str) -> np.ndarray:
+    def read(self, path: str, name: str = "") -> np.ndarray:
         """(H, W, 3) uint8 BGR, upright.
+
+        Args:
+            path: where the picture was read from.
+            name: its own; a source that cannot read by the path alone looks for it.
 
         Raises:
             SapiensError: the picture cannot be read, not in time, or its reader died.
@@ -94,15 +123,15 @@ class PictureReader:
         """
         used_before = self._child is not None
         try:
-            return self._read(path)
+            return self._read(path, name)
         except ReaderDiedError:
             if not used_before:
                 raise
-        return self._read(path)  # the child may have been killed while it was idle
+        return self._read(path, name)  # the child may have been killed while it was idle
 
-    def _read(self, path: str) -> np.ndarray:
+    def _read(self, path: str, name: str) -> np.ndarray:
         seconds = math.ceil(min(2 * self._read_timeout, _LONGEST_ALARM_SECONDS))
-        request = {"path": path, "max_megapixels": self._max_megapixels, "seconds": seconds}
+        request = {"path": path, "name": name, "seconds": seconds, "origin": self._origin}
         try:
             self._ask(path, json.dumps(request).encode() + b"\n")
             return self._answer(path)
@@ -185,16 +214,19 @@ def serve() -> None:
 
 
 def _answer_all() -> None:
-    from sapiens_pl.pictures import read_image  # decoders are for those who decode
+    from sapiens_pl.pictures.sources import open_again  # decoders are for those who decode
 
-    answers = sys.stdout.buffer
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a source prints is no answer
     answers.write(b"\n")  # ready
     answers.flush()
+    read: Callable[[str, str], LoadedImage] | None = None
     for line in sys.stdin.buffer:
         request = json.loads(line)
         signal.alarm(request["seconds"])  # should the parent be killed while this read is stuck
         try:
-            pixels = np.ascontiguousarray(read_image(request["path"], request["max_megapixels"]).pixels)
+            read = read or open_again(**request["origin"])
+            pixels = _checked(read(request["name"], request["path"]).pixels)
             header: dict[str, Any] = {"shape": pixels.shape}
             content = memoryview(pixels).cast("B")
         except MissingImageError:
@@ -206,3 +238,9 @@ def _answer_all() -> None:
         answers.write(content)
         answers.flush()
         signal.alarm(0)
+
+
+def _checked(pixels: np.ndarray) -> np.ndarray:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ValueError(f"{pixels.dtype} pixels of the shape {pixels.shape}, not uint8 of (H, W, 3)")
+    return np.ascontiguousarray(pixels)

@@ -22,7 +22,7 @@ from sapiens_pl.models.truncation import zeros_for_what_is_cut_off
 from sapiens_pl.products.chosen import all_products, choose_products
 from sapiens_pl.products.making import Products
 from sapiens_pl.products.removing import check_places, remove_of_pictures
-from sapiens_pl.products.second_read import Photographs
+from sapiens_pl.products.second_read import Photographs, photographs_of
 from sapiens_pl.records.writer import PoseWriter
 from sapiens_pl.run.account import POSING
 from sapiens_pl.run.closing import close_run, planned_images, work_of
@@ -56,7 +56,7 @@ def pose_run(cfg: DictConfig, demo: Demo) -> int:
     fit_to_launcher(cfg)
     notes = demo.fill_in(cfg)
     check_named_meaning(cfg)
-    with open_run(cfg, demo) as run, closing(_photographs(run)) as photographs:
+    with open_run(cfg, demo) as run, closing(photographs_of(cfg, run.stop)) as photographs:
         start_afresh()
         boxes = instantiate(cfg.boxes, _convert_="all")  # before the weights are fetched: its file may not be there
         fill_in_weights(cfg)
@@ -97,10 +97,6 @@ def fill_in_weights(cfg: DictConfig) -> None:
     """
     if cfg.model.checkpoint is None and cfg.model.hub.repository is not None:
         cfg.model.checkpoint = str(find_weights(cfg.model.hub.repository, cfg.model.hub.file, cfg.model.licence))
-
-
-def _photographs(run: Run) -> Photographs:
-    return Photographs(run.cfg.data.read_timeout, run.cfg.data.max_megapixels, run.stop)
 
 
 def _module(cfg: DictConfig, network: PoseNetwork) -> PoseModule:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from sapiens_pl.core.columns import Names
-from sapiens_pl.core.errors import ConfigError, DamagedImageError
+from sapiens_pl.core.errors import ConfigError, DamagedImageError, ReadTimeoutError, UnreadableImageError
 from sapiens_pl.core.plan import Pictures
 from sapiens_pl.core.protocols import PictureSource
 from sapiens_pl.core.structures import LoadedImage
 from sapiens_pl.pictures import sources
 from sapiens_pl.pictures.folder import ImageFiles
 from sapiens_pl.pictures.sources import open_source
+from sapiens_pl.products.second_read import PictureReader
 
 STRIP = '''
 import numpy as np
@@ -105,3 +110,151 @@ def test_what_a_source_is_can_be_told():
             raise AssertionError(index)
 
     assert isinstance(Nothing(), PictureSource) and not isinstance(object(), PictureSource)
+
+
+ARCHIVE = """
+import time
+import zipfile
+
+import cv2
+import numpy as np
+
+from sapiens_pl.core.columns import Names
+from sapiens_pl.core.errors import DamagedImageError
+from sapiens_pl.core.plan import Pictures
+from sapiens_pl.core.structures import LoadedImage
+
+
+class Archive:
+    # Members of a zip file; it has much to say, where none listens.
+
+    def __init__(self, images, max_megapixels):
+        print("opening", images)
+        self.images = images
+
+    def pictures(self):
+        if "slow" in self.images:
+            time.sleep(1000)
+        return Pictures(self.images, Names.of(zipfile.ZipFile(self.images).namelist()))
+
+    def read(self, index):
+        return member(self.pictures().path(index))
+
+
+class Member(Archive):
+    # The same, which needs no list.
+
+    @staticmethod
+    def read_path(path, max_megapixels):
+        return member(path)
+
+
+class Grey(Archive):
+    def read(self, index):
+        return LoadedImage(super().read(index).pixels[..., 0], 1)
+
+
+def member(path):
+    archive, _, name = path.partition(".zip/")
+    print("reading", name)
+    pixels = cv2.imdecode(np.frombuffer(zipfile.ZipFile(archive + ".zip").read(name), np.uint8), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise DamagedImageError(f"{path} is damaged; pack it again.")
+    return LoadedImage(pixels, 1)
+"""
+PACKAGE = Path(sources.__file__).parents[2]
+NAMES = ("a.png", "b/ü.png", "c.png", "d.png", "e.png")
+
+
+@pytest.fixture
+def archive(tmp_path, monkeypatch):
+    """Five pictures as files in `files` and as members of a zip file, and the module that reads such files."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "archive_source.py").write_text(ARCHIVE)
+    monkeypatch.syspath_prepend(tmp_path / "code")
+    (tmp_path / "files" / "b").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    content = {name: cv2.imencode(".png", rng.integers(0, 256, (60, 80, 3), np.uint8))[1].tobytes() for name in NAMES}
+    for name, data in content.items():
+        (tmp_path / "files" / name).write_bytes(data)
+    pack(tmp_path / "pictures.zip", content)
+    return tmp_path / "pictures.zip"
+
+
+def pack(path, content):
+    with zipfile.ZipFile(path, "w") as file:
+        for name, data in content.items():
+            file.writestr(name, data)
+
+
+def overlays(folder):
+    top = folder / "overlays"
+    return {path.relative_to(top).as_posix(): path.read_bytes() for path in top.rglob("*.jpg")}
+
+
+def make(folder, code, *settings):
+    """The command on another day and from another folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "sapiens_pl.make", folder, "formats=[overlay]", *settings],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(code), str(PACKAGE)])},
+        cwd="/", capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+
+
+def test_overlays_are_drawn_on_pictures_that_are_no_files_during_the_run_and_later(predict, mini, archive):
+    files, code = archive.parent / "files", archive.parent / "code"
+    asked = [*mini, "boxes=whole_image", "data.num_workers=1", "output.overlay=true"]
+    of_files = predict(*asked, f"data.images={files}", folder="of_files")
+    inject = f"import sys; sys.path.insert(0, {str(code)!r})"
+    source = "data.source=archive_source.Archive"
+    run = predict(*asked, f"data.images={archive}", source, inject=inject)
+    assert run.code == of_files.code == 0 and not run.failures, run.err
+    expected = overlays(of_files.folder)
+    assert len(expected) == 5 and overlays(run.folder) == expected
+
+    for name in expected:
+        (run.folder / "overlays" / name).unlink()
+    content = {name: (files / name).read_bytes() for name in NAMES}
+    content["c.png"] = b"no picture"
+    content["d.png"] = cv2.imencode(".png", np.zeros((80, 60, 3), np.uint8))[1].tobytes()
+    del content["e.png"]
+    pack(archive, content)
+    made = make(run.folder, code)
+    assert made.returncode == 0 and "2 made, 3 could not be made" in made.stdout, made.stdout + made.stderr
+    assert overlays(run.folder) == {name: expected[name] for name in ("a.png.jpg", "b/ü.png.jpg")}
+    said = {row["image"]: row["message"] for row in run.failures}
+    assert set(said) == {"c.png", "d.png", "e.png"}
+    assert "c.png is damaged; pack it again" in said["c.png"] and "another picture now, of 60x80 px" in said["d.png"]
+    assert f"{archive}/e.png is not among the pictures of data.images={archive}" in said["e.png"]
+
+    pack(archive, {name: (files / name).read_bytes() for name in NAMES})
+    without = make(run.folder, archive.parent)  # where the class is not
+    assert without.returncode == 1 and f"{source} is no class that can be loaded" in without.stdout, without.stderr
+    assert make(run.folder, code).returncode == 0 and overlays(run.folder) == expected and not run.failures
+    assert make(of_files.folder, archive.parent, "overlay_score_threshold=0.9").returncode == 0  # of files as before
+
+
+@pytest.mark.slow
+def test_a_picture_is_read_again_only_from_where_it_was_and_in_time(archive):
+    path = f"{archive}/a.png"
+    reader = PictureReader(60, 178, lambda: False, str(archive), "archive_source.Archive")
+    assert reader.read(path, "a.png").shape == (60, 80, 3)
+    with pytest.raises(UnreadableImageError, match=r"other.zip/a.png is not among the pictures of data.images="):
+        reader.read(str(archive.with_name("other.zip")) + "/a.png", "a.png")
+    reader.close()
+    reader = PictureReader(60, 178, lambda: False, "what is not listed", "archive_source.Member")
+    assert reader.read(path).shape == (60, 80, 3)
+    reader.close()
+    for source, words in (
+        ("archive_source.Grey", "not uint8 of"),
+        ("archive_source.Gone", "no class that can be loaded"),
+        ("tape", "data.source=tape is not known"),
+    ):
+        reader = PictureReader(60, 178, lambda: False, str(archive), source)
+        with pytest.raises(UnreadableImageError, match=words):
+            reader.read(path, "a.png")
+        reader.close()
+    slow = PictureReader(2, 178, lambda: False, str(archive.with_name("slow.zip")), "archive_source.Archive")
+    with pytest.raises(ReadTimeoutError, match=r"within 2 s \(data.read_timeout\)"):
+        slow.read(path, "a.png")
+    slow.close()
