@@ -61,14 +61,21 @@ class StopRequest(L.Callback):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Takes over the signals, and gives them back at the end."""
+        """Takes over the signals, and gives them back at the end.
+
+        Where a signal comes while Python collects garbage, its `SystemExit` gets lost; the run then ends before the
+        first batch, and no traceback tells of it.
+        """
         if threading.current_thread() is not threading.main_thread():  # Python hands signals to no other
             yield
             return
         before = {number: signal.signal(number, self._handle) for number in self._signals}
+        tell = sys.unraisablehook
+        sys.unraisablehook = lambda lost: None if self() and lost.exc_type is SystemExit else tell(lost)
         try:
             yield
         finally:
+            sys.unraisablehook = tell
             for number, handler in before.items():
                 signal.signal(number, handler)
 

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import sys
 import time
 
 import numpy as np
@@ -15,6 +16,7 @@ from conftest import check_same
 from sapiens_pl.demo.draw import write_scenes
 from sapiens_pl.demo.figures import draw_scene
 from sapiens_pl.records.reading import Records
+from sapiens_pl.run.stopping import StopRequest
 from tests.records.made_up import check_equal
 
 NUM_IMAGES, NUM_BROKEN = 500, 10
@@ -116,6 +118,24 @@ def test_a_signal_before_the_first_batch_ends_the_run_too(start, figures, mini):
     run.send_signal(signal.SIGINT)
     stopped = run.finish(timeout=10)
     assert stopped.code == 130 and stopped.info["status"] == "interrupted" and "Traceback" not in stopped.err
+
+
+class Signalling:
+    """Collecting it is when the signal comes."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_signal_that_comes_while_garbage_is_collected_counts_and_is_no_traceback(monkeypatch):
+    lost = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: lost.append(unraisable.exc_type))
+    stop = StopRequest()
+    with stop.listening():
+        thing = Signalling()
+        del thing
+        assert stop() and stop.exit_code == 143
+    assert not lost
 
 
 def test_a_folder_takes_one_run_at_a_time_and_a_dead_run_leaves_no_lock(start, predict, figures, mini):
