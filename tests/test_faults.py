@@ -288,13 +288,13 @@ def test_the_other_rank_finishes_its_share_when_the_first_is_killed(predict, pic
     assert again.code == 0 and again.info["counts"]["images_planned"] == 0, again.err
 
 
-def test_two_ranks_with_one_image_left(predict, pictures, mini, expected):
+def test_two_ranks_with_one_image_left(predict, pictures, mini, expected, tmp_path):
     settings = [*mini, *on(pictures), *TWO_RANKS]
     first = predict(*settings, fresh=True)
     assert first.code == 0, first.err
-    (first.folder / "predictions" / "31.jpg.json").unlink()
-    for left in (1, 0):
-        again = predict(*settings, fresh=True)
+    (tmp_path / "again.txt").write_text("31.jpg\n")
+    for left, redo in ((1, [f"output.redo={tmp_path / 'again.txt'}"]), (0, [])):
+        again = predict(*settings, *redo, fresh=True)
         assert again.code == 0 and "Traceback" not in again.err, again.err
         assert again.info["counts"]["images_done_before"] == 60 - left
     check_same(again.results, expected, 100)

@@ -140,6 +140,9 @@ class PoseWriter(BasePredictionWriter):
         if self.folder.shard == 0 and self.folder.rank == 0:
             self.folder.failures.keep_others(self._planned.of_no_picture)
             self._tell(self._planned.of_no_picture)
+            folders = sum(failure.instance_id is None for failure in self._planned.of_no_picture)
+            self.counts.images_failed += folders
+            self.counts.boxes_failed += len(self._planned.of_no_picture) - folders
         self._record_planned([failed_result(failure, self.keypoint_set) for failure in self._planned.of_pictures])
 
     def _record_planned(self, results: Sequence[PoseResult]) -> None:

@@ -243,7 +243,7 @@ def test_a_run_ends_with_its_accuracy_and_the_command_finds_the_same(predict, co
     assert 0.6 < metrics["AP"] < 0.9 and found["num_images"] == 8  # a quarter of the figures lies in the broken file
     assert f"{metrics['AP']:.3f}" in run.out and "8 of its 8 images" in run.out
     (run.folder / "evaluation.json").unlink()
-    (run.folder / "predictions" / ".ipynb_checkpoints").mkdir()  # nobody's results
+    (run.folder / "predictions" / ".ipynb_checkpoints").mkdir(parents=True)  # nobody's results
     for hidden in ("._1.jpg.json", ".ipynb_checkpoints/1-checkpoint.jpg.json"):
         (run.folder / "predictions" / hidden).write_bytes(b"\0\5\x16\7")
     again = command(f"predictions={run.folder}", annotations)

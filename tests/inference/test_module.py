@@ -130,9 +130,9 @@ def count_graphs(self):
 PoseModule.on_predict_end = count_graphs
 """
 BEST_OF_FOUR = """
-import sapiens_pl.data.datamodule as m
-def best(trainer, ceiling):
-    assert trainer.lightning_module.compiled_for is None  # each size tried would be compiled
+import sapiens_pl.run.pose_run as m
+def best(module, trainer, ceiling):
+    assert module.compiled_for is None  # each size tried would be compiled
     return 4
 m.best_batch_size = best
 """
