@@ -34,7 +34,7 @@ from sapiens_pl.models.zoo import sapiens_shape
 from sapiens_pl.products.chosen import ChosenProduct
 from sapiens_pl.products.json_files import JsonFiles
 from sapiens_pl.products.making import Products
-from sapiens_pl.products.second_read import Photographs
+from sapiens_pl.products.second_read import Photographs, PictureReader
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.store import make_store
 from sapiens_pl.records.writer import PoseWriter
@@ -143,7 +143,10 @@ def measure(case: Case, folder: Path, bare: BareForward | None) -> PoseWriter:
     run = RunFolder(str(folder / "run"), 0, 0, 1)
     run.open()
     make_store(run.records, network.keypoint_set, {})
-    chosen, photographs = [ChosenProduct("json", JsonFiles(), {})], Photographs(60, 100, lambda: False)
+    chosen, photographs = (
+        [ChosenProduct("json", JsonFiles(), {})],
+        Photographs(lambda: PictureReader(60, 100, lambda: False)),
+    )
     writer = PoseWriter(run, network.keypoint_set, Products(run, chosen, network.keypoint_set, photographs))
     trainer = L.Trainer(
         accelerator=default_device().type,

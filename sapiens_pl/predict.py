@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.terminal import keep_going_without_a_terminal, make_log_lines_printable
+from sapiens_pl.core.wording import one_line
 from sapiens_pl.run.command import (
     EXIT_BAD_CONFIG,
     EXIT_COMPLETE,
@@ -70,7 +71,7 @@ def run_job(cfg: DictConfig) -> int:
 
         if not is_out_of_memory(error):
             raise
-        text = " ".join(str(error).split())[:300]
+        text = one_line(error, 300)
         return complain(f"memory ran out ({text}); use a smaller model or batch, or a larger device.", EXIT_FAILED)
 
 

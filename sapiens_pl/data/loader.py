@@ -152,7 +152,7 @@ class PictureLoader(Generic[Batch]):
         except (OSError, RuntimeError) as error:
             if isinstance(error, OSError) or lacks_shared_memory(error) or lacks_processes(error):
                 _forget(error)
-                reason = f"Loader processes could not be started ({_one_line(error)})"
+                reason = f"Loader processes could not be started ({_last_line(error)})"
                 raise _TooLittle(reason, at_start=True) from None
             raise
         finally:
@@ -193,7 +193,7 @@ class PictureLoader(Generic[Batch]):
                 raise _TooLittle(reason, of_shared_memory=True) from error
             raise _WorkersLost("A loader process died", lost) from error
         if lacks_shared_memory(error) or lacks_processes(error):
-            raise _TooLittle(_one_line(error), lacks_shared_memory(error)) from error
+            raise _TooLittle(_last_line(error), lacks_shared_memory(error)) from error
         if isinstance(error, (OSError, EOFError, MemoryError)):
             raise _WorkersLost(text or type(error).__name__, lost) from error
         raise error
@@ -259,7 +259,7 @@ def _forget(error: BaseException) -> None:
         sys.unraisablehook = hook
 
 
-def _one_line(error: BaseException) -> str:
+def _last_line(error: BaseException) -> str:
     """Without the traceback that torch puts into an error of a worker's."""
     text = str(error).strip()
     last = text.splitlines()[-1] if "Traceback" in text else text

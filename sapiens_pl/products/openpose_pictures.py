@@ -18,6 +18,7 @@ from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import PictureProduct
 from sapiens_pl.core.settings import check, number
 from sapiens_pl.core.structures import PoseResult
+from sapiens_pl.products.subpixels import FAR, SUBPIXEL_BITS, fixed
 
 _BODY = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
 """OpenPose's 18 points by their numbers among COCO's 17; -1 is the neck, midway between the shoulders."""
@@ -31,8 +32,6 @@ _FACE_BGR, _HAND_POINT_BGR = (255, 255, 255), (255, 0, 0)
 _LIMB_OPACITY = 0.6
 STICK_PER_IMAGE = 4 / 512
 """Radius of points and half-width of limbs as a part of the image's shorter side (4 px at 512)."""
-_BITS = 4
-_FAR = 1 << 20  # px; what lies farther out cannot be drawn
 
 
 class OpenPosePictures(PictureProduct):
@@ -108,7 +107,7 @@ def _openpose_body(
 def _draw_limbs(canvas: np.ndarray, points: np.ndarray, seen: np.ndarray, radius: float) -> None:
     for limb, (start, end) in enumerate(_LIMBS):
         if seen[start] and seen[end]:
-            one, other = np.clip(points[[start, end]], -_FAR, _FAR).astype(np.float64)
+            one, other = np.clip(points[[start, end]], -FAR, FAR).astype(np.float64)
             (run, rise), middle = other - one, (one + other) / 2
             size, angle = (float(np.hypot(run, rise)), 2 * radius), float(np.degrees(np.arctan2(rise, run)))
             outline = ((float(middle[0]), float(middle[1])), size, angle)
@@ -120,23 +119,18 @@ def _draw_hand(canvas: np.ndarray, points: np.ndarray, seen: np.ndarray, radius:
         return
     for link, (start, end) in enumerate(_HAND_LINKS):
         if seen[start] and seen[end]:
-            ends = _fixed(points[start]), _fixed(points[end])
+            ends = fixed(points[start]), fixed(points[end])
             colour = _hue(link, len(_HAND_LINKS))
-            cv2.line(canvas, *ends, colour, max(1, round(radius / 2)), cv2.LINE_AA, _BITS)
+            cv2.line(canvas, *ends, colour, max(1, round(radius / 2)), cv2.LINE_AA, SUBPIXEL_BITS)
     for point in points[seen]:
         _draw_point(canvas, point, radius * 0.75, _HAND_POINT_BGR)
 
 
 def _draw_point(canvas: np.ndarray, point: np.ndarray, radius: float, colour: tuple[int, int, int]) -> None:
-    cv2.circle(canvas, _fixed(point), round(radius * (1 << _BITS)), colour, -1, cv2.LINE_AA, _BITS)
+    cv2.circle(canvas, fixed(point), round(radius * (1 << SUBPIXEL_BITS)), colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
 def _hue(place: int, count: int) -> tuple[int, int, int]:
     """BGR; OpenPose's colours go round the circle in steps of 20 degrees, in thirds of 255."""
     red, green, blue = colorsys.hsv_to_rgb(place / count, 1, 1)
     return round(255 * blue), round(255 * green), round(255 * red)
-
-
-def _fixed(point: np.ndarray) -> tuple[int, int]:
-    x, y = np.rint(np.clip(point, -_FAR, _FAR) * (1 << _BITS)).astype(int)
-    return int(x), int(y)

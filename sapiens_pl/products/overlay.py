@@ -11,6 +11,7 @@ from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import PictureProduct
 from sapiens_pl.core.settings import check, number
 from sapiens_pl.core.structures import PoseResult
+from sapiens_pl.products.subpixels import SUBPIXEL_BITS, fixed
 
 LEFT_BGR, RIGHT_BGR, MIDDLE_BGR, OUTLINE_BGR = (80, 200, 60), (40, 120, 255), (255, 190, 60), (30, 30, 30)
 BOX_BGR = (230, 230, 230)
@@ -19,8 +20,6 @@ LINE_PER_IMAGE = 1 / 300
 JPEG_QUALITY = 90
 MAX_SIDE = 65500
 """px; libjpeg writes no longer one."""
-_SUBPIXEL_BITS = 4
-_FAR = 1 << 20  # px; what lies farther out cannot be drawn
 
 
 class Overlay(PictureProduct):
@@ -74,23 +73,21 @@ def _draw_instance(
     canvas: np.ndarray, result: PoseResult, row: int, keypoint_set: KeypointSet, score_threshold: float, width: int
 ) -> None:
     corners = result.bboxes[row].reshape(2, 2)
-    cv2.rectangle(
-        canvas, _fixed(corners[0]), _fixed(corners[1]), BOX_BGR, max(1, width // 2), cv2.LINE_AA, _SUBPIXEL_BITS
-    )
+    cv2.rectangle(canvas, fixed(corners[0]), fixed(corners[1]), BOX_BGR, max(1, width // 2), cv2.LINE_AA, SUBPIXEL_BITS)
     keypoints, shown = result.keypoints[row], result.keypoint_scores[row] >= score_threshold
     for start, end in keypoint_set.skeleton:
         if shown[start] and shown[end]:
-            ends = _fixed(keypoints[start]), _fixed(keypoints[end])
-            cv2.line(canvas, *ends, OUTLINE_BGR, width + 2, cv2.LINE_AA, _SUBPIXEL_BITS)
+            ends = fixed(keypoints[start]), fixed(keypoints[end])
+            cv2.line(canvas, *ends, OUTLINE_BGR, width + 2, cv2.LINE_AA, SUBPIXEL_BITS)
             colour = _link_colour(keypoint_set.names[start], keypoint_set.names[end])
-            cv2.line(canvas, *ends, colour, width, cv2.LINE_AA, _SUBPIXEL_BITS)
+            cv2.line(canvas, *ends, colour, width, cv2.LINE_AA, SUBPIXEL_BITS)
     # Whole-body sets crowd faces and hands: their points are drawn finer.
     radius = width * (1.5 if keypoint_set.num_keypoints <= 32 else 0.7)
     for index in np.flatnonzero(shown):
-        center = _fixed(keypoints[index])
+        center = fixed(keypoints[index])
         for grow, colour in ((0.5, OUTLINE_BGR), (0.0, _side_colour(keypoint_set.names[index]))):
-            size = round((radius + grow) * (1 << _SUBPIXEL_BITS))
-            cv2.circle(canvas, center, size, colour, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+            size = round((radius + grow) * (1 << SUBPIXEL_BITS))
+            cv2.circle(canvas, center, size, colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
 def _side_colour(name: str) -> tuple[int, int, int]:
@@ -104,8 +101,3 @@ def _link_colour(start: str, end: str) -> tuple[int, int, int]:
     if MIDDLE_BGR in (one, other):
         return other if one == MIDDLE_BGR else one
     return one if one == other else MIDDLE_BGR
-
-
-def _fixed(point: np.ndarray) -> tuple[int, int]:
-    x, y = np.rint(np.clip(point, -_FAR, _FAR) * (1 << _SUBPIXEL_BITS)).astype(int)
-    return int(x), int(y)

@@ -15,6 +15,7 @@ from sapiens_pl.core.folders import walk
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import PictureProduct
 from sapiens_pl.core.structures import Failure, PoseResult
+from sapiens_pl.core.wording import one_line
 from sapiens_pl.products.chosen import ChosenProduct
 from sapiens_pl.products.memory import Memory, made_with
 from sapiens_pl.products.second_read import Photographs, ReadingStopped
@@ -23,7 +24,7 @@ from sapiens_pl.records.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
-_REASON_LENGTH = 1000
+REASON_LENGTH = 1000
 
 
 class PictureFiles:
@@ -94,7 +95,7 @@ class PictureFiles:
         return None
 
     def _failure(self, name: str, error: Exception) -> Failure:
-        reason = " ".join(str(error).split())[:_REASON_LENGTH] or "no reason is known"
+        reason = one_line(error, REASON_LENGTH)
         if not isinstance(error, ResultError):  # which names the file itself
             reason = f"{self._product.folder}/{name}{self._product.suffix} is not made: {reason}"
         return Failure(name, None, type(error).__name__, reason, self.name)

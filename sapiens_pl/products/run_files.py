@@ -10,11 +10,11 @@ from tempfile import TemporaryDirectory
 from sapiens_pl.core.errors import SapiensError, write_error
 from sapiens_pl.core.protocols import Records, RunProduct
 from sapiens_pl.core.structures import Failure
+from sapiens_pl.core.wording import one_line
 from sapiens_pl.products.chosen import ChosenProduct
 from sapiens_pl.products.memory import Memory, made_with
+from sapiens_pl.products.picture_files import REASON_LENGTH
 from sapiens_pl.records.run_folder import RunFolder
-
-_REASON_LENGTH = 1000
 
 
 class RunFiles:
@@ -68,7 +68,7 @@ class RunFiles:
         except SapiensError:
             raise
         except Exception as error:  # whatever one product makes of odd values
-            reason = f"{', '.join(self._product.outputs)} is not made: {' '.join(str(error).split())[:_REASON_LENGTH]}"
+            reason = f"{', '.join(self._product.outputs)} is not made: {one_line(error, REASON_LENGTH)}"
             return Failure("", None, type(error).__name__, reason, self.name)
         self._memory.remember(made_with(self._settings, records=state, sizes=sizes))
         return None

@@ -48,24 +48,16 @@ class ReadingStopped(Exception):
 
 
 class Photographs:
-    """Reads pictures once more for several threads, as many at a time as there are readers; arguments as for these.
+    """Reads pictures once more for several threads, as many at a time as there are readers.
 
-    Raises:
-        ConfigError: a limit that is none.
+    Args:
+        reader: makes one.
     """
 
-    def __init__(
-        self,
-        read_timeout: float,
-        max_megapixels: float,
-        stopped: Callable[[], bool],
-        images: str | None = None,
-        source: str | None = None,
-    ) -> None:
-        check(LOADING, {"read_timeout": read_timeout, "max_megapixels": max_megapixels}, "data")
+    def __init__(self, reader: Callable[[], PictureReader]) -> None:
         self._readers: LifoQueue[PictureReader] = LifoQueue()
         for _ in range(_NUM_READERS):
-            self._readers.put(PictureReader(read_timeout, max_megapixels, stopped, images, source))
+            self._readers.put(reader())
 
     def read(self, path: str, name: str = "") -> np.ndarray:
         """As `PictureReader.read`; waits for a reader."""
@@ -82,9 +74,14 @@ class Photographs:
 
 
 def photographs_of(cfg: DictConfig, stopped: Callable[[], bool]) -> Photographs:
-    """As a run's settings in `data` say."""
+    """As a run's settings in `data` say.
+
+    Raises:
+        ConfigError: a limit that is none.
+    """
     data = cfg.data
-    return Photographs(data.read_timeout, data.max_megapixels, stopped, data.images, data.source)
+    check(LOADING, {"read_timeout": data.read_timeout, "max_megapixels": data.max_megapixels}, "data")
+    return Photographs(lambda: PictureReader(data.read_timeout, data.max_megapixels, stopped, data.images, data.source))
 
 
 class PictureReader:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.wording import one_line
 
 
 def visible(paths: Iterable[Path]) -> list[Path]:
@@ -28,7 +29,7 @@ def read_object(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
+        reason = one_line(getattr(error, "strerror", None) or error)
         raise ConfigError(
             f"{path} is damaged ({reason}); put back what was written there, or remove it: the results stay."
         ) from None

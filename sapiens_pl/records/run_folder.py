@@ -58,7 +58,7 @@ class RunFolder:
         self.detections_file = self.path / "person_detections.json"
         self.detected_images_file = self.path / "person_images.json"
         self.processes = self.path / ".processes"
-        self.looked = self.processes / "looked"
+        self.looked, self.closed = self.processes / "looked", self.processes / "closed"
         self.num_shards = num_shards
         self.shard, self.rank = shard, rank
         self.lock, self.turn = RunLock(self.path / ".lock", shard, num_shards), Turn(self.processes / "turn")
@@ -131,6 +131,7 @@ class RunFolder:
         Other shards keep theirs, if they can be at work.
         """
         self.remove_unfinished()
+        self.closed.unlink(missing_ok=True)
         for report in self.processes.glob("*of*.*"):
             if report.name.startswith(self.own_processes) or f"of{self.num_shards}-" not in report.name:
                 report.unlink(missing_ok=True)

@@ -41,7 +41,7 @@ from sapiens_pl.run.account import (
 from sapiens_pl.run.command import EXIT_BAD_CONFIG, EXIT_COMPLETE, EXIT_FAILED, complain
 from sapiens_pl.run.fallen import cause, how_it_ended, speak_for_fallen
 from sapiens_pl.run.running import Run
-from sapiens_pl.run.summing import finish, nothing_came_out, sum_up
+from sapiens_pl.run.summing import closes, finish, nothing_came_out, sum_up
 from sapiens_pl.run.table import summary_table
 
 
@@ -69,7 +69,7 @@ def close_run(run: Run, outcome: RunCounts, work: Work | None, others: list[int]
     write_report(run.folder, run.report)
     speak_for_fallen(run.folder, run.data, run.report, others)
     account = sum_up(run.folder)
-    if others or account.processes_ended == account.processes_expected:
+    if closes(run.folder, account) or others:
         of_all = _close_whole_run(run, account)
         exit_code = exit_code or of_all
     elif run.is_first:

@@ -11,6 +11,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandat
 
 from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.terminal import printable
+from sapiens_pl.core.wording import one_line
 from sapiens_pl.run.meant import no_choice, no_setting
 from sapiens_pl.run.overrides import options_last, unreadable_override
 
@@ -77,7 +78,7 @@ def complain(sentence: str, code: int) -> int:
 
 def array_complaint(error: BaseException) -> tuple[str, int] | None:
     """Of an error of the launcher of job arrays: what to say, and the exit code; None for any other error."""
-    reason = " ".join(str(error).split())[:300]
+    reason = one_line(error, 300)
     if 'Could not detect "srun"' in reason or getattr(error, "filename", None) in ("sbatch", "srun"):
         return (
             f"this machine cannot submit SLURM jobs ({reason.rstrip('?.')}); run the same command on a login node of "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.errors import ConfigError, write_error
 from sapiens_pl.products.making import Made
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.schema import ABSENT, DONE
@@ -56,6 +57,23 @@ def sum_up(folder: RunFolder) -> Account:
         account = account._replace(progress=progress._replace(when=max(report.when for report in reports)))
         write_account(folder, account)
     return account
+
+
+def closes(folder: RunFolder, account: Account) -> bool:
+    """Whether this process closes the run: of several that find at once that all have ended, one only.
+
+    Raises:
+        WriteError: no space, no permission, a vanished disk.
+    """
+    if account.processes_ended != account.processes_expected:
+        return False
+    try:
+        os.close(os.open(folder.closed, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise write_error(folder.closed, error) from None
+    return True
 
 
 def finish(folder: RunFolder, account: Account, make: Callable[[], Made]) -> Account:

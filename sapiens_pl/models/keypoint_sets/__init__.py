@@ -17,6 +17,7 @@ import yaml
 from sapiens_pl.core.errors import CheckpointError, ConfigError
 from sapiens_pl.core.keypoint_descriptions import described_set
 from sapiens_pl.core.keypoints import NUMBERED, KeypointSet, numbered_set
+from sapiens_pl.core.wording import one_line
 
 _FOLDER = Path(__file__).parent
 COCO, WHOLEBODY, GOLIATH = OURS = ("coco_17", "coco_wholebody_133", "goliath_308")
@@ -87,7 +88,7 @@ def _read(source: str, path: Path) -> KeypointSet:
         raise ConfigError(f"{source} is not UTF-8; save it as UTF-8.") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # YAML's dates may be none
         kind = "JSON" if path.suffix == ".json" else "YAML"
-        raise ConfigError(f"{source} is no {kind} file ({' '.join(str(error).split())[:200]}); correct it.") from None
+        raise ConfigError(f"{source} is no {kind} file ({one_line(error)}); correct it.") from None
     return described_set(source, description, path.stem)
 
 
