@@ -112,7 +112,7 @@ class Names(Sequence[str]):
         import pyarrow.compute as pc
 
         found = pc.index_in(of.arrow(), value_set=self.arrow()).fill_null(-1).to_numpy().astype(np.int64)
-        pa.default_memory_pool().release_unused()  # of a million names, 150 MB
+        pa.default_memory_pool().release_unused()  # else it keeps what the names took
         return found
 
 
