@@ -123,6 +123,7 @@ class BoxRules:
             np.full(len(pictures.names), NO_IMAGE_ID),
             self.exif == "raw",
             self.normalised,
+            table.has_id if kept.all() else table.has_id[kept],
         )
         return Ruled(boxes, failures, unusable, num_left_out)
 

@@ -146,7 +146,8 @@ class BoxColumns(NamedTuple):
     `offsets` is (P + 1,) int64, `bboxes_xyxy` (N, 4) float64 in image px, where a row of NaN is the whole picture;
     `bbox_scores` (N,) float64, `instance_ids` (N,) int64. `image_ids` (P,) int64 are the numbers that a box file calls
     the pictures by, or `NO_IMAGE_ID`. `raw_exif` says that the boxes live in the files' pixels before their EXIF
-    orientation, `normalised` that they are parts of the pictures' width and height.
+    orientation, `normalised` that they are parts of the pictures' width and height. `has_given_id` (N,) bool: the
+    instance ids that the box file gives; None: none of them.
     """
 
     offsets: np.ndarray
@@ -156,6 +157,7 @@ class BoxColumns(NamedTuple):
     image_ids: np.ndarray
     raw_exif: bool = False
     normalised: bool = False
+    has_given_id: np.ndarray | None = None
 
     @property
     def num_pictures(self) -> int:

@@ -14,7 +14,30 @@ import numpy as np
 
 from sapiens_pl.core.columns import NO_IMAGE_ID, BoxColumns, Names
 from sapiens_pl.core.left_out import LeftOut
-from sapiens_pl.core.structures import Failure, ImageTask
+from sapiens_pl.core.structures import Failure, ImageTask, VideoFrame
+
+
+class FrameColumns(NamedTuple):
+    """Which of a source's pictures are frames of videos.
+
+    `videos` are the videos' names; `video` (P,) int64 says whose frame a picture is, -1 for a photograph; `frame_index`
+    and `pts` (P,) int64 and `seconds` (P,) float64 are as in `VideoFrame`. A video's frames stand together, in their
+    order.
+    """
+
+    videos: Names
+    video: np.ndarray
+    frame_index: np.ndarray
+    pts: np.ndarray
+    seconds: np.ndarray
+
+    def frame(self, picture: int) -> VideoFrame | None:
+        """None for a photograph."""
+        video = int(self.video[picture])
+        if video < 0:
+            return None
+        index, pts, seconds = self.frame_index[picture], self.pts[picture], self.seconds[picture]
+        return VideoFrame(self.videos[video], int(index), int(pts), float(seconds))
 
 
 class Pictures(NamedTuple):
@@ -24,7 +47,9 @@ class Pictures(NamedTuple):
     do not lie at root/name. `complete`: these are all pictures below the root, not a choice from them. `failures` has
     the folders that could not be listed, `left_out` what else lies there and is no picture of the run. `stretches`,
     where reading in order is cheaper, are (S + 1,) int64: pictures `stretches[i]` to `stretches[i + 1]` belong together
-    and are dealt to one process.
+    and are dealt to one process: frames of a video from one keyframe to the next. `frames` is set where any picture is
+    the frame of a video; its name is then that of the video, a slash, the video's name without folder and suffix, and
+    the frame's index in twelve digits (`a/walk.mp4/walk_000000000012`).
     """
 
     root: str
@@ -34,6 +59,7 @@ class Pictures(NamedTuple):
     left_out: LeftOut = LeftOut()  # nothing; a search makes its own
     paths: Names | None = None
     stretches: np.ndarray | None = None
+    frames: FrameColumns | None = None
 
     def path(self, index: int) -> str:
         """Where a picture is, for people and to find it again; "" for pixels from memory."""
@@ -95,6 +121,8 @@ class Tasks(Sequence[ImageTask]):
             raw_exif=boxes.raw_exif,
             normalised=boxes.normalised,
             image_id=None if image_id == NO_IMAGE_ID else image_id,
+            frame=None if self.pictures.frames is None else self.pictures.frames.frame(picture),
+            has_given_id=None if boxes.has_given_id is None else boxes.has_given_id[rows],
         )
 
     @cached_property

@@ -125,6 +125,14 @@ class Records(Protocol):
         """The poses of each picture that is done, sorted by name, in bounded memory; `names`: only of these."""
         ...
 
+    def videos(self) -> list[str]:
+        """The names of the videos of which a frame is done, sorted."""
+        ...
+
+    def frames_of(self, video: str) -> Iterator[PoseResult]:
+        """The poses of each frame of a video that is done, in their order, in bounded memory."""
+        ...
+
 
 @runtime_checkable
 class PictureProduct(Protocol):
@@ -152,6 +160,58 @@ class PictureProduct(Protocol):
             result: the poses of one picture.
             keypoint_set: what their keypoints are.
             photograph: reads the picture again: (H, W, 3) uint8 BGR, upright, not to be written to.
+
+        Raises:
+            Exception: any costs this one file; its text is noted in `failures.jsonl`.
+        """
+        ...
+
+
+class Film(NamedTuple):
+    """A video of a run, as its products see it.
+
+    Attributes:
+        name: in the outputs.
+        path: where its file was read from.
+        keypoint_set: what the keypoints of all results are.
+        results: gives the poses of each frame that is done, in their order, in bounded memory, with track ids (and
+            smoothed, if that was asked for); each call begins anew.
+        photograph: reads the pixels of a result's frame again, (H, W, 3) uint8 BGR, upright, not to be written to; fast
+            if frames are asked for in their order.
+        stopped: True as soon as the run is to stop; what takes long then raises `MakingStopped`.
+    """
+
+    name: str
+    path: str
+    keypoint_set: KeypointSet
+    results: Callable[[], Iterator[PoseResult]]
+    photograph: Callable[[PoseResult], np.ndarray]
+    stopped: Callable[[], bool]
+
+
+class MakingStopped(Exception):
+    """The run is to stop, and the product is not made yet; it stays missing."""
+
+
+@runtime_checkable
+class VideoProduct(Protocol):
+    """One file for each video: FOLDER/NAME OF THE VIDEO + SUFFIX, in the folder of the run.
+
+    It is made when the run has ended, and again when the records of that video, its tracks or the product's settings
+    have changed since.
+
+    Attributes:
+        folder: for instance `videos`.
+        suffix: follows the video's whole name: `.json` makes `a/walk.mp4` to `a/walk.mp4.json`.
+        needs: as for `PictureProduct`.
+    """
+
+    folder: str
+    suffix: str
+    needs: tuple[str, ...] = ()
+
+    def write(self, film: Film, target: Path) -> None:
+        """Writes the file; it is moved to its place when it is whole. The same records give the same bytes.
 
         Raises:
             Exception: any costs this one file; its text is noted in `failures.jsonl`.

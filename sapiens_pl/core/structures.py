@@ -19,6 +19,10 @@ if TYPE_CHECKING:  # commands that load no network start without torch
     from torch import Tensor
 
 
+NO_TRACK_ID = -(2**63)
+"""Of a person who is nobody's track."""
+
+
 class Failure(NamedTuple):
     """One image or one box that gives no result, or one product of an image that could not be made, and why.
 
@@ -37,6 +41,22 @@ class Failure(NamedTuple):
         return {key: value for key, value in self._asdict().items() if key != "product" or value is not None}
 
 
+class VideoFrame(NamedTuple):
+    """Which frame of which video a picture is.
+
+    Attributes:
+        video: the video's name in the outputs.
+        frame_index: counts the frames that a player can show, from 0, whichever of them are posed.
+        pts: its time as the file says it, in units of the stream's time base.
+        seconds: the same in seconds from the beginning of the video, as a player counts.
+    """
+
+    video: str
+    frame_index: int
+    pts: int
+    seconds: float
+
+
 class LoadedImage(NamedTuple):
     """`pixels` (H, W, 3) uint8 BGR, upright; `orientation` is the EXIF value (1 to 8) that was undone."""
 
@@ -50,7 +70,8 @@ class ImageTask(NamedTuple):
     `path` says where it is, for people; "" for pixels from memory. `bboxes_xyxy` is (N, 4) float64, image
     px, or None for the whole image; `bbox_scores` (N,) float64; `instance_ids` (N,) int64.
     `raw_exif` says that the boxes live in the file's pixels before its EXIF orientation, `normalised` that they
-    are parts of the image's width and height. `image_id` is the number that a box file calls the image by.
+    are parts of the image's width and height. `image_id` is the number that a box file calls the image by. `frame` is
+    set for frames of videos; `has_given_id` (N,) bool says which of the instance ids a box file has given; None: none.
     """
 
     name: str
@@ -61,6 +82,8 @@ class ImageTask(NamedTuple):
     raw_exif: bool = False
     normalised: bool = False
     image_id: int | None = None
+    frame: VideoFrame | None = None
+    has_given_id: np.ndarray | None = None
 
     @property
     def num_boxes(self) -> int:
@@ -142,8 +165,21 @@ class ListedImage(NamedTuple):
     image_id: int | None
 
 
+class SmoothedPoses(NamedTuple):
+    """The smoothed poses of one frame: those of its N people, then M who stand in frames before and after it only.
+
+    `keypoints` (N + M, K, 2) float32, image px, xy; `keypoint_scores` (N + M, K) float32, of bridged people those
+    between which they were found; `bboxes` (N + M, 4) float64 xyxy; `track_ids` (N + M,) int64.
+    """
+
+    keypoints: np.ndarray
+    keypoint_scores: np.ndarray
+    bboxes: np.ndarray
+    track_ids: np.ndarray
+
+
 class PoseResult(NamedTuple):
-    """The poses of one image.
+    """The poses of one image, or of one frame of a video.
 
     Attributes:
         path: the image's file, or "" for pixels that came from memory.
@@ -157,6 +193,10 @@ class PoseResult(NamedTuple):
         failures: why the image, or some of its boxes, gave nothing.
         image_id: the number that the box file calls the image by, if it does.
         keypoint_set: what the K keypoints are; None where nobody has said.
+        frame: for frames of videos, which.
+        track_ids: for frames of videos (N,) int64: who each person is over all frames, or `NO_TRACK_ID`. As recorded,
+            these are the ids that a box file has given.
+        smoothed: for frames of videos, where it was asked for.
     """
 
     path: str
@@ -170,6 +210,9 @@ class PoseResult(NamedTuple):
     failures: tuple[Failure, ...]
     image_id: int | None = None
     keypoint_set: KeypointSet | None = None
+    frame: VideoFrame | None = None
+    track_ids: np.ndarray | None = None
+    smoothed: SmoothedPoses | None = None
 
     def dataframe(self) -> Any:
         """A pandas data frame with a row a person.

@@ -7,7 +7,15 @@ import numpy as np
 from sapiens_pl.core.errors import NonFiniteError
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.plan import Tasks
-from sapiens_pl.core.structures import CropBatch, Failure, ImagePart, PosePrediction, PoseResult
+from sapiens_pl.core.structures import (
+    NO_TRACK_ID,
+    CropBatch,
+    Failure,
+    ImagePart,
+    ImageTask,
+    PosePrediction,
+    PoseResult,
+)
 
 
 class _Pending:
@@ -82,4 +90,11 @@ class ResultAssembler:
             failures=tuple(pending.failures),
             image_id=task.image_id,
             keypoint_set=self._keypoint_set,
+            frame=task.frame,
+            track_ids=None if task.frame is None else _given_ids(task)[kept],
         )
+
+
+def _given_ids(task: ImageTask) -> np.ndarray:
+    none = np.full(len(task.instance_ids), NO_TRACK_ID)
+    return none if task.has_given_id is None else np.where(task.has_given_id, task.instance_ids, none)

@@ -34,7 +34,7 @@ class Records:
         self.keypoint_set: KeypointSet = numbered_set(0) if store is None else store.keypoint_set
         self.settings: dict[str, Any] = {} if store is None else store.settings
         self._sources = sources
-        columns = ["name", "status", "boxes_digest", "num_people"]
+        columns = ["name", "status", "boxes_digest", "num_people", "video"]
         tables = [source.pictures(columns) for source in sources]
         table = pa.concat_tables([PICTURES.empty_table().select(columns), *tables])
         counts = [table.num_rows for table in tables]
@@ -46,6 +46,7 @@ class Records:
         self._source_of, self._row_of = source_of, row_of
         self._names: pa.ChunkedArray = table.column("name")
         self._statuses: pa.ChunkedArray = table.column("status")
+        self._videos: pa.ChunkedArray = table.column("video")
         self.boxes_digests: np.ndarray = table.column("boxes_digest").to_numpy().astype(np.uint64)
         self.num_people: np.ndarray = table.column("num_people").to_numpy().astype(np.int64)
 
@@ -121,9 +122,22 @@ class Records:
         if names is not None:
             wanted = pa.array(sorted(map(to_bytes, names)), pa.binary())
             order = order[pc.is_in(self._names.take(pa.array(order)), wanted).to_numpy()]
-        groups = KeptGroups()
-        for start in range(0, len(order), _PICTURES_AT_ONCE):
-            yield from self._chunk(order[start : start + _PICTURES_AT_ONCE], groups)
+        yield from self._in_order(order)
+
+    def videos(self) -> list[str]:
+        """The names of the videos of which a frame is done, sorted."""
+        done = self._videos.filter(pa.array(self.is_status(DONE)))
+        return sorted(to_text(name) for name in pc.unique(done).to_pylist() if name is not None)
+
+    def frames_of(self, video: str) -> Iterator[PoseResult]:
+        """The frames of a video that are done, in their order, a few in memory at a time.
+
+        Raises:
+            ConfigError: a part is damaged.
+        """
+        is_its = pc.fill_null(pc.equal(self._videos, to_bytes(video)), False).to_numpy().astype(bool)
+        order = self._order(DONE)
+        yield from self._in_order(order[is_its[order]])
 
     def failures(self) -> Iterator[Failure]:
         """Why pictures failed or are absent, and why boxes of done ones did; sorted by the pictures' names."""
@@ -132,6 +146,11 @@ class Records:
             rows = self._rows(order[start : start + _PICTURES_AT_ONCE], ["name", "error", "message", "failures"])
             for row in rows:
                 yield from failures_of(row)
+
+    def _in_order(self, order: np.ndarray) -> Iterator[PoseResult]:
+        groups = KeptGroups()
+        for start in range(0, len(order), _PICTURES_AT_ONCE):
+            yield from self._chunk(order[start : start + _PICTURES_AT_ONCE], groups)
 
     def _order(self, status: str | None) -> np.ndarray:
         chosen = np.arange(len(self)) if status is None else np.flatnonzero(self.is_status(status))

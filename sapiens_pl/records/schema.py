@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sapiens_pl.core.errors import MissingImageError
-from sapiens_pl.core.structures import Failure, PoseResult
+from sapiens_pl.core.structures import NO_TRACK_ID, Failure, PoseResult, VideoFrame
 
 DONE, FAILED, ABSENT = "done", "failed", "absent"
 """What may have become of a picture; `ABSENT`: named, and not there yet."""
@@ -36,12 +36,16 @@ PICTURES = pa.schema(
         pa.field("num_people", pa.int64(), nullable=False),
         pa.field("path", pa.binary(), nullable=False),
         pa.field("failures", pa.list_(_BOX_FAILURE), nullable=False),
+        pa.field("video", pa.binary()),  # null for photographs, as are the next three
+        pa.field("frame", pa.int64()),
+        pa.field("pts", pa.int64()),
+        pa.field("seconds", pa.float64()),
     ]
 )
 
 
 def people_schema(num_keypoints: int) -> pa.Schema:
-    """`bbox` is xyxy; it and the keypoints are image px."""
+    """`bbox` is xyxy; it and the keypoints are image px. `track_id` is one that a box file gives in a video."""
     return pa.schema(
         [
             pa.field("name", pa.binary(), nullable=False),
@@ -51,6 +55,7 @@ def people_schema(num_keypoints: int) -> pa.Schema:
             pa.field("keypoints_x", pa.list_(pa.float32(), num_keypoints), nullable=False),
             pa.field("keypoints_y", pa.list_(pa.float32(), num_keypoints), nullable=False),
             pa.field("keypoint_scores", pa.list_(pa.float32(), num_keypoints), nullable=False),
+            pa.field("track_id", pa.int64()),
         ]
     )
 
@@ -84,6 +89,7 @@ def pictures_batch(results: Sequence[PoseResult], boxes_digests: Sequence[int]) 
 
 def _picture_row(result: PoseResult, boxes_digest: int) -> dict[str, Any]:
     width, height = result.image_wh or (None, None)
+    frame = result.frame
     whole = next((failure for failure in result.failures if failure.instance_id is None), None)
     return {
         "name": to_bytes(result.name),
@@ -101,6 +107,10 @@ def _picture_row(result: PoseResult, boxes_digest: int) -> dict[str, Any]:
             for failure in result.failures
             if failure is not whole
         ],
+        "video": frame and to_bytes(frame.video),
+        "frame": frame and frame.frame_index,
+        "pts": frame and frame.pts,
+        "seconds": frame and frame.seconds,
     }
 
 
@@ -110,6 +120,7 @@ def people_batch(results: Sequence[PoseResult], num_keypoints: int) -> pa.Record
     names = np.repeat(np.array([to_bytes(result.name) for result in results], object), counts)
     keypoints = _joined([result.keypoints for result in results], np.float32, num_keypoints, 2)
     scores = _joined([result.keypoint_scores for result in results], np.float32, num_keypoints)
+    tracks = _joined([_track_ids(result) for result in results], np.int64)
     columns = [
         pa.array(names, pa.binary()),
         pa.array(_joined([result.instance_ids for result in results], np.int64)),
@@ -118,8 +129,13 @@ def people_batch(results: Sequence[PoseResult], num_keypoints: int) -> pa.Record
         _lists(keypoints[:, :, 0]),
         _lists(keypoints[:, :, 1]),
         _lists(scores),
+        pa.array(tracks, pa.int64(), mask=tracks == NO_TRACK_ID),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=people_schema(num_keypoints))
+
+
+def _track_ids(result: PoseResult) -> np.ndarray:
+    return np.full(len(result.instance_ids), NO_TRACK_ID) if result.track_ids is None else result.track_ids
 
 
 def _joined(arrays: list[np.ndarray], dtype: type, *shape: int) -> np.ndarray:
@@ -138,6 +154,7 @@ class People:
             return _numpy(pc.list_flatten(batch.column(name))).reshape(-1, width)
 
         self.instance_ids, self.bbox_scores = (_numpy(batch.column(name)) for name in ("instance_id", "bbox_score"))
+        self.track_ids = _numpy(pc.fill_null(batch.column("track_id"), NO_TRACK_ID))
         self.bboxes = matrix("bbox", 4)
         self.x, self.y = matrix("keypoints_x", num_keypoints), matrix("keypoints_y", num_keypoints)
         self.scores = matrix("keypoint_scores", num_keypoints)
@@ -159,11 +176,20 @@ class People:
             name=to_text(picture["name"]),
             failures=failures_of(picture),
             image_id=None if picture["image_id"] is None else int(picture["image_id"]),
+            frame=frame_of(picture),
+            track_ids=None if picture["video"] is None else self.track_ids[rows].copy(),
         )
 
 
 def _numpy(column: Any) -> np.ndarray:
     return column.to_numpy() if isinstance(column, pa.ChunkedArray) else column.to_numpy(zero_copy_only=False)
+
+
+def frame_of(picture: dict[str, Any]) -> VideoFrame | None:
+    """Which frame of a video a picture is; of a row of `PICTURES` as a dict."""
+    if picture["video"] is None:
+        return None
+    return VideoFrame(to_text(picture["video"]), picture["frame"], picture["pts"], picture["seconds"])
 
 
 def failures_of(picture: dict[str, Any]) -> tuple[Failure, ...]:

@@ -127,4 +127,5 @@ def _joined(pieces: list[PoseResult]) -> PoseResult:
         bboxes=np.concatenate([piece.bboxes for piece in pieces]),
         bbox_scores=np.concatenate([piece.bbox_scores for piece in pieces]),
         instance_ids=np.concatenate([piece.instance_ids for piece in pieces]),
+        track_ids=None if pieces[0].frame is None else np.concatenate([piece.track_ids for piece in pieces]),
     )

@@ -27,7 +27,7 @@ from sapiens_pl.core.keypoints import KeypointSet
 
 FOLDER = "records"
 _OF_FIRST_EDITION = "inputs.txt"
-VERSION = 1
+VERSION = 2
 _NAME = re.compile(
     r"(?P<kind>journal|people|pictures)-"
     r"(?P<stem>(?P<generation>\d{6,})-(?P<shard>\d+)-\w+-[0-9a-f]+-\d{4,})"

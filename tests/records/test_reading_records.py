@@ -12,7 +12,7 @@ import pytest
 
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.structures import Failure
+from sapiens_pl.core.structures import NO_TRACK_ID, Failure, VideoFrame
 from sapiens_pl.models.keypoint_sets import set_of_network
 from sapiens_pl.records import part_files, reading, recorder
 from sapiens_pl.records.reading import Records
@@ -181,9 +181,25 @@ def test_records_without_their_store_file_are_a_sentence(tmp_path):
     (tmp_path / FOLDER / "store.json").write_text(content[:-30])
     with pytest.raises(ConfigError, match=r"store\.json is damaged .*put back"):
         Records.read(tmp_path)
-    (tmp_path / FOLDER / "store.json").write_text(content.replace('"version": 1', '"version": 99'))
+    (tmp_path / FOLDER / "store.json").write_text(content.replace('"version": 2', '"version": 99'))
     with pytest.raises(ConfigError, match=r"store\.json is of version 99"):
         Records.read(tmp_path)
     (tmp_path / FOLDER / "store.json").unlink()
     with pytest.raises(ConfigError, match=r"no store\.json .*put it back"):
         Records.read(tmp_path)
+
+
+def test_frames_of_a_video_come_back_in_order_with_the_ids_given(tmp_path):
+    frames = [pose_result(f"a/walk.mp4/walk_{index:012}", index % 3) for index in (10, 2, 0, 1)]
+    given = []
+    for result, index in zip(frames, (10, 2, 0, 1)):
+        ids = np.where(np.arange(index % 3) == 1, 7, NO_TRACK_ID)
+        given.append(result._replace(frame=VideoFrame("a/walk.mp4", index, index * 512, index / 30), track_ids=ids))
+    make_records(tmp_path, [pose_result("a.jpg", 1), *given])
+    records = Records.read(tmp_path)
+    assert records.videos() == ["a/walk.mp4"]
+    found = list(records.frames_of("a/walk.mp4"))
+    assert [result.frame for result in found] == [result.frame for result in (given[2], given[3], given[1], given[0])]
+    for result, wanted in zip(found, (given[2], given[3], given[1], given[0])):
+        np.testing.assert_array_equal(result.track_ids, wanted.track_ids)
+    assert next(records.results(["a.jpg"])).frame is None and next(records.results(["a.jpg"])).track_ids is None
