@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning as L
 import numpy as np
-import torch
 
 from sapiens_pl.boxes.matching import DealtImages
 from sapiens_pl.core.columns import Names
@@ -21,7 +20,8 @@ from sapiens_pl.core.settings import check
 from sapiens_pl.core.structures import CropBatch, Failure
 from sapiens_pl.data.crops import CropCutter
 from sapiens_pl.data.dataset import PictureDataset
-from sapiens_pl.data.digests import digests
+from sapiens_pl.data.digests import digest_of_plan, digests
+from sapiens_pl.data.handed_in import FinishedCheck, Place, no_trial, nothing_finished
 from sapiens_pl.data.loader import READ_TIMEOUT_SECONDS, PictureLoader
 from sapiens_pl.data.packing import Batches, check_shard, pack_batches, shard_images
 from sapiens_pl.data.settings import LOADING
@@ -31,41 +31,6 @@ from sapiens_pl.pictures.sources import open_source
 log = logging.getLogger(__name__)
 
 MAX_DEFAULT_WORKERS = 16
-
-
-class Place(NamedTuple):
-    """Which of all processes this one is, how many of them share this machine, and what its network runs on."""
-
-    rank: int = 0
-    world_size: int = 1
-    ranks_here: int = 1
-    device: torch.device = torch.device("cpu")
-
-
-class Finished(NamedTuple):
-    """(T,) bool each: pictures with a result, others that failed and wait, and those on record as not there yet."""
-
-    done: np.ndarray
-    failed: np.ndarray
-    absent: np.ndarray
-
-    @property
-    def either(self) -> np.ndarray:
-        return self.done | self.failed
-
-
-FinishedCheck = Callable[[Names, "np.ndarray | None"], Finished]
-"""Is asked with the names of pictures and the digests of their boxes (`digests.digests`); with None where nobody knows
-the boxes yet, and about names that only a box file has: is it on record already that they are missing?"""
-
-
-def nothing_finished(names: Names, boxes: np.ndarray | None) -> Finished:
-    none = np.zeros(len(names), bool)
-    return Finished(none, none, none)
-
-
-def _no_trial(max_memory_gib: float | None) -> int:
-    raise ConfigError("data.batch_size=auto needs a network to try it with; give a number.")
 
 
 class ImageDataModule(L.LightningDataModule):
@@ -115,7 +80,7 @@ class ImageDataModule(L.LightningDataModule):
         stopped: Callable[[], bool] = lambda: False,
         agree: Callable[[Names], Names] = lambda names: names,
         place: Callable[[], Place] = Place,
-        find_batch_size: Callable[[float | None], int] = _no_trial,
+        find_batch_size: Callable[[float | None], int] = no_trial,
     ) -> None:
         super().__init__()
         self.boxes, self.input_hw, self.crop_settings = boxes, input_hw, crop_settings
@@ -146,6 +111,8 @@ class ImageDataModule(L.LightningDataModule):
         """This process's part of all images that are listed, whatever has become of them."""
         self.num_without_boxes = 0
         """This rank's images that should have got boxes and have not: the run was stopped before."""
+        self.plan_digest = ""
+        """Differs where the images listed, or the boxes of a box file, are others."""
         self.all_mine = False
         """True if `tasks` are this rank's only."""
 
@@ -180,7 +147,9 @@ class ImageDataModule(L.LightningDataModule):
             self.failures += pictures.failures
 
     def _deal(self, boxed: BoxedImages | DealtImages) -> None:
-        tasks, of_boxes = boxed.tasks, digests(boxed.tasks.boxes)[boxed.tasks.indices]
+        tasks, of_boxes = boxed.tasks, digests(boxed.tasks.boxes)
+        self.plan_digest = digest_of_plan(tasks.pictures.names, None if isinstance(boxed, DealtImages) else of_boxes)
+        of_boxes = of_boxes[tasks.indices]
         finished = self.finished(tasks.names, of_boxes)
         if isinstance(boxed, DealtImages):
             self.tasks, self.digests, self.failures, self.all_mine = tasks, of_boxes, boxed.failures, True

@@ -8,9 +8,11 @@ Legend: P pictures, N boxes.
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 
-from sapiens_pl.core.columns import BoxColumns
+from sapiens_pl.core.columns import BoxColumns, Names
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
@@ -33,6 +35,14 @@ def digests(boxes: BoxColumns) -> np.ndarray:
     of_pictures = sums[boxes.offsets[1:]] - sums[boxes.offsets[:-1]]
     meaning = np.uint64(2 * boxes.raw_exif + boxes.normalised)
     return _scattered(of_pictures ^ _scattered(counts.astype(np.uint64) * np.uint64(4) + meaning))
+
+
+def digest_of_plan(names: Names, of_boxes: np.ndarray | None) -> str:
+    """A text for all pictures and (P,) digests of their boxes; None where each process has only its own."""
+    digest = hashlib.blake2b(names.data[names.offsets[0] : names.offsets[-1]].tobytes(), digest_size=8)
+    digest.update(np.diff(names.offsets).tobytes())
+    digest.update(b"" if of_boxes is None else of_boxes.tobytes())
+    return digest.hexdigest()
 
 
 def _bits(column: np.ndarray) -> np.ndarray:

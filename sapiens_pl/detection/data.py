@@ -12,9 +12,10 @@ from torch import Tensor
 from sapiens_pl.core.columns import whole_pictures
 from sapiens_pl.core.plan import Pictures, Tasks
 from sapiens_pl.core.structures import CropSpan, Failure, ImagePart, ImageTask, LoadedImage
-from sapiens_pl.data.datamodule import NO_TASKS, Finished, ImageDataModule, positions_of
+from sapiens_pl.data.datamodule import NO_TASKS, ImageDataModule, positions_of
 from sapiens_pl.data.dataset import PictureDataset
 from sapiens_pl.data.digests import digests
+from sapiens_pl.data.handed_in import Finished
 from sapiens_pl.data.loader import PictureLoader
 from sapiens_pl.data.packing import Batches, shard_images
 from sapiens_pl.detection.boxes import DetectorBoxes

@@ -136,7 +136,8 @@ class Terms(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What one process says at its end; `counts` are missing where it broke off too early to know."""
+    """What one process says at its end; `counts` are missing where it broke off too early to know. `plan`
+    differs where the images listed or their boxes are others."""
 
     shard: int = 0
     num_shards: int = 1
@@ -147,6 +148,7 @@ class Report(NamedTuple):
     error: str | None = None
     images_listed: int | None = None
     images_dealt: int | None = None
+    plan: str | None = None
     counts: Counts | None = None
     work: Work | None = None
     terms: Terms = Terms()

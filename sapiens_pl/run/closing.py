@@ -62,6 +62,7 @@ def close_run(run: Run, outcome: RunCounts, work: Work | None, others: list[int]
         when=now(),
         images_listed=len(pictures.names),
         images_dealt=run.data.num_dealt,
+        plan=run.data.plan_digest,
         counts=counts,
         work=work,
         terms=run.report.terms._replace(left_out=pictures.left_out.account()),

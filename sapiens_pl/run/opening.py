@@ -15,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import KeypointSet
-from sapiens_pl.data.datamodule import Finished, ImageDataModule
+from sapiens_pl.data.datamodule import ImageDataModule
+from sapiens_pl.data.handed_in import Finished
 from sapiens_pl.products.chosen import check_keypoint_set, choose_products
 from sapiens_pl.products.removing import check_places
 from sapiens_pl.run.account import (

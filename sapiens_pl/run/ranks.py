@@ -30,7 +30,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.data.datamodule import Place
+from sapiens_pl.data.handed_in import Place
 
 RUN_ID = "SAPIENS_PL_RUN"
 """The variable by which a rank knows that the first one has started it, and for which run."""

@@ -17,7 +17,7 @@ from sapiens_pl.core.folders import walk
 from sapiens_pl.core.geometry import SAPIENS_CROPS
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import PoseNetwork
-from sapiens_pl.data.datamodule import Finished
+from sapiens_pl.data.handed_in import Finished
 from sapiens_pl.products.chosen import Product, all_products
 from sapiens_pl.products.removing import clear_products, places_of
 from sapiens_pl.records.clearing import remove_file

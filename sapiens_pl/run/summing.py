@@ -135,6 +135,11 @@ def _what_does_not_add_up(reports: list[Report]) -> str | None:
     listings = sorted({report.images_listed for report in reports if report.images_listed is not None})
     if len(listings) > 1:
         return f"The processes have not found the same images ({' and '.join(map(str, listings))})."
+    plan = max(reports, key=lambda report: report.when).plan
+    others = sorted({report.shard for report in reports if report.plan != plan})
+    if others:
+        listed = " and ".join(map(str, others))
+        return f"The images or their boxes have changed since data.shard={listed} worked in this folder."
     dealt = sum(report.images_dealt or 0 for report in reports)
     if listings and dealt != listings[0]:
         return f"The processes' shares are {dealt} images, but there are {listings[0]}."

@@ -186,6 +186,22 @@ def test_shards_that_have_not_found_the_same_images_leave_no_complete_run(predic
     assert again.code == 0 and again.info["status"] == "complete" and len(again.results) == 7, again.out
 
 
+def test_shards_with_other_boxes_leave_no_complete_run(predict, mini, tmp_path):
+    """Though each has as many images and boxes as before."""
+    boxes = tmp_path / "boxes.json"
+    rows = json.loads(demo.PEOPLE.read_text())
+    boxes.write_text(json.dumps(rows))
+    settings = [f"data.images={demo.IMAGES}", "boxes=json", f"boxes.file={boxes}", *mini, "data.num_workers=0"]
+    settings += ["data.num_shards=2", "output.redo=changed"]
+    assert [predict(*settings, f"data.shard={shard}").code for shard in (0, 1)] == [0, 0]
+    next(row for row in rows if row["bboxes"])["bboxes"][0][0] += 1
+    boxes.write_text(json.dumps(rows))
+    first = predict(*settings, "data.shard=0")
+    assert first.code == 1 and "have changed since data.shard=1 worked" in first.out, first.out
+    second = predict(*settings, "data.shard=1")
+    assert second.code == 0 and second.info["status"] == "complete", second.out
+
+
 @pytest.mark.slow
 def test_a_shard_is_not_let_in_beside_a_whole_run_or_itself(tmp_path, monkeypatch):
     monkeypatch.setattr("sapiens_pl.records.run_lock._PREPARATION_SECONDS", 0)
