@@ -22,7 +22,8 @@ class FrameColumns(NamedTuple):
 
     `videos` are the videos' names; `video` (P,) int64 says whose frame a picture is, -1 for a photograph; `frame_index`
     and `pts` (P,) int64 and `seconds` (P,) float64 are as in `VideoFrame`. A video's frames stand together, in their
-    order.
+    order. `num_frames` (V,) int64 are the frames that a player can show of each video, of which the pictures may be
+    some only (`data.video`); None: they are all pictures.
     """
 
     videos: Names
@@ -30,6 +31,7 @@ class FrameColumns(NamedTuple):
     frame_index: np.ndarray
     pts: np.ndarray
     seconds: np.ndarray
+    num_frames: np.ndarray | None = None
 
     def frame(self, picture: int) -> VideoFrame | None:
         """None for a photograph."""
