@@ -25,6 +25,7 @@ from sapiens_pl.data.handed_in import FinishedCheck, Place, no_trial, nothing_fi
 from sapiens_pl.data.loader import READ_TIMEOUT_SECONDS, PictureLoader
 from sapiens_pl.data.packing import Batches, check_shard, pack_batches, shard_images
 from sapiens_pl.data.settings import LOADING
+from sapiens_pl.data.stretches import pieces, places_among
 from sapiens_pl.pictures import MAX_MEGAPIXELS
 from sapiens_pl.pictures.sources import open_source
 
@@ -164,7 +165,7 @@ class ImageDataModule(L.LightningDataModule):
         self.num_done_before = int(finished.done[mine].sum())
         self.num_failed_before = len(mine) - len(left) - self.num_done_before
         rank, world_size = self.place()[:2]
-        shares = shard_images(self.tasks.num_boxes, world_size, self._stretches(self.tasks))
+        shares = shard_images(self.tasks.num_boxes, world_size, self._pieces(self.tasks))
         self.shares = [self.tasks.names.select(share) for share in shares] if world_size > 1 else [self.tasks.names]
         self.share = shares[rank]
         self.failures = self._of_rank(self.failures, shares, rank)
@@ -173,12 +174,11 @@ class ImageDataModule(L.LightningDataModule):
 
     def _own_share(self, tasks: Tasks) -> np.ndarray:
         """Positions of the shard's tasks, dealt from all there are: a restart must deal as the first start did."""
-        return shard_images(tasks.num_boxes, self.num_shards, self._stretches(tasks))[self.shard]
+        return shard_images(tasks.num_boxes, self.num_shards, self._pieces(tasks))[self.shard]
 
-    def _stretches(self, tasks: Tasks) -> np.ndarray | None:
-        """Where among these tasks the pictures begin that belong together, and the end."""
-        stretches = tasks.pictures.stretches
-        return None if stretches is None else np.unique(np.searchsorted(tasks.indices, stretches))
+    def _pieces(self, tasks: Tasks) -> np.ndarray | None:
+        """Where among these tasks the pictures begin that are dealt together, and the end."""
+        return places_among(pieces(tasks.pictures), tasks.indices)
 
     def _agreed(self, names: Names, mine: np.ndarray, finished: np.ndarray) -> np.ndarray:
         """Positions of the tasks that are left to do, in the order that all ranks have them in.
@@ -242,7 +242,9 @@ class ImageDataModule(L.LightningDataModule):
             self.planned_batch_size = self.batch_size
         elif self.num_crops:
             self.planned_batch_size = self.find_batch_size(self.max_memory_gib)
-        return pack_batches(self.tasks.num_boxes[self.share], self.planned_batch_size or 1, self.share)
+        share, tasks = self.share, self.tasks
+        stretches = places_among(tasks.pictures.stretches, tasks.indices[share])
+        return pack_batches(tasks.num_boxes[share], self.planned_batch_size or 1, share, stretches)
 
     def workers(self, num_ranks: int) -> int:
         """Loader processes for each of so many ranks on this machine."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import cv2
+import numpy as np
 from torch.utils.data import Dataset, get_worker_info
 
 from sapiens_pl.core.errors import SapiensError, UnreadableImageError
@@ -13,6 +13,8 @@ from sapiens_pl.core.plan import Tasks
 from sapiens_pl.core.protocols import PictureSource
 from sapiens_pl.core.structures import CropSpan, Failure, ImageTask, LoadedImage
 from sapiens_pl.core.wording import one_line
+from sapiens_pl.data.lanes import Ends, lane_order, num_lanes
+from sapiens_pl.data.packing import Batches
 
 Cut = TypeVar("Cut")
 
@@ -54,14 +56,13 @@ class PictureDataset(Dataset, Generic[Cut]):
     Args:
         source: reads the pictures.
         tasks: those of the run.
-        batches: the plan, as `packing.pack_batches` makes it.
+        batches: the plan, as `packing.pack_batches` makes it; `arrange` brings it into another order.
         cutter: what is made of them.
     """
 
-    def __init__(
-        self, source: PictureSource, tasks: Tasks, batches: Sequence[list[CropSpan]], cutter: Cutter[Cut]
-    ) -> None:
+    def __init__(self, source: PictureSource, tasks: Tasks, batches: Batches, cutter: Cutter[Cut]) -> None:
         self.source, self.tasks, self.batches, self.cutter = source, tasks, batches, cutter
+        self._planned, self._order = batches, np.arange(len(batches))
         self.condemned: dict[int, Failure] = {}
         """Images that no process shall touch again, by index."""
         self.read_alone: dict[CropSpan, Cut] = {}
@@ -74,7 +75,24 @@ class PictureDataset(Dataset, Generic[Cut]):
     @property
     def batch_bytes(self) -> int:
         """What a full batch takes; 0 where that is not known before."""
-        return self.cutter.bytes_of(self.batches[0]) if len(self.batches) else 0
+        return self.cutter.bytes_of(self.batches[int(self.batches.num_crops.argmax())]) if len(self.batches) else 0
+
+    def arrange(self, start: int, num_workers: int) -> int:
+        """Puts the batches from a position on into the order in which each of so many workers reads forwards.
+
+        Returns:
+            How many workers that takes, where there are many of them too many for a short video.
+        """
+        stretches = self.tasks.pictures.stretches
+        if stretches is None or start >= len(self):
+            return num_workers
+        left = np.sort(self._order[start:])
+        batches = self._planned.select(left)
+        ends = Ends(*(self.tasks.indices[of_batch] for of_batch in batches.ends))
+        lanes = num_lanes(ends, stretches, len(np.unique(batches.spans[:, 0])), num_workers)
+        self._order[start:] = left[lane_order(len(left), max(lanes, 1))]
+        self.batches = self._planned.select(self._order)
+        return lanes
 
     def __getitem__(self, index: int) -> list[Cut]:
         worker = get_worker_info()

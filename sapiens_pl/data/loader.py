@@ -63,7 +63,7 @@ class _TooLittle(Exception):
 
 
 class PictureLoader(Generic[Batch]):
-    """Iterates over the planned batches, each exactly once and in order.
+    """Iterates over the planned batches, each exactly once and in order: the dataset's, as `arrange` makes it.
 
     Args:
         dataset: the plan.
@@ -119,15 +119,16 @@ class PictureLoader(Generic[Batch]):
                 self._make_do(lack)
 
     def _batches_from(self, start: int) -> Iterator[Batch]:
-        if self.means.num_workers == 0:
-            for batch in self._start(start, None):
+        num_workers = self.dataset.arrange(start, self.means.num_workers)
+        if num_workers == 0:
+            for batch in self._start(start, 0, None):
                 yield batch
                 if self.stopped():
                     return
             return
-        watch = WorkerWatch(self.means.num_workers, self.read_timeout)
+        watch = WorkerWatch(num_workers, self.read_timeout)
         try:
-            batches = self._start_workers(start, watch)
+            batches = self._start_workers(start, num_workers, watch)
             watch.waiting_since = time.monotonic()
             while not self.stopped():
                 try:
@@ -143,12 +144,12 @@ class PictureLoader(Generic[Batch]):
         finally:
             watch.end()
 
-    def _start_workers(self, start: int, watch: WorkerWatch) -> Iterator[Any]:
+    def _start_workers(self, start: int, num_workers: int, watch: WorkerWatch) -> Iterator[Any]:
         if START_METHOD != "fork":
             self._arrays.share()
         try:
             watch.begin()
-            return self._start(start, watch)
+            return self._start(start, num_workers, watch)
         except (OSError, RuntimeError) as error:
             if isinstance(error, OSError) or lacks_shared_memory(error) or lacks_processes(error):
                 _forget(error)
@@ -158,13 +159,13 @@ class PictureLoader(Generic[Batch]):
         finally:
             watch.started()
 
-    def _start(self, start: int, watch: WorkerWatch | None) -> Iterator[Any]:
+    def _start(self, start: int, num_workers: int, watch: WorkerWatch | None) -> Iterator[Any]:
         self.dataset.watch = watch
         loader: DataLoader = DataLoader(
             self.dataset,
             batch_size=None,  # an item is a whole batch already
             sampler=range(start, len(self)),
-            num_workers=self.means.num_workers,
+            num_workers=num_workers,
             collate_fn=Transport(self.dataset.cutter.batch, self.means.shared),
             worker_init_fn=watch.prepare if watch else None,
             pin_memory=self.pin_memory,

@@ -2,21 +2,30 @@
 
 The unit of cost is the crop, so batches are filled to exactly `batch_size` crops, in the order of
 the images; a crowded image continues in the next batch. Images without boxes ride along.
+
+Frames of videos are decoded in their order, from a keyframe on: a stretch of them is dealt to one shard, and
+none is put off to a later batch.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from functools import cached_property
 from typing import overload
 
 import numpy as np
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import CropSpan
+from sapiens_pl.data.lanes import Ends
 
 MIN_IMAGES_PER_BATCH_LIMIT = 64
 """So many images without boxes may ride in a batch (or `batch_size`, if larger), to keep it short."""
+_WORTH_A_JUMP = 10
+"""So many images are read for each one that is decoded a second time because of that."""
+_IMAGES_PER_CROP = 10
+"""The poses of a crop cost as much as reading so many frames, for the dealing."""
 
 
 class Batches(Sequence[list[CropSpan]]):
@@ -47,6 +56,24 @@ class Batches(Sequence[list[CropSpan]]):
         rows = self.spans[self.offsets[index] : self.offsets[index + 1]]
         return [CropSpan(*row) for row in rows.tolist()]
 
+    @cached_property
+    def num_crops(self) -> np.ndarray:
+        """(batches,) int64: crops of each."""
+        sums = np.concatenate([[0], np.cumsum(self.spans[:, 2] - self.spans[:, 1])])
+        return np.diff(sums[self.offsets])
+
+    @cached_property
+    def ends(self) -> Ends:
+        """The image index of each batch's first and last span."""
+        return Ends(self.spans[self.offsets[:-1], 0], self.spans[self.offsets[1:] - 1, 0])
+
+    def select(self, positions: np.ndarray) -> Batches:
+        """Those at the (n,) positions, in their order."""
+        sizes = np.diff(self.offsets)[positions]
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        rows = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][positions] - offsets[:-1], sizes)
+        return Batches(self.spans[rows], offsets)
+
 
 def check_shard(num_shards: int, shard: int) -> None:
     """Raises ConfigError unless `shard` counts from 0 below `num_shards`."""
@@ -69,8 +96,12 @@ def shard_images(num_boxes: np.ndarray, num_shards: int, stretches: np.ndarray |
     counts = np.asarray(num_boxes, np.int64)
     if stretches is None:
         return [np.flatnonzero(_dealt(counts, num_shards) == shard) for shard in range(num_shards)]
-    sums = np.concatenate([[0], np.cumsum(counts)])
-    shards = np.repeat(_dealt(np.diff(sums[stretches]), num_shards), np.diff(stretches))
+    sums = np.concatenate([[0], np.cumsum(counts * _IMAGES_PER_CROP + 1)])
+    costs = np.diff(sums[stretches])
+    largest_first = np.argsort(-costs, kind="stable")
+    dealt = np.empty(len(costs), np.int64)
+    dealt[largest_first] = _dealt(costs[largest_first], num_shards)
+    shards = np.repeat(dealt, np.diff(stretches))
     return [np.flatnonzero(shards == shard) for shard in range(num_shards)]
 
 
@@ -87,17 +118,20 @@ def _dealt(counts: np.ndarray, num_shards: int) -> np.ndarray:
     return shards
 
 
-def pack_batches(num_boxes: np.ndarray, batch_size: int, images: np.ndarray | None = None) -> Batches:
+def pack_batches(
+    num_boxes: np.ndarray, batch_size: int, images: np.ndarray | None = None, stretches: np.ndarray | None = None
+) -> Batches:
     """Fills batches with spans of images' boxes.
 
     Args:
         num_boxes: (n,) how many crops each image gives, in the order to walk.
         batch_size: crops a batch.
         images: (n,) whose they are; None for 0, 1, ...
+        stretches: as for `shard_images`, where images are to be read in their order.
 
     Returns:
         Batches of exactly `batch_size` crops, then at most one shorter, then batches of images
-        without boxes that did not fit into the others.
+        without boxes that did not fit into the others. With `stretches`, these stand before.
     """
     counts = np.asarray(num_boxes, np.int64)
     ends = np.cumsum(counts)
@@ -117,7 +151,11 @@ def pack_batches(num_boxes: np.ndarray, batch_size: int, images: np.ndarray | No
     if len(empty):
         order = np.lexsort((spans[:, 0], batch))
         spans, batch = spans[order], batch[order]
-        batch = _without_crowds(batch, spans, max(batch_size, MIN_IMAGES_PER_BATCH_LIMIT))
+        limit = max(batch_size, MIN_IMAGES_PER_BATCH_LIMIT)
+        if stretches is None:
+            batch = _without_crowds(batch, spans, limit)
+        else:
+            batch = _in_their_order(batch, spans, first % batch_size == 0, stretches, limit)
         order = np.argsort(batch, kind="stable")
         spans, batch = spans[order], batch[order]
     if images is not None:
@@ -134,3 +172,35 @@ def _without_crowds(batch: np.ndarray, spans: np.ndarray, image_limit: int) -> n
     if len(left_over):
         batch[left_over] = batch[-1] + 1 + np.arange(len(left_over)) // image_limit
     return batch
+
+
+def _in_their_order(
+    batch: np.ndarray, spans: np.ndarray, is_before_crops: np.ndarray, stretches: np.ndarray, image_limit: int
+) -> np.ndarray:
+    """The number of each span's batch, where images without boxes get further batches if no stretch suffers from it.
+
+    Those before the batch's first crop, in their place; and, of a batch with a crowd of them, whole stretches in which
+    nobody is, before the others. The rest stays, however many: read later, their stretch would be decoded twice.
+
+    Args:
+        batch, spans: (spans,) and (spans, 3), as planned so far, in order.
+        is_before_crops: (n,) bool, of the images that the spans are of.
+        stretches: (S + 1,), in these images.
+        image_limit: so many have room in a further batch.
+    """
+    whose, is_empty = spans[:, 0], spans[:, 1] == spans[:, 2]
+    stretch = np.searchsorted(stretches, whose, side="right") - 1
+    has_people = np.bincount(stretch, ~is_empty, len(stretches)) > 0
+    leading = is_empty & is_before_crops[whose]
+    aside = is_empty & ~leading & ~has_people[stretch]
+    begins = np.searchsorted(batch, batch, side="left")
+    twice = (whose - stretches[stretch])[begins]  # so many images are decoded again if others are read before them
+    aside &= np.bincount(batch, aside)[batch] > np.maximum(image_limit, _WORTH_A_JUMP * twice)
+    chunk = np.full(len(batch), np.iinfo(np.int64).max)
+    for kind, first_number in ((aside, 0), (leading, len(batch))):
+        rank = np.cumsum(kind) - 1
+        rank -= (rank + ~kind)[begins]  # of those in the same batch
+        full = np.bincount(batch, kind).astype(np.int64)[batch] // image_limit * image_limit
+        moved = kind & (rank < full) if kind is leading else kind
+        chunk[moved] = first_number + rank[moved] // image_limit
+    return np.unique(np.stack([batch, chunk], axis=1), axis=0, return_inverse=True)[1].reshape(-1)

@@ -51,5 +51,5 @@ def test_shards_balance_crops_and_lose_nothing(num_shards):
 def test_pictures_that_belong_together_are_dealt_to_one_shard():
     counts, stretches = np.array([1, 0, 3, 2, 2, 0, 0, 5]), np.array([0, 3, 5, 8])
     shards = [shard.tolist() for shard in shard_images(counts, 2, stretches)]
-    assert shards == [[0, 1, 2, 5, 6, 7], [3, 4]]
+    assert shards == [[5, 6, 7], [0, 1, 2, 3, 4]]
     assert sorted(index for shard in shards for index in shard) == list(range(8))
