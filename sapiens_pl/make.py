@@ -50,8 +50,9 @@ def main() -> int:
 
 def _tell(output: Path, formats: list[str], made: Made) -> int:
     """Prints what was made; returns the exit code."""
-    failed = Counter(failure.product for failure in made.failures)
-    for name in formats:
+    failed = Counter(str(failure.product) for failure in made.failures)
+    unnamed = {name for name in (*made.counts, *failed) if name not in formats}  # what stands in for another
+    for name in (*formats, *sorted(unnamed)):
         print(f"  {name:<20}{made.counts[name]} made" + (f", {failed[name]} could not be made" if failed[name] else ""))
     print(f"  {'results':<20}{printable(str(output))}")
     for failure in made.failures[:_NAMED]:

@@ -138,20 +138,23 @@ class Records(Protocol):
 class PictureProduct(Protocol):
     """One file for each picture that is done: FOLDER/NAME OF THE PICTURE + SUFFIX, in the folder of the run.
 
-    It is made while the run goes on, or later from the records: with the same bytes. Which files are missing, were made
-    with other settings, or could not be made, is no concern of the class (`products/making.py`).
+    It is made while the run goes on, or later from the records: with the same bytes. Files of frames of videos wait for
+    the end of the run, when it is known who is who in the whole video. Which files are missing, were made with other
+    settings, or could not be made, is no concern of the class (`products/making.py`).
 
     Attributes:
         folder: for instance `overlays`.
         suffix: follows the picture's whole name: `.jpg` makes `a.png` to `a.png.jpg`.
         ending: with what a whole file of the kind ends; blanks may follow.
         needs: parts of the body that the keypoint set must know (`KeypointSet.parts`); else the run is refused.
+        of_frames: False: only photographs have such a file, frames of videos have none.
     """
 
     folder: str
     suffix: str
     ending: bytes
     needs: tuple[str, ...] = ()
+    of_frames: bool = True
 
     def content(self, result: PoseResult, keypoint_set: KeypointSet, photograph: Callable[[], np.ndarray]) -> bytes:
         """The bytes of the file; several threads may ask at a time.

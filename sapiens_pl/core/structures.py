@@ -8,6 +8,7 @@ Legend: B crops, K keypoints, N instances of one image, H W crop px.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -55,6 +56,15 @@ class VideoFrame(NamedTuple):
     frame_index: int
     pts: int
     seconds: float
+
+
+_FRAME_NAME = re.compile(r"(.+)/[^/]*_\d{12}", re.DOTALL)
+
+
+def video_of(name: str) -> str | None:
+    """The video of which a picture is a frame, by the picture's name alone; None for a photograph's name."""
+    match = _FRAME_NAME.fullmatch(name)
+    return match and match[1]
 
 
 class LoadedImage(NamedTuple):

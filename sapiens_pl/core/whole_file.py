@@ -36,13 +36,22 @@ def whole_file(path: Path, temporary: Path, durable: bool, named_by_image: bool)
         with open(temporary, "wb") as file:
             yield file
             if durable:
-                _bring_to_disk(file)
+                bring_to_disk(file)
     except OSError as error:
         _remove(temporary)
         raise write_error(path, error) from None
     except BaseException:
         _remove(temporary)
         raise
+    put_in_place(temporary, path, named_by_image)
+
+
+def put_in_place(temporary: Path, path: Path, named_by_image: bool) -> None:
+    """Gives a file that is whole its name, in folders that are made for it; if that fails, it is removed.
+
+    Raises:
+        ResultNameError, WriteError: as for `whole_file`.
+    """
     try:
         try:
             os.replace(temporary, path)
@@ -57,7 +66,12 @@ def whole_file(path: Path, temporary: Path, durable: bool, named_by_image: bool)
         raise write_error(path, error) from None
 
 
-def _bring_to_disk(file: BinaryIO) -> None:
+def bring_to_disk(file: BinaryIO) -> None:
+    """Returns when the disk has what was written to the file.
+
+    Raises:
+        OSError: it does not take it.
+    """
     file.flush()
     try:
         getattr(os, "fdatasync", os.fsync)(file.fileno())  # not everywhere is the former

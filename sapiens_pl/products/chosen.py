@@ -12,10 +12,13 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.keypoints import KeypointSet
-from sapiens_pl.core.protocols import PictureProduct, RunProduct
+from sapiens_pl.core.protocols import PictureProduct, RunProduct, VideoProduct
 from sapiens_pl.core.settings import SWITCH, check, either
 
-Product = PictureProduct | RunProduct
+Product = PictureProduct | VideoProduct | RunProduct
+
+OF_VIDEOS = {"json": "frames_json"}
+"""A format of photographs alone, and the one that frames of videos have in its stead: asked for, both are made."""
 
 
 class ChosenProduct(NamedTuple):
@@ -55,8 +58,9 @@ def choose_products(cfg: DictConfig) -> list[ChosenProduct]:
         ConfigError: an unknown name, or a setting that cannot be used.
     """
     names = chosen_formats(cfg)
+    names += [OF_VIDEOS[name] for name in names if OF_VIDEOS.get(name) in cfg.products]
     products = {str(name): _built(str(name), node) for name, node in cfg.products.items()}
-    return [products[name] for name in names]
+    return [products[name] for name in dict.fromkeys(names)]
 
 
 def all_products(cfg: DictConfig) -> list[type[Product]]:
@@ -81,6 +85,6 @@ def _built(name: str, node: DictConfig) -> ChosenProduct:
     except InstantiationException as error:  # Hydra's wrapping
         raise error.__cause__ if isinstance(error.__cause__, SapiensError) else error from None
     settings = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(settings, dict) and isinstance(product, PictureProduct | RunProduct), node
+    assert isinstance(settings, dict) and isinstance(product, PictureProduct | VideoProduct | RunProduct), node
     del settings["_target_"]
     return ChosenProduct(name, product, {str(key): value for key, value in settings.items()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +17,10 @@ SCORE_DECIMALS = 6
 
 
 class JsonFiles(PictureProduct):
-    """`predictions/a.jpg.json`."""
+    """`predictions/a.jpg.json`; the frames of a video have one file for all (`frames_json`)."""
 
     folder, suffix, ending = "predictions", ".json", b"}"
+    of_frames = False
 
     def content(self, result: PoseResult, keypoint_set: KeypointSet, photograph: Callable[[], np.ndarray]) -> bytes:
         return result_json(result, keypoint_set)
@@ -33,18 +35,24 @@ def result_json(result: PoseResult, keypoint_set: KeypointSet) -> bytes:
     width, height = result.image_wh or (None, None)
     known_id = {} if result.image_id is None else {"id": result.image_id}
     content = {
-        "meta_info": {
-            "dataset_name": keypoint_set.dataset_name,
-            "num_keypoints": keypoint_set.num_keypoints,
-            "keypoint_names": list(keypoint_set.names),
-        },
+        "meta_info": meta_info(keypoint_set),
         "image": {"path": result.name, "width": width, "height": height} | known_id,
-        "instance_info": [_instance(result, row) for row in range(len(result.instance_ids))],
+        "instance_info": [instance_info(result, row) for row in range(len(result.instance_ids))],
     }
     return (to_json(content) + "\n").encode("utf-8")
 
 
-def _instance(result: PoseResult, row: int) -> dict:
+def meta_info(keypoint_set: KeypointSet) -> dict[str, Any]:
+    """What the keypoints are."""
+    return {
+        "dataset_name": keypoint_set.dataset_name,
+        "num_keypoints": keypoint_set.num_keypoints,
+        "keypoint_names": list(keypoint_set.names),
+    }
+
+
+def instance_info(result: PoseResult, row: int) -> dict[str, Any]:
+    """One person, as found."""
     return {
         "instance_id": int(result.instance_ids[row]),
         "bbox": result.bboxes[row].tolist(),

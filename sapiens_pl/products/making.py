@@ -1,28 +1,53 @@
-"""Making products: those of single pictures while the run goes on, and all that are missing from its records."""
+"""Making products: those of single photographs while the run goes on, and all that are missing from its records."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from threading import Lock
 from typing import NamedTuple
 
 from sapiens_pl.core.keypoints import KeypointSet
-from sapiens_pl.core.protocols import PictureProduct, Records
+from sapiens_pl.core.protocols import Film, MakingStopped, PictureProduct, Records, RunProduct, VideoProduct
 from sapiens_pl.core.structures import Failure, PoseResult
 from sapiens_pl.products.chosen import ChosenProduct, check_keypoint_set
-from sapiens_pl.products.picture_files import PictureFiles
+from sapiens_pl.products.in_turn import FrameTurn, Turns
+from sapiens_pl.products.picture_files import PictureFiles, Rereading, read_again
 from sapiens_pl.products.run_files import RunFiles
-from sapiens_pl.products.second_read import Photographs, ReadingStopped
+from sapiens_pl.products.second_read import ReadingStopped
+from sapiens_pl.products.video_files import VideoFiles
 from sapiens_pl.records.pool import BoundedPool
 from sapiens_pl.records.run_folder import RunFolder
 
 _NUM_THREADS, _MAX_WAITING = 4, 64
 
 
+class Done(NamedTuple):
+    """What is done of a run.
+
+    Attributes:
+        state: a text that differs where the records do, or who is who in them.
+        photographs: the names of the pictures that are no frames of videos, sorted.
+        frames: of each video, the names of its frames in their order.
+        states: of each video, as `state`.
+    """
+
+    state: str
+    photographs: Sequence[str]
+    frames: Mapping[str, Sequence[str]]
+    states: Mapping[str, str]
+
+    @property
+    def names(self) -> list[str]:
+        """Of all pictures."""
+        return [*self.photographs, *(name for names in self.frames.values() for name in names)]
+
+
 class Made(NamedTuple):
-    """How many files of pictures, or products of a whole run, were made by format; what could not be made; and how many
-    are left for the next time, since the run was to stop.
+    """How many files of pictures and of videos, or products of a whole run, were made by format; what could not be
+    made; and how many are left for the next time, since the run was to stop.
     """
 
     counts: Counter[str]
@@ -55,16 +80,17 @@ class Products:
         folder: RunFolder,
         chosen: Sequence[ChosenProduct],
         keypoint_set: KeypointSet,
-        photographs: Photographs,
+        photographs: Rereading,
     ) -> None:
         check_keypoint_set(chosen, keypoint_set)
         self._keypoint_set, self._photographs = keypoint_set, photographs
         self.of_pictures = [PictureFiles(folder, each) for each in chosen if isinstance(each.product, PictureProduct)]
-        self.of_run = [RunFiles(folder, each) for each in chosen if not isinstance(each.product, PictureProduct)]
+        self.of_videos = [VideoFiles(folder, each) for each in chosen if isinstance(each.product, VideoProduct)]
+        self.of_run = [RunFiles(folder, each) for each in chosen if isinstance(each.product, RunProduct)]
 
     @property
     def are_any(self) -> bool:
-        """True if there is anything to make of a single picture."""
+        """True if there is anything to make of a single photograph."""
         return bool(self.of_pictures)
 
     def settle(self, names: Collection[str]) -> None:
@@ -76,7 +102,7 @@ class Products:
             files.settle(names)
 
     def make(self, result: PoseResult) -> list[Failure]:
-        """Makes the products of one picture; several threads may.
+        """Makes the products of one photograph; several threads may. Those of frames wait for the run's end.
 
         Args:
             result: of a picture that is done, and recorded.
@@ -87,26 +113,48 @@ class Products:
         Raises:
             WriteError: no space, no permission, a vanished disk.
         """
+        if result.frame is not None:
+            return []
         return self.make_some(result, [files.name for files in self.of_pictures]).failures
 
-    def make_some(self, result: PoseResult, names: Collection[str]) -> Made:
-        """`make`, for those products of that picture that are named."""
+    def make_some(self, result: PoseResult, names: Collection[str], photographs: Rereading | None = None) -> Made:
+        """`make`, for those products of that picture that are named; of any picture."""
         made = Made(Counter(), [])
         for files in self.of_pictures:
             if files.name in names:
                 try:
-                    failure = files.make(result, self._keypoint_set, self._photographs)
+                    failure = files.make(result, self._keypoint_set, photographs or self._photographs)
                 except ReadingStopped:  # it stays missing, and is made next time
                     continue
                 made.add(files.name, failure)
         return made
 
+    def film(self, video: str, records: Records, stopped: Callable[[], bool]) -> Film:
+        """A video of which a frame is done, as its products see it."""
+        path = next(records.frames_of(video)).path
+        read = partial(read_again, self._photographs)
+        return Film(video, path, self._keypoint_set, lambda: records.frames_of(video), read, stopped)
+
+    def frames_in_turn(self) -> Turns:
+        """Reads frames again in their order."""
+        return Turns(self._photographs)
+
+    def outdated(self, failures: Iterable[Failure], done: Done) -> set[tuple[str, str | None]]:
+        """Videos and products that could not be made of other records or with other settings than today's."""
+        of_videos = {files.name: files for files in self.of_videos}
+        return {
+            (failure.image, failure.product)
+            for failure in failures
+            if failure.product in of_videos
+            and failure.image in done.states
+            and not of_videos[failure.product].failed_before(failure.image, done.states[failure.image])
+        }
+
 
 def make_missing(
     products: Products,
     records: Records,
-    names: Sequence[str],
-    state: str,
+    done: Done,
     given_up: Iterable[Failure] = (),
     stopped: Callable[[], bool] = lambda: False,
     note: Callable[[Failure], None] = lambda failure: None,
@@ -115,9 +163,8 @@ def make_missing(
 
     Args:
         products: those that are wanted.
-        records: of the run.
-        names: of all pictures that are done, sorted.
-        state: differs where the records do.
+        records: of the run, with who is who in its videos.
+        done: what there is of them.
         given_up: products that could not be made before; they are not tried again.
         stopped: True as soon as the run is to stop; what is left stays missing.
         note: told of each product that could not be made.
@@ -126,17 +173,19 @@ def make_missing(
         ConfigError: the records are damaged.
         WriteError: no space, no permission, a vanished disk.
     """
-    products.settle(names)
+    products.settle(done.names)
+    not_again = {(failure.image, failure.product) for failure in given_up}
     made = Made(Counter(), [])
-    missing = _missing(products.of_pictures, names, {(failure.image, failure.product) for failure in given_up})
+    missing = _missing(products.of_pictures, done, not_again)
     if missing:
         _make_of_pictures(products, records, missing, stopped, note, made)
     num_missing = sum(map(len, missing.values()))
+    num_missing += _make_of_videos(products, records, done, not_again, stopped, note, made)
     for files in products.of_run:
-        if files.missing(state):
+        if files.missing(done.state):
             num_missing += 1
             if not stopped():
-                made.add(files.name, files.make(records, state))
+                made.add(files.name, files.make(records, done.state))
     return made._replace(num_left=num_missing - made.counts.total() - len(made.failures))
 
 
@@ -148,10 +197,14 @@ def _make_of_pictures(
     note: Callable[[Failure], None],
     made: Made,
 ) -> None:
-    counting = Lock()
+    counting, turns = Lock(), products.frames_in_turn()
 
-    def make(result: PoseResult) -> None:
-        outcome = products.make_some(result, missing[result.name])
+    def make(result: PoseResult, turn: FrameTurn | None) -> None:
+        if turn is None:
+            outcome = products.make_some(result, missing[result.name])
+        else:
+            with turn.until_its_end():
+                outcome = products.make_some(result, missing[result.name], turn)
         for failure in outcome.failures:
             note(failure)
         with counting:
@@ -163,19 +216,52 @@ def _make_of_pictures(
         for result in records.results(missing):
             if stopped():
                 break
-            pool.submit(make, result)
+            pool.submit(make, result, None if result.frame is None else turns.next())
     finally:
         pool.close()
     pool.raise_error()
 
 
+def _make_of_videos(
+    products: Products,
+    records: Records,
+    done: Done,
+    not_again: Collection[tuple[str, str | None]],
+    stopped: Callable[[], bool],
+    note: Callable[[Failure], None],
+    made: Made,
+) -> int:
+    """How many were missing."""
+    num_missing = 0
+    for video, state in done.states.items():
+        missing = [
+            files
+            for files in products.of_videos
+            if files.missing(video, state)
+            and not ((video, files.name) in not_again and files.failed_before(video, state))
+        ]
+        num_missing += len(missing)
+        if not missing or stopped():
+            continue
+        film = products.film(video, records, stopped)
+        for files in missing:
+            with suppress(MakingStopped):  # it stays missing, and is made next time
+                failure = files.make(film, state)
+                made.add(files.name, failure)
+                if failure is not None:
+                    note(failure)
+    return num_missing
+
+
 def _missing(
-    products: Iterable[PictureFiles], names: Sequence[str], given_up: set[tuple[str, str | None]]
+    products: Iterable[PictureFiles], done: Done, given_up: set[tuple[str, str | None]]
 ) -> dict[str, list[str]]:
     """The products that each picture lacks, without the pictures that lack none."""
     missing: dict[str, list[str]] = {}
     for files in products:
-        for name in files.missing(names):
+        if files.of_frames:
+            files.settle_frames(done.frames, done.states)
+        for name in files.missing(done.names if files.of_frames else done.photographs):
             if (name, files.name) not in given_up:
                 missing.setdefault(name, []).append(files.name)
     return missing

@@ -5,7 +5,9 @@ Pictures drawn with another threshold, and tables made of other records, are tol
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -45,12 +47,57 @@ class Memory:
             raise write_error(self._file, error) from None
 
 
+class VideoMemory:
+    """Of one product in one run's folder, for each video on its own: in a folder `.products/NAME/`.
+
+    Args:
+        folder: the run's.
+        name: the product's.
+    """
+
+    def __init__(self, folder: RunFolder, name: str) -> None:
+        self._folder, self._name = folder, name
+
+    def recall(self, video: str) -> Any:
+        return self._of(video).recall()
+
+    def remember(self, video: str, made_with: Any) -> None:
+        """Raises WriteError where that cannot be written."""
+        self._of(video).remember(made_with)
+
+    def forget(self, video: str) -> None:
+        """Raises WriteError where that cannot be removed."""
+        self._of(video).forget()
+
+    def _of(self, video: str) -> Memory:
+        return Memory(self._folder, f"{self._name}/{_short(video)}")
+
+
+def forget_videos(folder: Path, videos: Iterable[str]) -> None:
+    """For videos whose records are no longer true: whatever was made of them is made again.
+
+    Args:
+        folder: the run's.
+
+    Raises:
+        WriteError: a file cannot be removed.
+    """
+    names = {f"{_short(video)}.json" for video in videos}
+    for product in (folder / FOLDER).glob("*/"):
+        for name in names:
+            try:
+                (product / name).unlink(missing_ok=True)
+            except NotADirectoryError:
+                break
+            except OSError as error:
+                raise write_error(product / name, error) from None
+
+
+def _short(video: str) -> str:
+    """A file name for a video's name, which may be long, and have slashes in it."""
+    return hashlib.blake2b(video.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
 def made_with(settings: dict[str, Any], **more: Any) -> Any:
     """As it comes back from the file."""
     return json.loads(json.dumps({"settings": settings} | more, default=str))
-
-
-def forget_all(folder: Path) -> None:
-    """For a run that starts over."""
-    for file in (folder / FOLDER).glob("*.json"):
-        file.unlink(missing_ok=True)

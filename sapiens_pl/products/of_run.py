@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.products.chosen import choose_products
-from sapiens_pl.products.making import Made, Products, make_missing
+from sapiens_pl.products.making import Done, Made, Products, make_missing
 from sapiens_pl.products.removing import check_places
 from sapiens_pl.products.second_read import photographs_of
 from sapiens_pl.records.members import any_at_work
@@ -42,11 +44,13 @@ def make_of_run(
     if again:
         names = {each.name for each in chosen}
         folder.failures.settle(lambda failure: failure.product in names)
+    done = done_of(records, folder.path, None)
+    outdated = products.outdated(folder.failures.of_products(), done)
+    if outdated:
+        folder.failures.settle(lambda failure: (failure.image, failure.product) in outdated)
     given_up = folder.failures.of_products()
     try:
-        return make_missing(
-            products, records, records.names(), state_of(folder.path), given_up, stopped, folder.failures.append
-        )
+        return make_missing(products, records, done, given_up, stopped, folder.failures.append)
     finally:
         photographs.close()
         folder.failures.settle()
@@ -72,6 +76,24 @@ def make_in_folder(path: Path, cfg: DictConfig) -> Made:
     finally:
         folder.close()
         folder.lock.release()
+
+
+def done_of(records: Records, folder: Path, tracks: Any) -> Done:
+    """What there is of a run.
+
+    Args:
+        folder: the run's.
+        tracks: what decides who is who in its videos, besides the records: settings, which differ where that does.
+    """
+    videos = records.videos()
+    frames = {video: records.frame_names(video) for video in videos}
+    states = {video: _digest([records.video_state(video), tracks]) for video in videos}
+    state = state_of(folder)
+    return Done(_digest([state, tracks]) if videos else state, records.photographs(), frames, states)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
 
 
 def state_of(folder: Path) -> str:

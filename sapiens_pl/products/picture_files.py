@@ -5,26 +5,35 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from sapiens_pl.core.errors import ResultError, UnreadableImageError, WriteError, write_error
 from sapiens_pl.core.folders import walk
 from sapiens_pl.core.keypoints import KeypointSet
-from sapiens_pl.core.protocols import PictureProduct
+from sapiens_pl.core.protocols import PictureProduct, VideoProduct
 from sapiens_pl.core.structures import Failure, PoseResult
 from sapiens_pl.core.wording import one_line
 from sapiens_pl.products.chosen import ChosenProduct
-from sapiens_pl.products.memory import Memory, made_with
-from sapiens_pl.products.second_read import Photographs, ReadingStopped
+from sapiens_pl.products.memory import Memory, VideoMemory, made_with
+from sapiens_pl.products.second_read import ReadingStopped
 from sapiens_pl.products.wholeness import Look
 from sapiens_pl.records.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
 REASON_LENGTH = 1000
+
+_OfOne = PictureProduct | VideoProduct
+
+
+class Rereading(Protocol):
+    """Whatever reads pictures once more."""
+
+    def read(self, path: str, name: str = "") -> np.ndarray: ...
 
 
 class PictureFiles:
@@ -38,8 +47,10 @@ class PictureFiles:
     def __init__(self, folder: RunFolder, chosen: ChosenProduct) -> None:
         assert isinstance(chosen.product, PictureProduct)
         self.name, self._product = chosen.name, chosen.product
+        self.of_frames = chosen.product.of_frames
         self._run = folder
         self._made_with, self._memory = made_with(chosen.settings), Memory(folder, chosen.name)
+        self._videos = VideoMemory(folder, chosen.name)
         self._look = Look(folder, chosen.name, chosen.product.ending)
 
     def settle(self, names: Collection[str]) -> None:
@@ -53,6 +64,21 @@ class PictureFiles:
         if self._memory.recall() != self._made_with:
             remove_files(self._run.path, self._product, self._there() & set(names))
             self._memory.remember(self._made_with)
+
+    def settle_frames(self, frames: Mapping[str, Collection[str]], states: Mapping[str, str]) -> None:
+        """Removes the files of all frames of those videos whose people, or who is who of them, are others now.
+
+        As `settle`, and after it.
+
+        Args:
+            frames: of each video, the names of the frames that are done.
+            states: of each video; differs where its records or their tracks do.
+        """
+        others = [video for video in frames if self._videos.recall(video) != states[video]]
+        there = self._there() if others else set()
+        for video in others:
+            remove_files(self._run.path, self._product, there.intersection(frames[video]))
+            self._videos.remember(video, states[video])
 
     def missing(self, names: Collection[str]) -> list[str]:
         """Those of the pictures that have no file, in the order given. Files that are not whole go, which is said.
@@ -73,7 +99,7 @@ class PictureFiles:
             there -= set(damaged)
         return [name for name in names if name not in there]
 
-    def make(self, result: PoseResult, keypoint_set: KeypointSet, photographs: Photographs) -> Failure | None:
+    def make(self, result: PoseResult, keypoint_set: KeypointSet, photographs: Rereading) -> Failure | None:
         """Makes one picture's file; several threads may.
 
         Returns:
@@ -84,7 +110,7 @@ class PictureFiles:
             ReadingStopped: the run is to stop, and nothing is known of this file.
         """
         try:
-            content = self._product.content(result, keypoint_set, lambda: _read(photographs, result))
+            content = self._product.content(result, keypoint_set, lambda: read_again(photographs, result))
             self._run.write(Path(self._path(result.name)), content, of_image=True)
         except ReadingStopped:
             raise
@@ -114,8 +140,8 @@ class PictureFiles:
         }
 
 
-def remove_files(folder: Path, product: PictureProduct | type[PictureProduct], names: Iterable[str]) -> None:
-    """Removes the product's files of some pictures, those that are there.
+def remove_files(folder: Path, product: _OfOne | type[_OfOne], names: Iterable[str]) -> None:
+    """Removes the product's files of some pictures or videos, those that are there.
 
     Args:
         folder: the run's.
@@ -134,11 +160,17 @@ def remove_files(folder: Path, product: PictureProduct | type[PictureProduct], n
                 raise write_error(Path(path), error) from None
 
 
-def _path(folder: Path, product: PictureProduct | type[PictureProduct], name: str) -> str:
+def _path(folder: Path, product: _OfOne | type[_OfOne], name: str) -> str:
     return os.path.join(folder, product.folder, f"{name}{product.suffix}")
 
 
-def _read(photographs: Photographs, result: PoseResult) -> np.ndarray:
+def read_again(photographs: Rereading, result: PoseResult) -> np.ndarray:
+    """The pixels in which the poses of a result were found, (H, W, 3) uint8 BGR.
+
+    Raises:
+        SapiensError: they cannot be read, or are others now.
+        ReadingStopped: the run is to stop.
+    """
     if not result.path:
         raise UnreadableImageError("it is not known where the picture lies.")
     pixels = photographs.read(result.path, result.name)

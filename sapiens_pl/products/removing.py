@@ -7,15 +7,18 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.protocols import PictureProduct
+from sapiens_pl.core.protocols import PictureProduct, VideoProduct
+from sapiens_pl.core.structures import video_of
 from sapiens_pl.products.chosen import Product
-from sapiens_pl.products.memory import FOLDER
+from sapiens_pl.products.memory import FOLDER, forget_videos
 from sapiens_pl.products.picture_files import remove_files
 from sapiens_pl.records.clearing import empty_folder, remove_file
 
 
 def remove_of_pictures(folder: Path, products: Iterable[type[Product]], names: Collection[str]) -> None:
     """For pictures that are to be done again: a file that stays away is better than one of the earlier poses.
+
+    What was made of their videos goes too.
 
     Args:
         folder: the run's.
@@ -25,9 +28,14 @@ def remove_of_pictures(folder: Path, products: Iterable[type[Product]], names: C
     Raises:
         WriteError: one cannot be removed.
     """
+    videos = {video for video in map(video_of, names) if video is not None}
     for product in products:
         if PictureProduct in product.__mro__:
             remove_files(folder, product, names)  # type: ignore[arg-type]
+        elif VideoProduct in product.__mro__:
+            remove_files(folder, product, videos)  # type: ignore[arg-type]
+    if videos:
+        forget_videos(folder, videos)
 
 
 def clear_products(folder: Path, products: Iterable[type[Product]]) -> None:

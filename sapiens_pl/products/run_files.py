@@ -40,7 +40,7 @@ class RunFiles:
         sizes = known.get("sizes") if isinstance(known, dict) else None
         if not isinstance(sizes, dict) or known != made_with(self._settings, records=state, sizes=sizes):
             return True
-        return any(_size(self._run.path / name) != size for name, size in sizes.items())
+        return any(size_of(self._run.path / name) != size for name, size in sizes.items())
 
     def make(self, records: Records, state: str) -> Failure | None:
         """Makes all its files anew; they appear when all of them are whole.
@@ -93,7 +93,8 @@ def _brought_to_disk(folder: Path) -> dict[str, int]:
     return sizes
 
 
-def _size(path: Path) -> int | None:
+def size_of(path: Path) -> int | None:
+    """In bytes; None where no file is."""
     try:
         return path.stat().st_size
     except OSError:

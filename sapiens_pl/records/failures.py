@@ -93,7 +93,7 @@ class FailureList:
             records = self._records()
             products = [failure for failure in self.of_products() if not forgotten(failure)]
             if products:
-                done = {*records.names()}
+                done = {*records.names(), *records.videos()}
                 products = [failure for failure in products if failure.image in done]
             everything = [*records.failures(), *_read(self._others), *products]
             lines = dict.fromkeys(map(_line, sorted(everything, key=_order)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +112,12 @@ class Records:
 
     def names(self, status: str | None = DONE) -> list[str]:
         """Those of the pictures with that status, or of all for None; sorted."""
-        return [to_text(name) for name in self._names.take(pa.array(self._order(status))).to_pylist()]
+        return self._names_at(self._order(status))
+
+    def photographs(self) -> list[str]:
+        """The names of the pictures that are done and no frames of videos, sorted."""
+        order = self._order(DONE)
+        return self._names_at(order[self._videos.is_null().to_numpy().astype(bool)[order]])
 
     def results(self, names: Collection[str] | None = None) -> Iterator[PoseResult]:
         """The done pictures, or those of them that are named; sorted by name, a few in memory at a time.
@@ -126,8 +133,23 @@ class Records:
 
     def videos(self) -> list[str]:
         """The names of the videos of which a frame is done, sorted."""
-        done = self._videos.filter(pa.array(self.is_status(DONE)))
-        return sorted(to_text(name) for name in pc.unique(done).to_pylist() if name is not None)
+        is_done = self.is_status(DONE)
+        return sorted(video for video, rows in self._films.items() if is_done[rows].any())
+
+    def frame_names(self, video: str) -> list[str]:
+        """The names of the frames of a video that are done, in their order."""
+        return self._names_at(self._done_frames(video))
+
+    def video_state(self, video: str) -> str:
+        """A text that differs where the records of a video do, however they lie in the store."""
+        rows = self._films[video]
+        names = self._names.take(pa.array(rows)).to_pylist()
+        statuses = self._statuses.take(pa.array(rows)).to_pylist()
+        columns = zip(names, statuses, self.boxes_digests[rows].tolist(), self.num_people[rows].tolist())
+        state = hashlib.blake2b(digest_size=16)
+        for row in columns:
+            state.update(repr(row).encode())
+        return state.hexdigest()
 
     def frames_of(self, video: str) -> Iterator[PoseResult]:
         """The frames of a video that are done, in their order, a few in memory at a time.
@@ -135,9 +157,7 @@ class Records:
         Raises:
             ConfigError: a part is damaged.
         """
-        is_its = pc.fill_null(pc.equal(self._videos, to_bytes(video)), False).to_numpy().astype(bool)
-        order = self._order(DONE)
-        yield from self._in_order(order[is_its[order]])
+        yield from self._in_order(self._done_frames(video))
 
     def failures(self) -> Iterator[Failure]:
         """Why pictures failed or are absent, and why boxes of done ones did; sorted by the pictures' names."""
@@ -151,6 +171,24 @@ class Records:
         groups = KeptGroups()
         for start in range(0, len(order), _PICTURES_AT_ONCE):
             yield from self._chunk(order[start : start + _PICTURES_AT_ONCE], groups)
+
+    @cached_property
+    def _films(self) -> dict[str, np.ndarray]:
+        """Where the rows of each video stand, whatever their status, sorted by name."""
+        videos = pa.concat_arrays(self._videos.chunks).dictionary_encode()
+        codes = videos.indices.fill_null(-1).to_numpy()
+        is_frame = np.flatnonzero(codes >= 0)
+        order = is_frame[pc.sort_indices(self._names.take(pa.array(is_frame))).to_numpy()]
+        order = order[np.argsort(codes[order], kind="stable")]
+        starts = np.searchsorted(codes[order], np.arange(1, len(videos.dictionary)))
+        return dict(zip(map(to_text, videos.dictionary.to_pylist()), np.split(order, starts)))
+
+    def _done_frames(self, video: str) -> np.ndarray:
+        rows = self._films.get(video, np.empty(0, np.int64))
+        return rows[self.is_status(DONE)[rows]]
+
+    def _names_at(self, rows: np.ndarray) -> list[str]:
+        return [to_text(name) for name in self._names.take(pa.array(rows)).to_pylist()]
 
     def _order(self, status: str | None) -> np.ndarray:
         chosen = np.arange(len(self)) if status is None else np.flatnonzero(self.is_status(status))

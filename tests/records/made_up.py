@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sapiens_pl.core.structures import Failure, PoseResult
+from sapiens_pl.core.structures import Failure, PoseResult, VideoFrame
 from sapiens_pl.models.keypoint_sets import set_of_network
 from sapiens_pl.records.recorder import Recorder
 from sapiens_pl.records.store import FOLDER, Store, make_store
@@ -62,3 +62,11 @@ def check_all_equal(found, expected: list[PoseResult]) -> None:
     assert [result.name for result in found] == [result.name for result in expected]
     for one, other in zip(found, expected):
         check_equal(one, other)
+
+
+def frame_result(video: str, index: int, num_people: int = 1, num_keypoints: int = 17, **changes) -> PoseResult:
+    """A done frame of a video at 25 frames a second; its people are tracks 1, 2 and so on."""
+    stem = Path(video).stem
+    frame = VideoFrame(video, index, index * 512, index / 25)
+    changes = {"frame": frame, "path": f"/films/{video}", "track_ids": np.arange(1, num_people + 1)} | changes
+    return pose_result(f"{video}/{stem}_{index:012}", num_people, num_keypoints, **changes)
