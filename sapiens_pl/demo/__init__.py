@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from sapiens_pl.core.errors import ConfigError
@@ -28,6 +26,11 @@ PEOPLE = _ASSETS / "people.json"
 """Boxes in the form of `boxes=json`, with the drawn keypoints beside them as [x, y, visible]."""
 ANNOTATIONS = _ASSETS / "annotations.json"
 """The same as a COCO annotation file."""
+DEMO_VIDEO = "demo-video"
+"""What `data.images` says for `FILM`."""
+FILM = _ASSETS / "film" / "crossing.mp4"
+FILM_PEOPLE = _ASSETS / "film" / "people.json"
+"""As `PEOPLE`, an entry a frame; `figures` says who each is."""
 
 
 def fill_in(cfg: DictConfig) -> DemoNotes:
@@ -39,18 +42,20 @@ def fill_in(cfg: DictConfig) -> DemoNotes:
     Raises:
         ConfigError: no model was chosen for somebody's own images.
     """
-    no_images = cfg.data.images is None
+    no_images, video = cfg.data.images is None, cfg.data.images == DEMO_VIDEO
     figures = no_images or _are_figures(cfg.data.images)
     check_choice(cfg)
     demo_network = not _is_chosen(cfg) or cfg.model.checkpoint == BUNDLED
     if demo_network:
         cfg.model.checkpoint = str(CHECKPOINT)
-    if no_images:
-        cfg.data.images = str(IMAGES)
-    if figures and (no_images or Path(cfg.data.images).expanduser().resolve() == IMAGES.resolve()):
+    if no_images or video:
+        cfg.data.images = str(FILM if video else IMAGES)
+    if figures:
         _fill_in_boxes(cfg)
     if cfg.output.overlay is None:
         cfg.output.overlay = no_images
+        if video and "video" in cfg.products and "video" not in cfg.output.formats:
+            cfg.output.formats = [*cfg.output.formats, "video"]
     if no_images and demo_network and cfg.annotations is None and find_spec("pycocotools"):
         cfg.annotations = str(ANNOTATIONS)
     from sapiens_pl.demo.notes import DemoNotes
@@ -74,14 +79,21 @@ def _is_chosen(cfg: DictConfig) -> bool:
 
 
 def _are_figures(images: Any) -> bool:
-    """Whether `data.images` names the demo's own folder, or something in it."""
+    """Whether `data.images` names the demo's own folder, or something in it, or its film."""
+    if images == DEMO_VIDEO:
+        return True
     path = Path(str(images)).expanduser().resolve()
-    return IMAGES.resolve() in (path, *path.parents)
+    return path == FILM.resolve() or IMAGES.resolve() in (path, *path.parents)
 
 
 def _fill_in_boxes(cfg: DictConfig) -> None:
+    """The boxes of the demo's images, or of its film, where these are all that there is to do."""
+    path = Path(cfg.data.images).expanduser().resolve()
+    people = {IMAGES.resolve(): PEOPLE, FILM.resolve(): FILM_PEOPLE}.get(path)
+    if people is None:
+        return
     if "demo_file" in cfg.boxes:
-        cfg.boxes.demo_file = str(PEOPLE)
+        cfg.boxes.demo_file = str(people)
     elif "weights" in cfg.boxes and cfg.boxes.model is None and cfg.boxes.weights is None:
         cfg.boxes.model, cfg.boxes.weights = DETECTOR_MODEL, str(DETECTOR)
 
@@ -103,34 +115,15 @@ def _notes(cfg: DictConfig, figures: bool) -> list[str]:
 
 def tell_accuracy(config: Any, folder: RunFolder) -> None:
     """After a demo run: what it was, how right it was, and what brings the real thing."""
-    if config["data"]["images"] != str(IMAGES):
+    people = {str(IMAGES): PEOPLE, str(FILM): FILM_PEOPLE}.get(str(config["data"]["images"]))
+    if people is None:
         return
-    from sapiens_pl.demo.accuracy import accuracy_line, recall_line
+    from sapiens_pl.demo.telling import Truth, tell
 
-    truth = json.loads(PEOPLE.read_text("utf-8"))
-    if config["boxes"].get("weights") == str(DETECTOR):
-        boxes = {entry["image"]: np.array(entry["bboxes"]).reshape(-1, 4) for entry in truth}
-        found_boxes = {result.name: result.bboxes for result in folder.read_records().results(boxes)}
-        print(
-            f"\nDemo: a small detector, trained on drawn calibration figures only.\n{recall_line(found_boxes, boxes)}"
-        )
-        print(
-            "For people in photographs: boxes.model=NAME, and model.checkpoint=FILE (a published Sapiens checkpoint)."
-        )
-    if config["boxes"].get("demo_file") != str(PEOPLE) or config["model"]["checkpoint"] != str(CHECKPOINT):
-        return
-    found, expected, visible, sides = [], [], [], []
-    figures = {entry["image"]: entry["keypoints"] for entry in truth}
-    for result in folder.read_records().results(figures):
-        for instance_id, keypoints, bbox in zip(result.instance_ids.tolist(), result.keypoints, result.bboxes):
-            drawn = np.array(figures[result.name][instance_id])
-            found.append(keypoints)
-            expected.append(drawn[:, :2])
-            visible.append(drawn[:, 2] > 0)
-            sides.append(max(bbox[2] - bbox[0], bbox[3] - bbox[1]))
-    if found:
-        line = accuracy_line(np.array(found), np.array(expected), np.array(visible), np.array(sides))
-        print(f"\nDemo: a small network of Sapiens' architecture, trained on drawn calibration figures only.\n{line}")
-        print(
-            "For people in photographs: model=NAME (python -m sapiens_pl.models lists them) or model.checkpoint=FILE."
-        )
+    known_boxes = config["boxes"].get("demo_file") == str(people)
+    tell(
+        folder.read_records(),
+        Truth.read(people),
+        boxes_by_detector=config["boxes"].get("weights") == str(DETECTOR),
+        demo_poses=known_boxes and config["model"]["checkpoint"] == str(CHECKPOINT),
+    )

@@ -10,6 +10,7 @@ Legend: N figures, K = 17 COCO keypoints; all coordinates are image px, xy.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -51,24 +52,55 @@ class Scene(NamedTuple):
     bboxes_xyxy: np.ndarray
 
 
+class Posture(NamedTuple):
+    """How a figure stands; angles in rad, those of limbs outwards, each limb's relative to what it hangs on.
+
+    `turn` of the whole figure, clockwise; `facing` (-1 to 1, not 0) is how broad it stands: below 0 its left is on the
+    picture's left; `arms` and `legs` are (left upper, left lower, right upper, right lower); `tilt` of the head against
+    the figure, `look` where its nose is in it, in torso lengths; `stretch` of its height.
+    """
+
+    turn: float
+    facing: float
+    arms: tuple[float, float, float, float]
+    legs: tuple[float, float, float, float]
+    tilt: float
+    look: float
+    stretch: float
+
+
 def draw_scene(rng: np.random.Generator, width: int, height: int, num_figures: int) -> Scene:
     """Draws `num_figures` random figures; the same generator state gives the same scene.
 
     A figure of which less than a third of the keypoints would show is drawn anew somewhere else.
     """
-    image = _background(rng, width, height)
-    owner = np.full((height, width), -1, np.int16)
+    image = background(rng, width, height)
     poses: list[np.ndarray] = []
     boxes: list[np.ndarray] = []
-    for index in range(num_figures):
+    for _ in range(num_figures):
         pose, box = _place_figure(rng, width, height, num_figures, boxes)
-        _draw_figure(image, owner, pose, index)
         poses.append(pose)
         boxes.append(box)
+    scene = draw_figures(image, poses)
     if rng.random() < 0.5:
         noise = rng.normal(0, rng.uniform(2, 12), image.shape)
-        image = np.clip(image + noise, 0, 255).astype(np.uint8)
+        scene = scene._replace(image=np.clip(image + noise, 0, 255).astype(np.uint8))
+    return scene
+
+
+def draw_figures(image: np.ndarray, poses: Sequence[np.ndarray]) -> Scene:
+    """Draws figures into a picture, the farthest first.
+
+    Args:
+        image: (H, W, 3) uint8 BGR; the scene's picture is this one.
+        poses: (K, 2) each.
+    """
+    height, width = image.shape[:2]
+    owner = np.full((height, width), -1, np.int16)
+    for index, pose in enumerate(poses):
+        _draw_figure(image, owner, pose, index)
     keypoints = np.array(poses).reshape(-1, NUM_KEYPOINTS, 2)
+    boxes = [_box_of(pose, width, height) for pose in poses]
     return Scene(image, keypoints, _visibility(owner, keypoints), np.array(boxes).reshape(-1, 4))
 
 
@@ -83,14 +115,17 @@ def _place_figure(
         pose *= longest / np.ptp(pose, axis=0).max()
         middle = rng.uniform(0.12, 0.88, 2) * (width, height)
         pose += middle - (pose.min(axis=0) + pose.max(axis=0)) / 2
-        margin = _line_width(pose)
-        last = (width - 1, height - 1)
-        low, high = np.clip(pose.min(axis=0) - margin, 0, last), np.clip(pose.max(axis=0) + margin, 0, last)
-        shown = np.all((pose >= 0) & (pose <= last), axis=1).mean()
-        box = np.concatenate([low, high])
-        if shown >= 1 / 3 and np.all(high - low >= 12) and (attempt > 30 or _largest_cover(box, taken) < 0.3):
+        shown = np.all((pose >= 0) & (pose <= (width - 1, height - 1)), axis=1).mean()
+        box = _box_of(pose, width, height)
+        large = np.all(box[2:] - box[:2] >= 12)
+        if shown >= 1 / 3 and large and (attempt > 30 or _largest_cover(box, taken) < 0.3):
             return pose, box
     raise AssertionError("unreachable")
+
+
+def _box_of(pose: np.ndarray, width: int, height: int) -> np.ndarray:
+    margin, last = _line_width(pose), (width - 1, height - 1)
+    return np.concatenate([np.clip(pose.min(axis=0) - margin, 0, last), np.clip(pose.max(axis=0) + margin, 0, last)])
 
 
 def _largest_cover(box: np.ndarray, others: list[np.ndarray]) -> float:
@@ -107,32 +142,42 @@ def _random_pose(rng: np.random.Generator) -> np.ndarray:
     """Keypoints of one figure around the origin, in lengths of its torso; y points down."""
     turn = rng.normal(0, 0.35)
     facing = rng.uniform(0.55, 1.0) * rng.choice([-1.0, 1.0], p=[0.25, 0.75])
+    limits = ((-0.3, 2.7), (-0.4, 2.2), (-0.35, 1.3), (-0.2, 1.4))
+    left = [rng.uniform(*each) for each in limits]
+    right = [rng.uniform(*each) for each in limits]
+    arms, legs = (left[0], left[1], right[0], right[1]), (left[2], left[3], right[2], right[3])
+    posture = Posture(turn, facing, arms, legs, rng.normal(0, 0.25), rng.uniform(-0.07, 0.07), rng.uniform(0.9, 1.1))
+    return pose_of(posture)
+
+
+def pose_of(posture: Posture) -> np.ndarray:
+    """(K, 2) keypoints of a figure, the middle of its hips at the origin, in lengths of its torso; y points down."""
+    turn, facing, arms, legs = posture.turn, posture.facing, posture.arms, posture.legs
     right, up = _rotated((1.0, 0.0), turn), _rotated((0.0, -1.0), turn)
     pose = np.zeros((NUM_KEYPOINTS, 2))
     shoulder, hip = 0.34 * facing * right, 0.24 * facing * right
     pose[5], pose[6] = up + shoulder, up - shoulder
     pose[11], pose[12] = hip, -hip
-    for side, (shoulder_at, hip_at) in ((1, (5, 11)), (-1, (6, 12))):
+    for first, side, (shoulder_at, hip_at) in ((0, 1, (5, 11)), (2, -1, (6, 12))):
         out = side * np.sign(facing)
-        arm = turn - out * rng.uniform(-0.3, 2.7)
-        forearm = arm - out * rng.uniform(-0.4, 2.2)
-        thigh = turn - out * rng.uniform(-0.35, 1.3)
-        shin = thigh + out * rng.uniform(-0.2, 1.4)
+        arm = turn - out * arms[first]
+        forearm = arm - out * arms[first + 1]
+        thigh = turn - out * legs[first]
+        shin = thigh + out * legs[first + 1]
         pose[shoulder_at + 2] = pose[shoulder_at] + 0.58 * _rotated((0, 1), arm)
         pose[shoulder_at + 4] = pose[shoulder_at + 2] + 0.54 * _rotated((0, 1), forearm)
         pose[hip_at + 2] = pose[hip_at] + 0.8 * _rotated((0, 1), thigh)
         pose[hip_at + 4] = pose[hip_at + 2] + 0.76 * _rotated((0, 1), shin)
-    tilt = turn + rng.normal(0, 0.25)
+    tilt, look = turn + posture.tilt, posture.look
     across, top = _rotated((1, 0), tilt), _rotated((0, -1), tilt)
     head = up * 1.15 + 0.24 * top
-    look = rng.uniform(-0.07, 0.07)
     pose[0] = head + look * across - 0.03 * top
     pose[1], pose[2] = (
         head + (look + 0.09 * facing) * across + 0.08 * top,
         head + (look - 0.09 * facing) * across + 0.08 * top,
     )
     pose[3], pose[4] = head + 0.21 * facing * across, head - 0.21 * facing * across
-    return pose * (1, rng.uniform(0.9, 1.1))
+    return pose * (1, posture.stretch)
 
 
 def _rotated(vector: tuple[float, float], angle: float) -> np.ndarray:
@@ -180,7 +225,8 @@ def _visibility(owner: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
     return inside & (at == np.arange(len(keypoints))[:, None])
 
 
-def _background(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
+def background(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
+    """(height, width, 3) uint8 BGR: colours, patches and things that are no figures."""
     corners = rng.uniform(0, 255, (2, 2, 3)).astype(np.float32)
     canvas: np.ndarray = cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)
     if rng.random() < 0.6:
