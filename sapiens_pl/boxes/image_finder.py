@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote
@@ -42,22 +42,29 @@ class ImageFinder:
 
     First by name or path as it stands, then by the only one that ends alike; then so without regard to how it is
     written (backslashes, drive letters, `file:`, composed letters), last without regard to case and `%20`.
+
+    Frames of videos are found by `find_all`, by their names as they stand; what else may be said of them,
+    `video_frames.VideoFrames` knows.
     """
 
     def __init__(self, source: Pictures) -> None:
         self._names, self._root, self._source = source.names, source.root, source
+        self._photographs = photographs_of(source)
         self._indexes: dict[Callable[[str], str], _Index] = {}
         self._answers: dict[str, tuple[int, ...]] = {}
 
     @cached_property
     def _exact(self) -> dict[str, int]:
-        exact = {self._source.path(index): index for index in range(len(self._names))}
-        return exact | {name: index for index, name in enumerate(self._names)}
+        exact = {self._source.path(index): index for index in self._photographs}
+        return exact | {name: index for index, name in _named(self._names, self._photographs)}
 
     def find_all(self, keys: Names) -> np.ndarray:
         """(n,) int64: for each key what `find` gives, -1 for None; for many that stand as they are without an index."""
         found = self._names.positions(keys)
-        if self._source.paths is not None:
+        if self._source.frames is not None:
+            photographs = np.array(self._photographs, np.int64)
+            _fill_in(found, keys, Names.of(map(self._source.path, self._photographs)), places=photographs)
+        elif self._source.paths is not None:
             _fill_in(found, keys, self._source.paths)
         elif self._root:
             _fill_in(found, keys, self._names, os.path.join(self._root, ""))
@@ -101,7 +108,7 @@ class ImageFinder:
         key = linked if linked != name else key
         for spell in (one_spelling, _any_spelling):
             if spell not in self._indexes:
-                self._indexes[spell] = _Index(self._names, self._root, spell)
+                self._indexes[spell] = _Index(self._names, self._photographs, self._root, spell)
             alike = self._indexes[spell].find(key)
             if len(alike) > 1:  # one of them may be written just so
                 alike = self._written_so(alike, key) or alike
@@ -114,8 +121,21 @@ class ImageFinder:
         return same if len(same) == 1 else []
 
 
-def _fill_in(found: np.ndarray, keys: Names, names: Names, prefix: str = "") -> None:
-    """Looks for the keys that are not found yet, without a prefix, among the names."""
+def photographs_of(source: Pictures) -> Sequence[int]:
+    """The positions of the pictures that are no frames of videos."""
+    if source.frames is None:
+        return range(len(source.names))
+    photographs: list[int] = np.flatnonzero(source.frames.video < 0).tolist()
+    return photographs
+
+
+def _named(names: Names, places: Sequence[int]) -> Iterator[tuple[int, str]]:
+    """The places with the names there; all are read in one go."""
+    return zip(places, names if len(places) == len(names) else map(names.__getitem__, places))
+
+
+def _fill_in(found: np.ndarray, keys: Names, names: Names, prefix: str = "", places: np.ndarray | None = None) -> None:
+    """Looks for the keys that are not found yet, without a prefix, among the names, which are of these places."""
     import pyarrow.compute as pc
 
     missing = np.flatnonzero(found < 0)
@@ -124,17 +144,19 @@ def _fill_in(found: np.ndarray, keys: Names, names: Names, prefix: str = "") -> 
     start, some = encoded(prefix), keys.select(missing).arrow()
     has_prefix = pc.starts_with(some, start).to_numpy(zero_copy_only=False).astype(bool)
     bare = pc.binary_replace_slice(some.filter(has_prefix), 0, len(start), b"")
-    found[missing[has_prefix]] = names.positions(names_of_arrow(bare))
+    positions = names.positions(names_of_arrow(bare))
+    found[missing[has_prefix]] = positions if places is None else np.append(places, -1)[positions]
 
 
 class _Index:
     """Images by their names in one spelling, and by all that such a name can end in."""
 
-    def __init__(self, names: Sequence[str], root: str, spell: Callable[[str], str]) -> None:
+    def __init__(self, names: Names, places: Sequence[int], root: str, spell: Callable[[str], str]) -> None:
         self._spell, self._root = spell, spell(root).rstrip("/")
         self._names: dict[str, list[int]] = {}
         self._endings: dict[str, list[int]] = {}
-        for index, name in enumerate(map(spell, names)):
+        for index, name in _named(names, places):
+            name = spell(name)
             _add(self._names, name, index)
             slash = name.find("/")
             while slash >= 0:
@@ -198,7 +220,7 @@ class ImageNumbers:
         self._stems: dict[int | str, list[int]] = {}
         self._numbers: dict[int | str, list[int]] = {}
         self._names = source.names
-        for index, name in enumerate(source.names):
+        for index, name in _named(source.names, photographs_of(source)):
             stem = os.path.splitext(os.path.basename(name))[0]
             _add(self._stems, stem, index)
             coco2014 = _COCO_2014.fullmatch(stem)

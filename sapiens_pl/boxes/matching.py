@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
-from sapiens_pl.boxes.image_finder import ImageFinder, NoImage
+from sapiens_pl.boxes.image_finder import ImageFinder, NoImage, either
 from sapiens_pl.boxes.rules import BoxRules, strict_error
 from sapiens_pl.boxes.table import BoxRow, BoxTable, table_of
 from sapiens_pl.boxes.units import check_inverted, check_units, check_usable, note_high_scores
+from sapiens_pl.boxes.video_frames import NOT_CHOSEN, VideoFrames
 from sapiens_pl.core.columns import NO_IMAGE_ID, whole_pictures
 from sapiens_pl.core.errors import BoxError, ConfigError
 from sapiens_pl.core.plan import Pictures, Tasks
@@ -50,7 +51,8 @@ class BoxListing(NamedTuple):
     these by, or `NO_IMAGE_ID`; None: it has no numbers. `bad_rows` are the rows of which not even the picture can be
     told, with the reason. `unit` is what the rows' numbers count: line, entry. `lost` has the numbers and names that
     mean no picture, which have no rows here. `lists_others`: names without a row may be those of a whole data set, so
-    that what is not below `data.images` is not missed.
+    that what is not below `data.images` is not missed. `spoken_of` (V,) bool: the videos that it is about, besides
+    those of its rows. `origin` says where a picture's rows are from, if not all are from `file`.
     """
 
     file: str
@@ -60,6 +62,8 @@ class BoxListing(NamedTuple):
     bad_rows: list[tuple[int, str]]
     lost: Mapping[str, NoImage] = {}
     lists_others: bool = False
+    spoken_of: np.ndarray | None = None
+    origin: Callable[[int], str] | None = None
 
 
 def listing_of(
@@ -96,12 +100,14 @@ def assign_boxes(source: Pictures, listing: BoxListing, rules: BoxRules) -> Boxe
     check_units(listing.file, table, rules)
     finder = ImageFinder(source)
     meant = finder.find_all(table.names)
-    lost = _lost(listing, meant, finder)
+    of_videos = {} if source.frames is None else _fill_in_frames(listing, meant, VideoFrames(source))
+    lost = _lost(listing, meant, finder, of_videos)
     if lost and not (meant >= 0).any():
         _check_some_image_is_meant(listing.file, lost, source)
     failures = _without_image(listing, rules)
     whose, table = _by_image(table, meant, len(source.names))
-    ruled = rules.apply(source, whose, table, lambda index: f"{listing.file}, {listing.unit}")
+    origin = listing.origin or (lambda index: f"{listing.file}, {listing.unit}")
+    ruled = rules.apply(source, whose, table, origin)
     check_inverted(listing.file, ruled.failures, table.num_rows, rules)
     check_usable(listing.file, ruled.failures, table.num_rows)
     note_high_scores(listing.file, ruled.boxes.bbox_scores)
@@ -113,15 +119,44 @@ def assign_boxes(source: Pictures, listing: BoxListing, rules: BoxRules) -> Boxe
     return BoxedImages(Tasks(source, ruled.boxes), unusable)
 
 
-def _lost(listing: BoxListing, meant: np.ndarray, finder: ImageFinder) -> dict[str, NoImage]:
+def _fill_in_frames(listing: BoxListing, meant: np.ndarray, frames: VideoFrames) -> dict[int, NoImage]:
+    """Fills in frames that are not called as they stand; gives names of videos that mean none, by their places.
+
+    Says how many frames the run leaves out, and which videos the file says nothing of.
+    """
+    of_videos: dict[int, NoImage] = {}
+    for place in np.flatnonzero(meant < 0).tolist():
+        found = frames.of_name(listing.table.names[place])
+        if isinstance(found, NoImage):
+            of_videos[place] = found
+        elif found is not None:
+            meant[place] = found
+    num_not_chosen = int((meant == NOT_CHOSEN).sum())
+    if num_not_chosen:
+        log.info("%s also names %d frames that data.video leaves out.", listing.file, num_not_chosen)
+    silent = ~frames.any_of(meant[meant >= 0])
+    silent &= True if listing.spoken_of is None else ~listing.spoken_of
+    if silent.any() and not silent.all():
+        names = [frames.videos[video] for video in np.flatnonzero(silent)[:3].tolist()]
+        log.warning(
+            "%s says nothing of %d of the %d videos, so that nobody is in them: %s.",
+            listing.file, silent.sum(), len(silent), either(names),
+        )  # fmt: skip
+    return of_videos
+
+
+def _lost(
+    listing: BoxListing, meant: np.ndarray, finder: ImageFinder, of_videos: Mapping[int, NoImage]
+) -> dict[str, NoImage]:
     """The names that mean no image, those that have rows first."""
     has_row = np.zeros(len(meant), bool)
     has_row[listing.table.whose] = True
-    with_row, without = np.flatnonzero((meant < 0) & has_row), np.flatnonzero((meant < 0) & ~has_row)
+    missing = (meant < 0) & (meant != NOT_CHOSEN)
+    with_row, without = np.flatnonzero(missing & has_row), np.flatnonzero(missing & ~has_row)
     lost = dict(listing.lost)
     for place in (*with_row.tolist(), *(() if listing.lists_others else without.tolist())):
         name = listing.table.names[place]
-        lost.setdefault(name, finder.why_not(name))
+        lost.setdefault(name, of_videos[place] if place in of_videos else finder.why_not(name))
     return lost
 
 

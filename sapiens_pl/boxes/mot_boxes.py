@@ -1,70 +1,71 @@
-"""Boxes of one sequence in MOTChallenge's text form."""
+"""Boxes in MOTChallenge's text form: of one sequence of images, or of videos."""
 
 from __future__ import annotations
 
-import re
-from typing import Any
+import logging
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-from sapiens_pl.boxes.classes import ClassId, ClassRule, class_id
-from sapiens_pl.boxes.files import empty_error, existing_file, lines_of, whole
+import numpy as np
+
+from sapiens_pl.boxes.files import empty_error, existing_file
 from sapiens_pl.boxes.frames import frames_of
-from sapiens_pl.boxes.image_finder import NoImage
-from sapiens_pl.boxes.matching import assign_boxes, listing_of
+from sapiens_pl.boxes.image_finder import NoImage, either
+from sapiens_pl.boxes.matching import BoxListing, assign_boxes
+from sapiens_pl.boxes.moments import Moments, Placed, place, with_pictures
+from sapiens_pl.boxes.mot_lines import MotLines, read_mot
 from sapiens_pl.boxes.rules import BoxRules
-from sapiens_pl.boxes.table import BoxRow
+from sapiens_pl.boxes.table import BoxTable, joined
+from sapiens_pl.boxes.video_frames import VideoFrames
+from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.folders import walk
 from sapiens_pl.core.plan import Pictures
 from sapiens_pl.core.protocols import BoxedImages
 
-_COLUMNS_WITH_CLASS = 9
-_PEOPLE_OF_MOT16: dict[ClassId, str] = {
-    **{1: "person", 2: "person", 7: "person"},  # pedestrian, person on a vehicle, person who stands still
-    **{3: "car", 4: "bicycle", 5: "motorbike", 6: "other vehicle", 8: "distractor", 9: "occluder"},
-    **{10: "occluder", 11: "occluder", 12: "reflection", 13: "crowd"},
-}
-"""Classes of MOT16 and later (Milan et al., 2016), in the eighth of nine columns."""
-_VISDRONE: dict[ClassId, str] = dict(
-    enumerate(
-        ["ignored", "pedestrian", "people", "bicycle", "car", "van", "truck", "tricycle", "awning-tricycle", "bus"]
-        + ["motor", "others"]
-    )
-)
-"""Classes in VisDrone's form (Zhu et al., 2020): ten columns, of which the last two are truncation and occlusion."""
-_Line = tuple[int, int, list[str]]
+log = logging.getLogger(__name__)
+
+_COUNTS_FROM = 1
+_IN_A_SEQUENCE = ("det", "gt")
+"""Folders, and files in them, of a sequence's folder."""
 
 
 class MotBoxes:
-    """Boxes of one sequence in MOTChallenge's text form (`boxes=mot`), with the track ids.
+    """Boxes in MOTChallenge's text form (`boxes=mot`), with the track ids: of a sequence of images, or of videos.
 
     Lines `frame, id, left, top, width, height, confidence, ...`; the first pixel and the first frame are 1, a
     confidence or an id of -1 is none. Of nine columns the eighth is the class, and a seventh of 0 or 1 ground
     truth's mark of boxes to be ignored or used (so in VisDrone's ten columns). Which image a frame is,
-    `frames.frames_of` says.
+    `frames.frames_of` says; of a video frame n is the n-th that a player can show.
 
     Args:
-        file: `det.txt`, `gt.txt` or a tracker's output.
-        rules: as in `BoxRules`.
+        file: `det.txt`, `gt.txt` or a tracker's output; for videos also a folder, where the boxes of `a/walk.mp4` are
+            in `a/walk.txt`, `a/walk.mp4.txt`, `a/walk/det/det.txt` or `a/walk/gt/gt.txt`.
+        rules: as in `BoxRules`; a video's first frame is 1 if they do not say another.
+
+    Raises:
+        ConfigError: no such file or folder.
     """
 
     def __init__(self, file: str | None, *, format: str = "xywh", **rules: Any) -> None:
-        self.file = existing_file(file)
+        path = os.path.expanduser(str(file or ""))
+        self.is_folder = os.path.isdir(path)
+        self.file = path if self.is_folder else existing_file(file)
         self.rules = BoxRules(format, first_pixel=1.0, **rules)
 
     def __call__(self, source: Pictures) -> BoxedImages:
-        lines: list[_Line] = []
-        bad_rows: list[tuple[int, str]] = []
-        for number, line in lines_of(self.file):
-            fields = re.split(r"[,;\s]+", line.strip().rstrip(",;"))
-            frame = whole(fields[0])
-            if len(fields) < 6 or frame is None:
-                bad_rows.append((number, f"{line.strip()[:80]!r} is not frame, id, left, top, width, height, ..."))
-            else:
-                lines.append((number, frame, fields))
-        if bad_rows and not lines:
-            raise ConfigError(f"{self.file}, line {bad_rows[0][0]}: {bad_rows[0][1]}; give a MOTChallenge file.")
-        if not lines:
-            raise empty_error(self.file)
-        wanted = {frame for _, frame, _ in lines}
+        if source.frames is not None:
+            return self._of_videos(source, VideoFrames(source))
+        if self.is_folder:
+            raise ConfigError(
+                f"boxes.file={self.file} is a folder, which may have a file for each video, and data.images has no "
+                "videos; give the file of that sequence."
+            )
+        return self._of_sequence(source, read_mot(self.file))
+
+    def _of_sequence(self, source: Pictures, lines: MotLines) -> BoxedImages:
+        wanted = set(lines.all_frames.tolist())
         names = frames_of(source, wanted, self.file)
         if not wanted & set(names):
             raise ConfigError(
@@ -72,39 +73,119 @@ class MotBoxes:
                 f"{max(names)} ({names[min(names)]} the first), none in both; give that sequence's images."
             )
         missing = NoImage("is the number of no image; add it or correct the box file")
-        lost = {f"frame {frame}": missing for _, frame, _ in lines if frame not in names}
-        rows = [_row(names[frame], fields, number) for number, frame, fields in self._people(lines) if frame in names]
-        images: dict[str, int | None] = {name: frame for frame, name in names.items()}
-        return assign_boxes(source, listing_of(self.file, "line", rows, images, bad_rows, lost), self.rules)
+        lost = {f"frame {frame}": missing for frame in lines.all_frames.tolist() if frame not in names}
+        numbers = np.array(list(names), np.int64)
+        order = np.argsort(numbers, kind="stable")
+        places = np.searchsorted(numbers, lines.frames, sorter=order).clip(max=len(numbers) - 1)
+        whose = order[places]
+        has_image = numbers[whose] == lines.frames
+        table = lines.table.select(np.flatnonzero(has_image))
+        table = table._replace(names=Names.of(names.values()), whose=whose[has_image])
+        listing = BoxListing(self.file, "line", table, numbers, lines.bad_rows, lost)
+        return assign_boxes(source, listing, self.rules)
 
-    def _people(self, lines: list[_Line]) -> list[_Line]:
-        """Without what ground truth says is to be ignored, and without other classes."""
-        names = _VISDRONE if _is_visdrone(lines) else _PEOPLE_OF_MOT16
-        widths = (10,) if names is _VISDRONE else (_COLUMNS_WITH_CLASS,)
-        used = [line for line in lines if len(line[2]) not in widths or whole(line[2][6]) != 0]
-        if not used:
-            raise ConfigError(f"{self.file} marks all {len(lines)} boxes to be ignored (0 in the seventh column).")
-        kinds = [_class(fields[7]) if len(fields) in widths else None for _, _, fields in used]
-        people = ClassRule(self.file, names=names).people(kinds)
-        return [line for line, kind in zip(used, kinds) if kind in people]
+    def _of_videos(self, source: Pictures, frames: VideoFrames) -> BoxedImages:
+        files = _files_of_videos(self.file, frames) if self.is_folder else {self._one_video(frames): self.file}
+        parts = [self._part(source, frames, video, file) for video, file in sorted(files.items())]
+        spoken_of = np.zeros(frames.num_videos, bool)
+        spoken_of[list(files)] = True
+        lost = {name: why for part in parts for name, why in part.placed.lost.items()}
+        bad_rows = [(number, f"{reason} ({part.file})") for part in parts for number, reason in part.bad_rows]
+        table = joined([part.table for part in parts])
+        of_picture = source.frames
+        assert of_picture is not None
+        listing = BoxListing(
+            self.file,
+            "line",
+            table,
+            None,
+            bad_rows,
+            lost,
+            spoken_of=spoken_of,
+            origin=lambda picture: f"{files[int(of_picture.video[picture])]}, line",
+        )
+        return assign_boxes(source, listing, self.rules)
+
+    def _part(self, source: Pictures, frames: VideoFrames, video: int, file: str) -> _Part:
+        """One video's rows, under the names of their frames."""
+        try:
+            lines = read_mot(file)
+        except ConfigError as error:
+            if self.is_folder and str(error) == str(empty_error(file)):
+                raise ConfigError(f"{error} If nobody is in that video, remove the file.") from None
+            raise
+        count = len(lines.frames)
+        video_name = Names.of([frames.videos[video]])
+        none = np.zeros(count, np.int64)
+        moments = Moments(video_name, none, lines.frames.astype(np.float64), np.zeros(count, bool))
+        placed = place(frames, file, moments, self.rules.first_frame, _COUNTS_FROM)
+        return _Part(file, with_pictures(lines.table, placed.pictures, source.names), placed, lines.bad_rows)
+
+    def _one_video(self, frames: VideoFrames) -> int:
+        """Whose boxes a single file has: the only video's, or those of the one that it is called after."""
+        if frames.num_videos == 1:
+            return 0
+        video = frames.find(_sequence_of(os.path.abspath(self.file)))
+        if isinstance(video, NoImage):
+            raise ConfigError(
+                f"boxes.file={self.file} is not called after one of the {frames.num_videos} videos of data.images; "
+                "give one video, or a folder with a file for each, such as "
+                f"{os.path.splitext(frames.videos[0])[0]}.txt."
+            )
+        return video
 
 
-def _is_visdrone(lines: list[_Line]) -> bool:
-    """Whether the last three of ten columns are class, truncation and occlusion, not a place in the world."""
-    of_ten = [[whole(text) for text in fields[7:]] for _, _, fields in lines if len(fields) == 10]
-    return any(row[0] for row in of_ten) and all(
-        row[0] in _VISDRONE and row[1] in (0, 1) and row[2] in (0, 1, 2) for row in of_ten
-    )
+class _Part(NamedTuple):
+    file: str
+    table: BoxTable
+    placed: Placed
+    bad_rows: list[tuple[int, str]]
 
 
-def _class(text: str) -> int | str | None:
-    """None for a -1, as trackers fill the column."""
-    kind = class_id(text)
-    return None if kind == "-1" else kind
+def _sequence_of(path: str) -> str:
+    """Whose boxes a file has by its path: without `.txt`, `det/det.txt` and the like."""
+    stem = path.removesuffix(".txt")
+    for name in _IN_A_SEQUENCE:
+        if stem.endswith(f"/{name}"):
+            return stem.removesuffix(f"/{name}").removesuffix(f"/{name}")
+    return stem
 
 
-def _row(image: str, fields: list[str], number: int) -> BoxRow:
-    score: str | None = fields[6] if len(fields) > 6 else None
-    if score is not None and (whole(score) == -1 or (len(fields) == _COLUMNS_WITH_CLASS and whole(score) == 1)):
-        score = None
-    return BoxRow(image, fields[2:6], score, None if whole(fields[1]) == -1 else fields[1], number)
+def _files_of_videos(folder: str, frames: VideoFrames) -> dict[int, str]:
+    """Each video's file; files that are no video's are named.
+
+    Raises:
+        ConfigError: a video has several, a file could be several videos', or no file is any video's.
+    """
+    files: dict[int, str] = {}
+    left_over = []
+    for path in _text_files(folder):
+        video = frames.find(_sequence_of(os.path.relpath(path, folder)))
+        if isinstance(video, NoImage):
+            if video.here:
+                raise ConfigError(f"{path} {video.reason}; move it into the sub-folder that its video is in.")
+            left_over.append(path)
+        elif video in files:
+            raise ConfigError(
+                f"The boxes of {frames.videos[video]} could be in {files[video]} or in {path}; keep only one of them "
+                f"in {folder}."
+            )
+        else:
+            files[video] = path
+    if not files:
+        stem = os.path.splitext(frames.videos[0])[0]
+        raise ConfigError(
+            f"boxes.file={folder} has no file for any of the {frames.num_videos} videos, such as {stem}.txt or "
+            f"{stem}/det/det.txt" + (f"; it has {either(left_over)}." if left_over else ".")
+        )
+    if left_over:
+        log.warning("%d files in %s belong to none of the videos: %s.", len(left_over), folder, either(left_over))
+    return files
+
+
+def _text_files(folder: str) -> Iterator[str]:
+    for parent, folders, names in walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            if name.endswith(".txt") and not name.startswith("."):
+                yield os.path.join(parent, name)

@@ -17,7 +17,7 @@ from sapiens_pl.boxes.table import BoxRow, BoxTable, four_numbers, number
 from sapiens_pl.core.columns import NO_IMAGE_ID, BoxColumns
 from sapiens_pl.core.errors import BoxError, ConfigError
 from sapiens_pl.core.plan import Pictures
-from sapiens_pl.core.settings import SWITCH, check, either, one_of
+from sapiens_pl.core.settings import SWITCH, check, either, one_of, whole_number
 from sapiens_pl.core.settings import number as a_number
 from sapiens_pl.core.structures import Failure
 
@@ -28,6 +28,7 @@ BOX_SETTINGS = {
     "nms_threshold": either(a_number(), None),
     "exif": one_of("upright", "raw"),
     "strict": SWITCH,
+    "first_frame": either(whole_number(0), None),
 }
 FARTHEST_PX = 1e7
 """No image is so large, and float32 geometry is still finite there."""
@@ -58,6 +59,7 @@ class BoxRules:
             pixels before its EXIF orientation.
         strict: a row that cannot be used is an error, not left out and recorded.
         first_pixel: the coordinate of the first pixel; 1 where a format counts from 1.
+        first_frame: the number of a video's first frame; None for the format's own.
 
     Raises:
         SettingError: a value that cannot be meant.
@@ -71,8 +73,9 @@ class BoxRules:
         exif: str = "upright",
         strict: bool = False,
         first_pixel: float = 0.0,
+        first_frame: int | None = None,
     ) -> None:
-        self.format, self.exif, self.strict = format, exif, strict
+        self.format, self.exif, self.strict, self.first_frame = format, exif, strict, first_frame
         self.score_threshold, self.nms_threshold = score_threshold, nms_threshold
         check(BOX_SETTINGS, vars(self))
         self.normalised = format == "cxcywhn"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sapiens_pl.core.columns import Names
+from sapiens_pl.core.columns import Names, names_of_arrow
 
 LARGEST_ID = 2**63 - 1
 """Larger numbers fit into no table's column."""
@@ -103,6 +103,25 @@ def table_of(rows: Sequence[BoxRow], names: Iterable[str] = ()) -> BoxTable:
             odd[position] = row
     numbers = np.fromiter((row.number for row in rows), np.int64, len(rows))
     return BoxTable(Names.of(places), whose, boxes, scores, ids, has_id, numbers, odd)
+
+
+def joined(tables: Sequence[BoxTable]) -> BoxTable:
+    """The rows of tables one behind the other; none has a name of another's."""
+    import pyarrow as pa
+
+    starts = np.cumsum([0, *(table.num_rows for table in tables)]).tolist()
+    names_before = np.cumsum([0, *(len(table.names) for table in tables)]).tolist()
+    odd = {start + place: row for start, table in zip(starts, tables) for place, row in table.odd.items()}
+    return BoxTable(
+        names_of_arrow(pa.concat_arrays([table.names.arrow() for table in tables])),
+        np.concatenate([table.whose + before for before, table in zip(names_before, tables)]),
+        np.concatenate([table.boxes for table in tables]),
+        np.concatenate([table.scores for table in tables]),
+        np.concatenate([table.ids for table in tables]),
+        np.concatenate([table.has_id for table in tables]),
+        np.concatenate([table.numbers for table in tables]),
+        odd,
+    )
 
 
 def table_of_arrays(rows: np.ndarray) -> BoxTable:
