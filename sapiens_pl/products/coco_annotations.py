@@ -1,6 +1,8 @@
 """All poses of a run as one COCO annotation file, for annotation programs and for training: `COCO(file)` loads it.
 
-Form: cocodataset.org/#format-data, "Keypoint Detection". All K keypoints of a set stand in one list.
+Form: cocodataset.org/#format-data, "Keypoint Detection". All K keypoints of a set stand in one list. Frames of videos
+are images too; as in COCO's video data sets (CocoVID, TAO) they have a `video_id` of the list `videos`, and a
+`frame_id`, which counts the frames that a player shows from 0; their people have a `track_id`.
 
 Legend: N people of one image, K keypoints.
 """
@@ -19,7 +21,8 @@ from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import Records, RunProduct
 from sapiens_pl.core.settings import check, number
 from sapiens_pl.core.structures import PoseResult
-from sapiens_pl.products.coco_results import PERSON_CATEGORY, image_ids
+from sapiens_pl.products.coco_results import PERSON_CATEGORY, image_ids, track_of
+from sapiens_pl.products.frame_columns import ListedVideos
 from sapiens_pl.products.json_files import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded, to_json
 
 ABSENT, HIDDEN, VISIBLE = 0, 1, 2
@@ -43,7 +46,10 @@ class CocoAnnotations(RunProduct):
         self._threshold = visible_threshold
 
     def write(self, records: Records, folder: Path) -> None:
-        images = [result.listing for result in records.results()]
+        images, of_frames, videos = [], [], ListedVideos()
+        for result in records.results():
+            images.append(result.listing)
+            of_frames.append(videos.keys_of(result.frame, result.image_wh))
         ids = image_ids(images)  # they depend on all the names, so the poses are read once more
         numbers = count(1)
         people = (
@@ -52,11 +58,16 @@ class CocoAnnotations(RunProduct):
             for person in _people_of(result, self._threshold)
         )
         listed = (
-            {"id": image_id, "file_name": image.name, "width": image.width, "height": image.height}
-            for image_id, image in zip(ids, images)
+            {"id": image_id, "file_name": image.name, "width": image.width, "height": image.height} | of_frame
+            for image_id, image, of_frame in zip(ids, images, of_frames)
         )
         with open(folder / self.outputs[0], "w", encoding="utf-8", newline="\n") as file:
-            file.write('{"categories": [' + to_json(_category(records.keypoint_set)) + '],\n"images": ')
+            file.write('{"categories": [' + to_json(_category(records.keypoint_set)) + "],\n")
+            if videos.videos:
+                file.write('"videos": ')
+                _write_list(videos.videos, file)
+                file.write(",\n")
+            file.write('"images": ')
             _write_list(listed, file)
             file.write(',\n"annotations": ')
             _write_list(people, file)
@@ -89,6 +100,7 @@ def _people_of(result: PoseResult, threshold: float) -> Iterator[dict[str, Any]]
             "keypoints": [number for triple in triples for number in triple],
             "score": float(scores[row]),
             "instance_id": int(result.instance_ids[row]),
+            **track_of(result, row),
         }
 
 

@@ -17,8 +17,9 @@ import numpy as np
 from sapiens_pl.core.instance_scores import instance_scores
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import Records, RunProduct
-from sapiens_pl.core.structures import ListedImage, PoseResult
+from sapiens_pl.core.structures import NO_TRACK_ID, ListedImage, PoseResult
 from sapiens_pl.core.text_files import to_json
+from sapiens_pl.products.frame_columns import ListedVideos, tracks_of
 from sapiens_pl.products.json_files import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded
 
 PERSON_CATEGORY = 1
@@ -60,7 +61,14 @@ def people_of(result: PoseResult, keypoint_set: KeypointSet) -> Iterator[dict]:
             **{key: triples[row, part].ravel().tolist() for key, part in lists.items()},
             "instance_id": int(result.instance_ids[row]),
             "bbox_score": float(result.bbox_scores[row]),
+            **track_of(result, row),
         }
+
+
+def track_of(result: PoseResult, row: int) -> dict[str, int]:
+    """`track_id`, for somebody who is followed through a video."""
+    track_id = int(tracks_of(result)[row])
+    return {} if track_id == NO_TRACK_ID else {"track_id": track_id}
 
 
 def image_ids(images: Sequence[ListedImage]) -> list[int]:
@@ -84,11 +92,14 @@ def write_coco(
 ) -> None:
     """Writes both files in one pass over the results; only the images' names are kept in memory."""
     images: list[ListedImage] = []
+    of_frames: list[dict[str, int]] = []
+    videos = ListedVideos()
     with TemporaryFile(dir=Path(keypoints_file.name).parent) as people:
         for result in results:
             for person in people_of(result, keypoint_set):
                 people.write(b"%d %s\n" % (len(images), to_json(person).encode()))
             images.append(result.listing)
+            of_frames.append(videos.keys_of(result.frame, result.image_wh))
         ids = image_ids(images)
         people.seek(0)
         # The ids are known only now, as they depend on all the names.
@@ -98,14 +109,21 @@ def write_coco(
             keypoints_file.write(b'%s{"image_id": %d, %s' % (separator, ids[int(index)], person_json.rstrip(b"\n")))
             separator = b",\n"
         keypoints_file.write(b"[]\n" if separator == b"[\n" else b"\n]\n")
-    images_file.write(_images_json(images, ids, keypoint_set))
+    images_file.write(_images_json(images, ids, keypoint_set, of_frames, videos))
 
 
-def _images_json(images: Sequence[ListedImage], ids: Sequence[int], keypoint_set: KeypointSet) -> bytes:
+def _images_json(
+    images: Sequence[ListedImage],
+    ids: Sequence[int],
+    keypoint_set: KeypointSet,
+    of_frames: Sequence[dict[str, int]],
+    videos: ListedVideos,
+) -> bytes:
     lines = [
-        to_json({"id": image_id, "file_name": image.name, "width": image.width, "height": image.height})
-        for image, image_id in zip(images, ids)
+        to_json({"id": image_id, "file_name": image.name, "width": image.width, "height": image.height} | of_frame)
+        for image, image_id, of_frame in zip(images, ids, of_frames)
     ]
+    listed = f'"videos": {to_json(videos.videos)},\n' if videos.videos else ""
     category = {
         "id": PERSON_CATEGORY,
         "name": "person",
@@ -113,4 +131,4 @@ def _images_json(images: Sequence[ListedImage], ids: Sequence[int], keypoint_set
         "skeleton": [[start + 1, end + 1] for start, end in keypoint_set.skeleton],
     }
     listing = ",\n".join(lines)
-    return f'{{"categories": [{json.dumps(category)}],\n"images": [\n{listing}\n]}}\n'.encode()
+    return f'{{"categories": [{json.dumps(category)}],\n{listed}"images": [\n{listing}\n]}}\n'.encode()

@@ -16,7 +16,8 @@ import numpy as np
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import PictureProduct
 from sapiens_pl.core.settings import SWITCH, check, number, one_of
-from sapiens_pl.core.structures import PoseResult
+from sapiens_pl.core.structures import NO_TRACK_ID, PoseResult
+from sapiens_pl.products.frame_columns import tracks_of
 from sapiens_pl.products.json_files import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded, to_json
 
 _SHOULDERS, _HIPS = (5, 6), (11, 12)
@@ -32,7 +33,9 @@ _PUPILS = (2, 1)
 
 
 class OpenPoseJson(PictureProduct):
-    """`openpose_json/a.jpg_keypoints.json`.
+    """`openpose_json/a.jpg_keypoints.json`, and `openpose_json/walk.mp4/walk_000000000012_keypoints.json` for a frame.
+
+    `person_id` is the track's, or -1. Points are those that were found, smoothed or not: readers filter by themselves.
 
     Args:
         model: BODY_25 or BODY_18, which says what stands in `pose_keypoints_2d`.
@@ -55,9 +58,10 @@ class OpenPoseJson(PictureProduct):
     def content(self, result: PoseResult, keypoint_set: KeypointSet, photograph: Callable[[], np.ndarray]) -> bytes:
         assert result.image_wh is not None, "an image that could not be read has no poses"
         width, height = result.image_wh
+        ids = [-1 if track_id == NO_TRACK_ID else track_id for track_id in tracks_of(result).tolist()]
         people = [
-            self._person(keypoints, scores, keypoint_set)
-            for keypoints, scores in zip(result.keypoints, result.keypoint_scores)
+            {"person_id": [person_id], **self._person(keypoints, scores, keypoint_set)}
+            for person_id, keypoints, scores in zip(ids, result.keypoints, result.keypoint_scores)
         ]
         content = {"version": 1.3, "people": people, "canvas_width": width, "canvas_height": height}
         return (to_json(content) + "\n").encode()
@@ -75,7 +79,6 @@ class OpenPoseJson(PictureProduct):
             face = face[:0]
         hands = [points[list(parts.get(hand, ()))] for hand in ("left_hand", "right_hand")]
         return {
-            "person_id": [-1],
             "pose_keypoints_2d": self._listed(body),
             "face_keypoints_2d": self._listed(face),
             "hand_left_keypoints_2d": self._listed(hands[0]),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from records.made_up import make_records
 
 from sapiens_pl.core.configs import config_folder
-from sapiens_pl.core.structures import PoseResult
+from sapiens_pl.core.keypoints import KeypointSet
+from sapiens_pl.core.protocols import Film
+from sapiens_pl.core.structures import PoseResult, SmoothedPoses
 from sapiens_pl.products.of_run import make_of_run
 from sapiens_pl.records.run_folder import RunFolder
 
@@ -35,3 +38,42 @@ def make_products(path: Path, results: Sequence[PoseResult], formats: str, *over
     assert not made.failures
     folder.close()
     return path
+
+
+class InMemory:
+    """Records of results, with whatever tracks and smoothed poses they have."""
+
+    def __init__(self, results: Sequence[PoseResult]) -> None:
+        self._results = sorted(results, key=lambda result: result.name)
+
+    @property
+    def keypoint_set(self) -> KeypointSet:
+        return self._results[0].keypoint_set
+
+    def results(self, names: Collection[str] | None = None) -> Iterator[PoseResult]:
+        return (result for result in self._results if names is None or result.name in names)
+
+    def videos(self) -> list[str]:
+        return sorted({result.frame.video for result in self._results if result.frame is not None})
+
+    def frames_of(self, video: str) -> Iterator[PoseResult]:
+        return (result for result in self._results if result.frame is not None and result.frame.video == video)
+
+
+def film_of(results: Sequence[PoseResult], stopped=lambda: False) -> Film:
+    """Of frames of one video; nothing is read again."""
+    first = results[0]
+    return Film(first.frame.video, first.path, first.keypoint_set, lambda: iter(results), None, stopped)
+
+
+def smoothed(result: PoseResult, *bridged: int) -> PoseResult:
+    """A frame with its people moved by half a px, and bridged ones at its first person's place, by their tracks."""
+    rows = [*range(len(result.instance_ids)), *(0 for _ in bridged)]
+    return result._replace(
+        smoothed=SmoothedPoses(
+            result.keypoints[rows] + np.float32(0.5),
+            result.keypoint_scores[rows],
+            result.bboxes[rows],
+            np.array([*result.track_ids, *bridged]),
+        )
+    )
