@@ -7,7 +7,8 @@ else's boxes, and waits for nobody. What earlier runs have detected, whoever did
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,14 +16,27 @@ from sapiens_pl.boxes.json_boxes import JsonBoxes
 from sapiens_pl.boxes.matching import DealtImages
 from sapiens_pl.boxes.rules import BoxRules
 from sapiens_pl.boxes.table import table_of_arrays
-from sapiens_pl.core.columns import Names
+from sapiens_pl.core.errors import UnreadableImageError
 from sapiens_pl.core.plan import Pictures, Tasks
 from sapiens_pl.core.settings import check
 from sapiens_pl.core.structures import Failure
 from sapiens_pl.detection.detectors import PersonDetector, load_detector
+from sapiens_pl.detection.every import Looks, Neighbours, rows_of
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.detection.rules import PersonRules
 from sapiens_pl.detection.settings import DETECTING
+
+
+class _Found(NamedTuple):
+    """Where the people of some pictures come from.
+
+    `near` has the pictures themselves, or those that they lie between; `is_known` (n,) bool says that all of these have
+    been looked at, `is_lost` that there are none: those that there were could not be read.
+    """
+
+    near: Neighbours
+    is_known: np.ndarray
+    is_lost: np.ndarray
 
 
 class DetectorBoxes:
@@ -33,6 +47,7 @@ class DetectorBoxes:
         weights: a file with a torchvision model's weights.
         images_per_batch: images a forward pass; None for 8, on a CPU 1.
         score_threshold, nms_threshold, largest_n, min_size: as in `PersonRules`.
+        every: of a video each so-manieth frame is looked at (`every.Looks`), and others have boxes between those.
 
     Raises:
         ConfigError: no such detector, no weights, or a value that cannot work.
@@ -47,20 +62,25 @@ class DetectorBoxes:
         nms_threshold: float | None = 0.3,
         largest_n: int | None = None,
         min_size: float = 1.0,
+        every: int = 1,
     ) -> None:
-        check(DETECTING, {"images_per_batch": images_per_batch})
+        check(DETECTING, {"images_per_batch": images_per_batch, "every": every})
         self.rules = PersonRules(score_threshold, nms_threshold, largest_n, min_size)
-        self.images_per_batch = images_per_batch
+        self.images_per_batch, self.every = images_per_batch, every
         self._detector: PersonDetector | None = load_detector(model, weights)
         self.settings: dict[str, Any] = {
             "boxes.model": self._detector.name,
             "boxes.weights": f"SHA-256 of the tensors {self._detector.weights_sha256()}",
             **self.rules.settings(),
+            **({"boxes.every": every} if every > 1 else {}),  # which earlier versions do not write
         }
         self.share = np.zeros(0, np.int64)
         """The indices of this process's images that have no result yet."""
         self.failures: list[Failure] = []
         """Those of them that could not be read."""
+        self.given_up: set[str] = set()
+        """The names of frames to look at that could not be read in earlier runs, and are not tried again."""
+        self._looks: Looks | None = None
         self.num_done_before = self.num_failed_before = 0
         self._row_rules = BoxRules("xywh", score_threshold=0.0, nms_threshold=None, exif="upright")
 
@@ -77,14 +97,27 @@ class DetectorBoxes:
     def __call__(self, pictures: Pictures) -> DealtImages:
         """The share's images with their boxes, as from a box file; an image that failed is none."""
         failed = {failure.image for failure in self.failures}
-        known = self.share[self.known(pictures.names.select(self.share))]
-        unknown = len(self.share) - len(known) - len(failed)
-        tasks, unusable = self.tasks(pictures, known)
-        return DealtImages(tasks, [*self.failures, *unusable], self.num_done_before, self.num_failed_before, unknown)
+        found = self._found(pictures, self.share)
+        lost = [self._lost(pictures, index) for index in self.share[found.is_lost].tolist()]
+        of_share = sum(name in failed for name in pictures.names.select(self.share)) if failed else 0
+        unknown = len(self.share) - int(found.is_known.sum()) - len(lost) - of_share
+        tasks, unusable = self.tasks(pictures, self.share[found.is_known])
+        failures = [*self.failures, *lost, *unusable]
+        return DealtImages(tasks, failures, self.num_done_before, self.num_failed_before, unknown)
 
-    def known(self, names: Names) -> np.ndarray:
-        """(n,) bool: images that have been looked at for people."""
-        return np.fromiter((name in self.record.known for name in names), bool, len(names))
+    def known(self, pictures: Pictures, indices: np.ndarray) -> np.ndarray:
+        """(n,) bool: images that have been looked at for people, and frames between such.
+
+        Args:
+            indices: (n,) int64, ascending.
+        """
+        return self._found(pictures, indices).is_known
+
+    def to_look_at(self, pictures: Pictures, indices: np.ndarray) -> np.ndarray:
+        """The pictures that nobody has looked at, and that must be for these (n,) ascending ones."""
+        near = self.looks(pictures).near(indices)
+        seen = self._are_seen(pictures, near)
+        return near[~seen & ~self._are_in(self.given_up, pictures, near)]
 
     def tasks(self, pictures: Pictures, indices: np.ndarray) -> tuple[Tasks, list[Failure]]:
         """Detected images with their boxes, and those of the boxes that an edit has made unusable.
@@ -92,10 +125,56 @@ class DetectorBoxes:
         Args:
             indices: (n,) int64, ascending.
         """
-        rows = [self.record.known[name].rows for name in pictures.names.select(indices)]
+        found = self._found(pictures, indices)
+
+        def seen(index: int) -> np.ndarray:
+            return self.record.known[pictures.names[index]].rows
+
+        rows = rows_of(self.looks(pictures), indices, found.near, seen)
         whose = np.repeat(indices, [len(of_image) for of_image in rows])
         ruled = self._row_rules.apply(pictures, whose, table_of_arrays(np.concatenate([np.zeros((0, 5)), *rows])))
         return Tasks(pictures, ruled.boxes, indices), ruled.failures
+
+    def looks(self, pictures: Pictures) -> Looks:
+        """At which pictures."""
+        if self._looks is None:
+            self._looks = Looks(pictures, self.every)
+        return self._looks
+
+    def _found(self, pictures: Pictures, indices: np.ndarray) -> _Found:
+        looks = self.looks(pictures)
+        is_seen = self._are_seen(pictures, indices)
+        near = Neighbours(*np.where(is_seen, indices, np.full((2, 1), -1)))
+        if looks.is_looked_at[indices].all():
+            return _Found(near, is_seen, np.zeros(len(indices), bool))
+        around = looks.near(indices)
+        failed = self.given_up | {failure.image for failure in self.failures}
+        usable = around[~self._are_in(failed, pictures, around)]
+        is_ready = np.append(self._are_seen(pictures, usable), True)  # the last one is that of -1
+        between = ~is_seen & ~looks.is_looked_at[indices]
+        sides = looks.neighbours(indices[between], usable)
+        ready = [is_ready[np.where(side < 0, -1, np.searchsorted(usable, side))] for side in sides]
+        for own, side in zip(near, sides):
+            own[between] = side
+        is_lost, is_known = np.zeros((2, len(indices)), bool)
+        is_lost[between] = (sides.before < 0) & (sides.after < 0)
+        is_known[between] = ready[0] & ready[1]
+        return _Found(near, is_seen | (is_known & ~is_lost), is_lost)
+
+    def _are_seen(self, pictures: Pictures, indices: np.ndarray) -> np.ndarray:
+        return self._are_in(self.record.known, pictures, indices)
+
+    def _are_in(self, names: Collection[str], pictures: Pictures, indices: np.ndarray) -> np.ndarray:
+        if not names:
+            return np.zeros(len(indices), bool)
+        return np.fromiter((name in names for name in pictures.names.select(indices)), bool, len(indices))
+
+    def _lost(self, pictures: Pictures, index: int) -> Failure:
+        message = (
+            f"Of the frames of {pictures.path(index)} near {pictures.names[index]} that the person detector was to "
+            f"look at (boxes.every={self.every}) none could be read; look at the video, or set boxes.every=1."
+        )
+        return Failure(pictures.names[index], None, UnreadableImageError.__name__, message)
 
 
 def auto_boxes(demo_file: str | None = None, **detector: Any) -> JsonBoxes | DetectorBoxes:

@@ -18,6 +18,7 @@ from sapiens_pl.data.digests import digests
 from sapiens_pl.data.handed_in import Finished
 from sapiens_pl.data.loader import PictureLoader
 from sapiens_pl.data.packing import Batches, shard_images
+from sapiens_pl.data.stretches import pieces, places_among
 from sapiens_pl.detection.boxes import DetectorBoxes
 
 _IMAGES_ON_GPU, _IMAGES_ON_CPU = 8, 1
@@ -81,24 +82,33 @@ class DetectionData(L.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         poses, boxes = self._poses, self._boxes
         pictures = poses.pictures()
-        mine = shard_images(np.ones(len(pictures.names)), poses.num_shards, pictures.stretches)[poses.shard]
+        together = pieces(pictures)
+        mine = shard_images(np.ones(len(pictures.names)), poses.num_shards, together)[poses.shard]
         boxes.record.read()
         names = pictures.names.select(mine)
-        finished = self._finished(pictures, mine, boxes.known(names))
+        if boxes.every > 1:
+            self._give_up(pictures, boxes.to_look_at(pictures, mine))
+        finished = self._finished(pictures, mine, boxes.known(pictures, mine))
         left = mine[~finished.either]
         found = pictures.names.select(left)
         wanted = poses.agree(found)
         if wanted != found:
             left = mine[positions_of(wanted, names)]
         rank, world_size = poses.place()[:2]
-        shares = [left[share] for share in shard_images(np.ones(len(left)), world_size)]
+        dealt = shard_images(np.ones(len(left)), world_size, places_among(together, left))
+        shares = [left[share] for share in dealt]
         poses.shares = [pictures.names.select(share) for share in shares]
         boxes.share = np.sort(shares[rank])
         if rank == 0:  # said once
             boxes.num_done_before = int(finished.done.sum())
             boxes.num_failed_before = len(mine) - len(left) - boxes.num_done_before
-        unknown = boxes.share[~boxes.known(pictures.names.select(boxes.share))]
-        self.tasks = Tasks(pictures, whole_pictures(len(pictures.names)), unknown)
+        self.tasks = Tasks(pictures, whole_pictures(len(pictures.names)), boxes.to_look_at(pictures, boxes.share))
+
+    def _give_up(self, pictures: Pictures, unknown: np.ndarray) -> None:
+        """Does not look again at frames that have failed in an earlier run: others are posed without them."""
+        names = pictures.names.select(unknown)
+        failed = np.flatnonzero(self._poses.finished(names, None).failed)
+        self._boxes.given_up = set(names.select(failed))
 
     def _finished(self, pictures: Pictures, mine: np.ndarray, is_known: np.ndarray) -> Finished:
         """Which of this process's pictures need not be done again; of those in `is_known` the boxes are known."""

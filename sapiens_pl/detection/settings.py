@@ -10,4 +10,5 @@ DETECTING = {
     "nms_threshold": either(number(least=0), None),
     "largest_n": either(whole_number(1), None),
     "min_size": number(least=0),
+    "every": whole_number(1),
 }

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import signal
 
+import numpy as np
+
 from sapiens_pl.core.columns import Names
 from sapiens_pl.data.datamodule import ImageDataModule
+from sapiens_pl.detection.boxes import DetectorBoxes
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.schema import ABSENT, DONE
@@ -64,6 +67,12 @@ class _Outcome:
         record = DetectionRecord(folder)
         record.read()
         self._boxes = {name: set(range(len(detected.rows))) for name, detected in record.known.items()}
+        if isinstance(data.boxes, DetectorBoxes) and data.boxes.every > 1:
+            data.boxes.in_folder(record)  # which has those of the other ranks too, and frames lie between
+            pictures = data.pictures()
+            known = np.flatnonzero(data.boxes.known(pictures, np.arange(len(pictures.names))))
+            tasks, _ = data.boxes.tasks(pictures, known)
+            self._boxes |= {task.name: set(task.instance_ids.tolist()) for task in tasks}
         self._boxes |= {task.name: set(task.instance_ids.tolist()) for task in data.tasks}
 
     def counts(self, names: Names) -> Counts:
