@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning as L
@@ -52,6 +52,7 @@ class ImageDataModule(L.LightningDataModule):
         read_timeout: seconds after which reading one image counts as stuck.
         num_shards, shard: of so many independent runs this one does its share.
         source: what brings the images, as for `pictures.sources.open_source`.
+        video: which frames of videos, as for `pictures.video_choice.frame_choice`.
         finished: says in `setup` which images need not be done again.
         stopped: asked before each batch; True ends the run after the batch in flight.
         agree: called in `setup` with the names of the images left to do, gives those that all ranks take for left.
@@ -76,6 +77,7 @@ class ImageDataModule(L.LightningDataModule):
         num_shards: int = 1,
         shard: int = 0,
         source: str | None = None,
+        video: Mapping[str, Any] | None = None,
         finished: FinishedCheck = nothing_finished,
         crop_settings: CropSettings = SAPIENS_CROPS,
         stopped: Callable[[], bool] = lambda: False,
@@ -93,7 +95,7 @@ class ImageDataModule(L.LightningDataModule):
         check(LOADING, vars(self))
         check_shard(num_shards, shard)
         self.num_shards, self.shard = num_shards, shard
-        self.source = open_source(images, max_megapixels, source)
+        self.source = open_source(images, max_megapixels, source, video)
         # A rank that finds nothing left to do is in order.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self._pictures: Pictures | None = None

@@ -1,56 +1,87 @@
-"""Which images: a folder, a glob, a list file or one file, as names below a common root."""
+"""Which images and videos: a folder, a glob, a list file or one file, as names below a common root."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from sapiens_pl.core.columns import Names
-from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.errors import ConfigError, UnreadableImageError
 from sapiens_pl.core.plan import Pictures
 from sapiens_pl.core.structures import LoadedImage
 from sapiens_pl.core.text_files import open_text
 from sapiens_pl.core.wording import shortened
 from sapiens_pl.pictures import MAX_MEGAPIXELS, read_image
+from sapiens_pl.pictures.films import Films, FrameReader, frame_of_name, with_frames
 from sapiens_pl.pictures.left_out import not_read_here
 from sapiens_pl.pictures.tree import find_pictures
+from sapiens_pl.pictures.video_choice import frame_choice
 
 LIST_SUFFIXES = (".txt", ".lst", ".list")
 _MAGIC = "*?["
 _OUTSIDE = "_outside"
-_WAYS = "give a folder, a glob, a list file or an image."
+_WAYS = "give a folder, a glob, a list file, an image or a video."
 
 
 class ImageFiles:
-    """Image files of a disk, as a picture source (`conf/sources/files.yaml`).
+    """Image files of a disk, and the frames of videos, as a picture source (`conf/sources/files.yaml`).
 
     Args:
-        images: a folder, a glob, a list file or one image, as for `list_images`.
+        images: a folder, a glob, a list file, one image or one video, as for `list_images`.
         max_megapixels: larger pictures are refused.
+        video: which frames of videos (`data.video`).
 
     Raises:
         ConfigError: there is nothing of that name.
     """
 
-    def __init__(self, images: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> None:
+    def __init__(
+        self,
+        images: str | Path,
+        max_megapixels: float = MAX_MEGAPIXELS,
+        video: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._choice = frame_choice(video)
         check_images(images)
         self._images, self._max_megapixels = images, max_megapixels
         self._pictures: Pictures | None = None
+        self._films: Films | None = None
+        self._frames = FrameReader(max_megapixels)
 
     def pictures(self) -> Pictures:
         """What there was when it was first asked; ConfigError if that is nothing."""
         if self._pictures is None:
-            self._pictures = list_images(self._images)
+            self._pictures, self._films = with_frames(list_images(self._images), self._choice)
         return self._pictures
 
     def read(self, index: int) -> LoadedImage:
         """The picture at this position; SapiensError with a sentence if it cannot be read."""
-        return self.read_path(self.pictures().path(index), self._max_megapixels)
+        path = self.pictures().path(index)
+        assert self._films is not None
+        if self._films.film[index] < 0:
+            return read_image(path, self._max_megapixels)
+        film, frame = self._films.films[self._films.film[index]], int(self._films.frame[index])
+        if frame < 0 or film.table is None:
+            raise UnreadableImageError(film.trouble)
+        return self._frames.read(path, film.table, frame)
+
+    @property
+    def num_decoded(self) -> int:
+        """Frames of videos that this process has decoded; one that was decoded twice is counted twice."""
+        return self._frames.num_decoded
 
     @staticmethod
-    def read_path(path: str, max_megapixels: float) -> LoadedImage:
-        """The picture at this path, wherever it was found; as `read`."""
-        return read_image(path, max_megapixels)
+    def open_again(max_megapixels: float) -> Callable[[str, str], LoadedImage]:
+        """What reads single pictures by name and path, wherever they were found."""
+        frames = FrameReader(max_megapixels)
+
+        def read(name: str, path: str) -> LoadedImage:
+            frame = frame_of_name(name, path)
+            return read_image(path, max_megapixels) if frame is None else frames.read_by_index(path, frame)
+
+        return read
 
 
 def check_images(images: str | Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import cache
+from importlib.util import find_spec
 
 from sapiens_pl.core.left_out import Kind
 from sapiens_pl.pictures import IMAGE_SUFFIXES
@@ -23,14 +25,20 @@ _NOT_READ_HERE = _suffixes(
 )
 _VIDEOS = _suffixes(
     "mp4 m4v mov qt avi mkv webm mpg mpeg mpe m2v wmv flv f4v 3gp 3g2 mts m2ts ts vob ogv mxf divx asf "
-    "insv lrv 360 h264 h265 hevc y4m"
+    "h264 h265 hevc y4m"
 )
+_OTHER_VIDEOS = {
+    ".lrv": "is the small copy of a video that a camera keeps beside it; rename it to .mp4 if it is all there is",
+    ".thm": "is the small picture of a video that a camera keeps beside it",
+    ".insv": "is a video of two round pictures, which no box fits; convert it with the camera's program",
+    ".360": "is a video of two half rooms, which no box fits; convert it with the camera's program",
+}
 _NO_PICTURES = _suffixes(
     "txt lst list json jsonl ndjson geojson xml csv tsv yaml yml toml ini cfg conf md rst html htm css js "
     "py pyc sh bat ps1 c h cpp m r ipynb log npy npz pt pth pt2 ckpt safetensors onnx pb tflite pkl "
     "pickle joblib h5 hdf5 mat parquet arrow feather db sqlite sqlite3 mdb lmdb tfrecord zip tar gz tgz "
     "bz2 xz zst 7z rar iso pdf doc docx odt xls xlsx ods ppt pptx rtf tex bib wav mp3 flac m4a ogg aac "
-    "opus obj mtl ply stl glb gltf fbx bvh c3d ttf otf exe dll so dylib xmp aae thm srt vtt sha256 md5 "
+    "opus obj mtl ply stl glb gltf fbx bvh c3d ttf otf exe dll so dylib xmp aae srt vtt sha256 md5 "
     "lock bak old orig part crdownload download tmp temp swp cache url lnk desktop ds_store"
 )
 # (first bytes, where they stand, what they mean, the suffix that such a file should have)
@@ -53,8 +61,20 @@ _SIGNATURES = (
 
 
 def looks_like_picture(name: str) -> bool:
-    """By its suffix; hidden files never do."""
-    return name[name.rfind(".") :].lower() in IMAGE_SUFFIXES and not name.startswith(".")
+    """By its suffix; videos that can be read count as well, hidden files never."""
+    suffix = name[name.rfind(".") :].lower()
+    return (suffix in IMAGE_SUFFIXES or (suffix in _VIDEOS and can_read_videos())) and not name.startswith(".")
+
+
+def is_video(name: str) -> bool:
+    """By its suffix."""
+    return name[name.rfind(".") :].lower() in _VIDEOS
+
+
+@cache
+def can_read_videos() -> bool:
+    """Whether PyAV is installed; it is not loaded."""
+    return find_spec("av") is not None
 
 
 def is_no_picture(name: str) -> bool:
@@ -63,12 +83,17 @@ def is_no_picture(name: str) -> bool:
 
 
 def not_read_here(name: str) -> Kind | None:
-    """For the suffixes of videos, and of pictures that no decoder here reads."""
+    """For the suffixes of pictures and videos that no decoder here reads."""
     label = os.path.splitext(name)[1].lower()[1:].upper()
     if f".{label.lower()}" in _NOT_READ_HERE:
         return _not_read(label)
-    if f".{label.lower()}" in _VIDEOS:
-        return Kind(f"{label} (video)", f"is a video ({label}), and only pictures are read; extract its frames")
+    if f".{label.lower()}" in _OTHER_VIDEOS:
+        return Kind(label, _OTHER_VIDEOS[f".{label.lower()}"])
+    if is_video(name) and not can_read_videos():
+        return Kind(
+            f"{label} (video)",
+            f"is a video ({label}), and PyAV, which reads videos, is not installed: pip install 'sapiens_pl[video]'",
+        )
     return None
 
 

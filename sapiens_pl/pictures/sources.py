@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,26 @@ from sapiens_pl.core.structures import LoadedImage
 from sapiens_pl.pictures import MAX_MEGAPIXELS
 
 
-def open_source(images: Any, max_megapixels: float = MAX_MEGAPIXELS, source: str | None = None) -> PictureSource:
+def open_source(
+    images: Any,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    source: str | None = None,
+    video: Mapping[str, Any] | None = None,
+) -> PictureSource:
     """The source for these images.
 
     Args:
         images: what `data.images` says.
         max_megapixels: larger pictures are refused.
         source: a name in `conf/sources`, or a class by its dotted name; None: by what the sources say they take.
+        video: which frames of videos (`data.video`); goes to sources that take it.
 
     Raises:
         ConfigError: no such source, or it does not take what it is given.
     """
     chosen, options = _chosen(images, source), {"images": images, "max_megapixels": max_megapixels}
+    if video is not None and _takes_video(_class_of(chosen)):
+        options["video"] = video
     return _made(chosen, options) if isinstance(chosen, DictConfig) else chosen(**options)
 
 
@@ -46,7 +55,10 @@ def open_again(
         ConfigError: as `open_source`.
     """
     chosen = _chosen(images, source)
-    kind = get_object(chosen["_target_"]) if isinstance(chosen, DictConfig) else chosen
+    kind = _class_of(chosen)
+    again = getattr(kind, "open_again", None)
+    if again is not None:
+        return again(max_megapixels)
     read_path = getattr(kind, "read_path", None)
     if read_path is not None:
         return lambda name, path: read_path(path, max_megapixels)
@@ -81,6 +93,14 @@ def _chosen(images: Any, source: str | None) -> DictConfig | type[PictureSource]
         return get_class(source)
     except (ImportError, ValueError, HydraException) as error:
         raise ConfigError(f"data.source={source} is no class that can be loaded ({error}).") from None
+
+
+def _class_of(chosen: DictConfig | type[PictureSource]) -> Any:
+    return get_object(chosen["_target_"]) if isinstance(chosen, DictConfig) else chosen
+
+
+def _takes_video(kind: Any) -> bool:
+    return "video" in inspect.signature(kind).parameters
 
 
 def _known_sources() -> dict[str, Any]:

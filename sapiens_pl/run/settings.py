@@ -15,6 +15,7 @@ from sapiens_pl.detection.settings import DETECTING
 from sapiens_pl.models.keypoint_sets import named_set
 from sapiens_pl.models.settings import CROP, MODEL
 from sapiens_pl.pictures.sources import open_source
+from sapiens_pl.pictures.video_choice import frame_choice
 from sapiens_pl.products.chosen import chosen_formats
 from sapiens_pl.run.overrides import no_text
 from sapiens_pl.run.redo import read_redo
@@ -96,6 +97,7 @@ def check_settings(cfg: DictConfig) -> None:
         given = "null" if cfg.output.dir is None else ""
         raise ConfigError(f"output.dir={given} names no folder; give output.dir=FOLDER, or omit it.")
     check(LOADING, cfg.data, "data")
+    frame_choice(cfg.data.video, "data.video")
     check(_FILE_BOXES if "file" in cfg.boxes else DETECTING, cfg.boxes, "boxes")
     check(MODEL, cfg.model, "model")
     check(CROP, cfg.model.get("crop") or {}, "model.crop")
