@@ -23,6 +23,7 @@ from sapiens_pl.products.making import Made
 from sapiens_pl.products.of_run import make_in_folder
 from sapiens_pl.run.command import EXIT_BAD_CONFIG, EXIT_FAILED, complain, disk_sentence, sentence_of
 from sapiens_pl.run.make_settings import make_settings
+from sapiens_pl.tracking.of_records import TrackingOfRun
 
 _NAMED = 3
 
@@ -38,7 +39,7 @@ def main() -> int:
     given = parser.parse_args()
     try:
         cfg = make_settings(given.output, given.settings)
-        made = make_in_folder(given.output, cfg)
+        made = make_in_folder(given.output, cfg, TrackingOfRun(cfg))
     except SapiensError as error:
         return complain(str(error), EXIT_BAD_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED)
     except (HydraException, OmegaConfBaseException) as error:

@@ -18,6 +18,7 @@ ROOMS = (
     "records",
     "products",
     "detection",
+    "tracking",
     "accuracy",
     "run",
     "estimator",

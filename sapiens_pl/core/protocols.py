@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -131,6 +131,23 @@ class Records(Protocol):
 
     def frames_of(self, video: str) -> Iterator[PoseResult]:
         """The poses of each frame of a video that is done, in their order, in bounded memory."""
+        ...
+
+
+class Tracking(Protocol):
+    """Says who is who over the frames of videos, and how they moved: handed to what makes products (`tracking/`).
+
+    Attributes:
+        settings: what decides the ids and the smoothed poses; products that were made with others are made again.
+    """
+
+    settings: dict[str, Any]
+
+    def __call__(self, records: Records) -> Records:
+        """The same records with `track_ids` and, where that was asked for, `smoothed` filled in for frames of videos.
+
+        All videos are worked on when they are first asked for, each on its own and in the order of its frames.
+        """
         ...
 
 

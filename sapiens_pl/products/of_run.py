@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from sapiens_pl.core import protocols
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.products.chosen import choose_products
 from sapiens_pl.products.making import Done, Made, Products, make_missing
@@ -22,13 +23,18 @@ from sapiens_pl.records.store import FOLDER, live, refuse_first_edition, store_f
 
 
 def make_of_run(
-    folder: RunFolder, cfg: DictConfig, stopped: Callable[[], bool] = lambda: False, again: bool = False
+    folder: RunFolder,
+    cfg: DictConfig,
+    tracking: protocols.Tracking | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+    again: bool = False,
 ) -> Made:
     """Makes what `output.formats` asks for and is missing; for a process that is alone in the folder.
 
     Args:
         folder: the run's, opened.
         cfg: with `output`, `products`, and what of `data` stands in `conf/make.yaml`.
+        tracking: of its videos; None leaves the ids that box files have given.
         stopped: True as soon as the run is to stop; what is left stays missing.
         again: try also what could not be made before.
 
@@ -44,19 +50,20 @@ def make_of_run(
     if again:
         names = {each.name for each in chosen}
         folder.failures.settle(lambda failure: failure.product in names)
-    done = done_of(records, folder.path, None)
+    tracked = records if tracking is None else tracking(records)
+    done = done_of(records, folder.path, None if tracking is None else tracking.settings)
     outdated = products.outdated(folder.failures.of_products(), done)
     if outdated:
         folder.failures.settle(lambda failure: (failure.image, failure.product) in outdated)
     given_up = folder.failures.of_products()
     try:
-        return make_missing(products, records, done, given_up, stopped, folder.failures.append)
+        return make_missing(products, tracked, done, given_up, stopped, folder.failures.append)
     finally:
         photographs.close()
         folder.failures.settle()
 
 
-def make_in_folder(path: Path, cfg: DictConfig) -> Made:
+def make_in_folder(path: Path, cfg: DictConfig, tracking: protocols.Tracking | None = None) -> Made:
     """The same by hand, for a run that has ended; also what could not be made before.
 
     Raises:
@@ -72,7 +79,7 @@ def make_in_folder(path: Path, cfg: DictConfig) -> Made:
             raise ConfigError(f"The run in {path} is still at work; wait for its end, and make its products then.")
         folder.remove_unfinished()
         folder.open()
-        return make_of_run(folder, cfg, again=True)
+        return make_of_run(folder, cfg, tracking, again=True)
     finally:
         folder.close()
         folder.lock.release()

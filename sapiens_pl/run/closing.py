@@ -43,6 +43,7 @@ from sapiens_pl.run.fallen import cause, how_it_ended, speak_for_fallen
 from sapiens_pl.run.running import Run
 from sapiens_pl.run.summing import closes, finish, nothing_came_out, sum_up
 from sapiens_pl.run.table import summary_table
+from sapiens_pl.tracking.of_records import TrackingOfRun
 
 
 def close_run(run: Run, outcome: RunCounts, work: Work | None, others: list[int]) -> int:
@@ -86,7 +87,8 @@ def _close_whole_run(run: Run, account: Account) -> int:
     exit_code = EXIT_COMPLETE
     DetectionRecord(run.folder).settle()
     if account.status in (MERGING, COMPLETE):
-        account = finish(run.folder, account, partial(make_of_run, run.folder, run.cfg, run.stop, run.redo.failed))
+        make = partial(make_of_run, run.folder, run.cfg, TrackingOfRun(run.cfg), run.stop, run.redo.failed)
+        account = finish(run.folder, account, make)
         if account.status == INTERRUPTED:  # all pictures are done, and not all that is made of them
             exit_code = run.stop.exit_code or EXIT_FAILED
     print_summary(run, account)

@@ -17,6 +17,7 @@ from sapiens_pl.run.command import complain
 from sapiens_pl.run.make_settings import make_settings
 from sapiens_pl.run.summing import finish, sum_up
 from sapiens_pl.run.table import summary_table
+from sapiens_pl.tracking.of_records import TrackingOfRun
 
 
 def put_together(path: Path, with_files: bool = True) -> int:
@@ -54,7 +55,8 @@ def _summed_up(folder: RunFolder, with_files: bool) -> tuple[Account, bool]:
             folder.remove_unfinished()
         if with_files and not at_work:
             DetectionRecord(folder).settle()
-            make = partial(make_of_run, folder, make_settings(folder.path, []))
+            cfg = make_settings(folder.path, [])
+            make = partial(make_of_run, folder, cfg, TrackingOfRun(cfg))
             if account.status == MERGING:
                 account = finish(folder, account, make)
             else:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.records.listing import read_object, section
 from sapiens_pl.run.overrides import unreadable_override
+from sapiens_pl.tracking.of_records import GROUPS
 
 _DEFAULT_FORMATS = ["json"]
 
@@ -31,18 +32,38 @@ def make_settings(run_folder: Path, given: Sequence[str]) -> DictConfig:
     refused = unreadable_override(given) or next((_no_choice(text) for text in given if _is_choice(text)), None)
     if refused is not None:
         raise ConfigError(refused)
-    overrides = [text if "." in text.partition("=")[0] else f"output.{text}" for text in given]
-    with initialize_config_dir(config_folder(), version_base="1.3"):
-        cfg = compose("make", overrides=overrides)
+    overrides = [text if _is_whole(text) else f"output.{text}" for text in given]
     keys = {text.partition("=")[0] for text in overrides}
     recorded = section(read_object(run_folder / "run.json"), "config")
-    for group in ("output", "data"):
+    choices = {group: _choice(group, section(recorded, group)) for group in GROUPS if group not in keys}
+    with initialize_config_dir(config_folder(), version_base="1.3"):
+        cfg = compose("make", overrides=[f"{group}={name}" for group, name in choices.items() if name] + overrides)
+    for group in ("output", "data", *(group for group, name in choices.items() if name)):
         _fill_in(cfg, group, section(recorded, group), keys)
     if "output.formats" in keys and "output.overlay" not in keys:
         cfg.output.overlay = None  # only those that are named
     if cfg.output.formats is None:
         cfg.output.formats = _DEFAULT_FORMATS
     return cfg
+
+
+def _is_whole(text: str) -> bool:
+    key = text.partition("=")[0]
+    return "." in key or key in GROUPS
+
+
+def _choice(group: str, recorded: dict) -> str | None:
+    """Which file of the group the run had; None if it had none yet.
+
+    Only what stands in `conf/` is built: a run's folder may be anybody's.
+    """
+    target = None if "_target_" not in recorded else str(recorded["_target_"])
+    files = sorted(Path(config_folder(), group).glob("*.yaml"))
+    choices = {OmegaConf.load(file)._target_: file.stem for file in files}
+    if target is not None and target not in choices:
+        known = " or ".join(f"{group}={name}" for name in choices.values())
+        raise ConfigError(f"{group} of the run is {target}, which is none of conf/{group}/; give {known}.")
+    return choices.get(target)
 
 
 def _fill_in(cfg: DictConfig, group: str, recorded: dict, keys: set[str]) -> None:

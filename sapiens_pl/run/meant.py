@@ -17,7 +17,7 @@ _EARLIER_NAMES = {
     "output.retry_failed": "output.redo=failed does that now",
     "boxes.batch_size": "it is called boxes.images_per_batch now",
 }
-_GROUPS = ("data", "boxes", "model", "trainer", "output")
+_GROUPS = ("data", "boxes", "model", "trainer", "output", "tracking", "smoothing")
 _MOST_NAMED = 6
 _MUCH_ALIKE = 0.75
 _TAKEN_OVER = re.compile(r"\$\{[^:]*\}$")

@@ -19,6 +19,7 @@ from sapiens_pl.pictures.video_choice import frame_choice
 from sapiens_pl.products.chosen import chosen_formats
 from sapiens_pl.run.overrides import no_text
 from sapiens_pl.run.redo import read_redo
+from sapiens_pl.tracking.of_records import TrackingOfRun
 
 _GROUPS = ("data", "boxes", "model", "trainer", "output")
 _TEXTS = (
@@ -106,6 +107,7 @@ def check_settings(cfg: DictConfig) -> None:
     check(_TRAINER, cfg.trainer, "trainer")
     check(_OUTPUT, cfg.output, "output")
     chosen_formats(cfg)
+    TrackingOfRun(cfg)
     read_redo(cfg.output.redo)
     check_shard(cfg.data.num_shards, cfg.data.shard)
     if cfg.data.images is not None:

@@ -1,0 +1,85 @@
+"""How well the people of one frame go with those of earlier ones, and which of them belong together.
+
+Legend: T people of earlier frames, N people of this one, K keypoints.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sapiens_pl.core.errors import ConfigError
+
+
+def overlaps(expected: np.ndarray, bboxes: np.ndarray, margins: np.ndarray) -> np.ndarray:
+    """Intersection over union after both boxes have grown by the same part of their heights on each side.
+
+    So people still overlap who have moved further than their width, in a video of few frames a second (buffered IoU:
+    Yang et al., arXiv 2211.14317).
+
+    Args:
+        expected: (T, 4) xyxy.
+        bboxes: (N, 4) xyxy.
+        margins: (T,).
+
+    Returns:
+        (T, N).
+    """
+    ones, others = _grown(expected[:, None], margins[:, None]), _grown(bboxes[None], margins[:, None])
+    sides = np.minimum(ones[..., 2:], others[..., 2:]) - np.maximum(ones[..., :2], others[..., :2])
+    common = np.maximum(sides, 0).prod(axis=-1)
+    union = _areas(ones) + _areas(others) - common
+    return common / np.maximum(union, np.finfo(float).tiny)
+
+
+def _grown(bboxes: np.ndarray, margins: np.ndarray) -> np.ndarray:
+    growth = margins[..., None] * (bboxes[..., 3:] - bboxes[..., 1:2])
+    return np.concatenate([bboxes[..., :2] - growth, bboxes[..., 2:] + growth], axis=-1)
+
+
+def _areas(bboxes: np.ndarray) -> np.ndarray:
+    return (bboxes[..., 2:] - bboxes[..., :2]).prod(axis=-1)
+
+
+def pose_likeness(
+    expected: np.ndarray, keypoints: np.ndarray, areas: np.ndarray, sigmas: np.ndarray, scores: np.ndarray
+) -> np.ndarray:
+    """Object keypoint similarity (cocodataset.org/#keypoints-eval) over the keypoints, each weighing as its scores.
+
+    Args:
+        expected: (T, K, 2) image px.
+        keypoints: (N, K, 2) image px.
+        areas: (T, N) square px.
+        sigmas: (K,), the data set's OKS constants.
+        scores: (T, N, K), the lower one of both.
+
+    Returns:
+        (T, N), from 0 to 1.
+    """
+    squares = ((expected[:, None] - keypoints[None]) ** 2).sum(axis=3)
+    likeness = np.exp(-squares / (2 * (2 * sigmas) ** 2 * np.maximum(areas, 1.0)[..., None]))
+    return (likeness * scores).sum(axis=2) / np.maximum(scores.sum(axis=2), np.finfo(float).tiny)
+
+
+def matched(likeness: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs that have the largest sum of all, each person in one at most.
+
+    Args:
+        likeness: (T, N).
+        least: less alike are nobody.
+
+    Returns:
+        Rows and columns of the pairs.
+
+    Raises:
+        ConfigError: SciPy is not installed.
+    """
+    possible = likeness >= least
+    if not possible.any():
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    try:
+        from scipy.optimize import linear_sum_assignment
+    except ImportError:
+        raise ConfigError("Tracking needs SciPy: pip install 'sapiens_pl[video]', or set tracking=none.") from None
+    rows, columns = linear_sum_assignment(np.where(possible, likeness, 0.0), maximize=True)
+    kept = possible[rows, columns]
+    return rows[kept], columns[kept]

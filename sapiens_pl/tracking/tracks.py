@@ -1,0 +1,196 @@
+"""Ids of people over the frames of one video, by ByteTrack's association (Zhang et al., arXiv 2110.06864).
+
+Likely boxes are matched first with all people seen lately, then unlikely ones with those who are left; only likely
+boxes are somebody new. Times are those of the frames, in seconds, so that ids do not depend on the frame rate.
+
+Legend: N people of one frame, T people seen lately, K keypoints.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from sapiens_pl.core.keypoints import KeypointSet
+from sapiens_pl.core.settings import Kind, check, number
+from sapiens_pl.core.structures import NO_TRACK_ID, PoseResult
+from sapiens_pl.tracking.motion import Motion
+from sapiens_pl.tracking.similarity import matched, overlaps
+
+TRACKS: dict[str, Kind] = {
+    "high_score": number(),
+    "low_score": number(),
+    "max_lost_seconds": number(least=0.0),
+    "min_overlap": number(above=0.0, below=1.0),
+    "margin_per_second": number(least=0.0),
+}
+"""What the settings of `conf/tracking/tracks.yaml` may be."""
+_MIN_OVERLAP_OF_UNLIKELY = 0.5
+"""Unlikely boxes must lie better (the paper's second stage)."""
+_LARGEST_MARGIN = 1.0
+"""Heights of a box, on each side."""
+
+
+class FrameIds(NamedTuple):
+    """The ids in one video: those of frame `frame_indices[i]` are `track_ids[offsets[i] : offsets[i + 1]]`.
+
+    `frame_indices` (F,), `offsets` (F + 1,) and `track_ids` (N of all frames,) are int64.
+    """
+
+    frame_indices: np.ndarray
+    offsets: np.ndarray
+    track_ids: np.ndarray
+
+    def of_frame(self, frame_index: int) -> np.ndarray:
+        """(N,)"""
+        position = int(np.searchsorted(self.frame_indices, frame_index))
+        return self.track_ids[self.offsets[position] : self.offsets[position + 1]]
+
+    @property
+    def num_tracks(self) -> int:
+        return len(np.setdiff1d(self.track_ids, [NO_TRACK_ID]))
+
+
+class GivenIds:
+    """Only people whom a box file calls by an id have one."""
+
+    def __call__(self, frames: Iterable[PoseResult], keypoint_set: KeypointSet) -> FrameIds:
+        """The ids of a video's frames, which come in their order."""
+        columns = _Columns()
+        for frame in frames:
+            columns.add(frame, given_ids(frame))
+        return columns.build()
+
+
+class Tracks:
+    """Also the others are followed; see `conf/tracking/tracks.yaml` for the arguments.
+
+    Raises:
+        ConfigError: an argument is not of its kind.
+    """
+
+    def __init__(
+        self,
+        high_score: float = 0.5,
+        low_score: float = 0.1,
+        max_lost_seconds: float = 1.0,
+        min_overlap: float = 0.2,
+        margin_per_second: float = 0.5,
+    ) -> None:
+        self.high_score, self.low_score, self.max_lost_seconds = high_score, low_score, max_lost_seconds
+        self.min_overlap, self.margin_per_second = min_overlap, margin_per_second
+        check(TRACKS, vars(self))
+
+    def __call__(self, frames: Iterable[PoseResult], keypoint_set: KeypointSet) -> FrameIds:
+        """The ids of a video's frames, which come in their order.
+
+        Those that a box file has given stay; the others are numbered from 1, in the order in which people appear,
+        without the given ones. Who was never more than an unlikely box has none.
+        """
+        following, numbers, given = _Following(self), _Columns(), _Columns()
+        for frame in frames:
+            assert frame.frame is not None
+            ids = given_ids(frame)
+            theirs, new = np.zeros(len(ids), np.int64), ids == NO_TRACK_ID
+            if new.any():
+                theirs[new] = following.numbers(frame.bboxes[new], frame.bbox_scores[new], frame.frame.seconds)
+            numbers.add(frame, theirs)
+            given.add(frame, ids)
+        return _numbered(given.build(), numbers.build().track_ids)
+
+
+class _Following:
+    """The people of one video, who are numbered from 1 in the order in which they appear."""
+
+    def __init__(self, settings: Tracks) -> None:
+        self._settings, self._motion = settings, Motion()
+        self._numbers, self._times_seen = np.empty(0, np.int64), np.empty(0, np.int64)
+        self._missed = np.empty(0, bool)  # by the last frame with people
+        self._num_people = 0
+
+    def numbers(self, bboxes: np.ndarray, scores: np.ndarray, seconds: float) -> np.ndarray:
+        """(N,), 0 for nobody; of a frame that has people: time passes by itself in others."""
+        settings, found = self._settings, np.full(len(bboxes), -1)
+        likeness = self._likeness(bboxes, seconds)
+        likely, unlikely = (
+            scores >= settings.high_score,
+            (scores >= settings.low_score) & (scores < settings.high_score),
+        )
+        is_free = np.ones(len(self._motion), bool)
+        _match(found, likeness, is_free, likely, settings.min_overlap)
+        _match(found, likeness, is_free & ~self._missed, unlikely, max(settings.min_overlap, _MIN_OVERLAP_OF_UNLIKELY))
+        people = np.flatnonzero(found >= 0)
+        self._motion.see(found[people], bboxes[people], seconds)
+        self._times_seen[found[people]] += 1
+        self._missed = ~np.isin(np.arange(len(self._motion)), found)
+        self._begin(found, likely & (found < 0), bboxes, seconds)
+        numbers = np.append(self._numbers, 0)[found]
+        self._forget(seconds)
+        return numbers
+
+    def _likeness(self, bboxes: np.ndarray, seconds: float) -> np.ndarray:
+        """(T, N)"""
+        margins = np.minimum(self._settings.margin_per_second * self._motion.unseen(seconds), _LARGEST_MARGIN)
+        return overlaps(self._motion.bboxes(seconds), bboxes, margins)
+
+    def _begin(self, found: np.ndarray, new: np.ndarray, bboxes: np.ndarray, seconds: float) -> None:
+        num_new = int(new.sum())
+        found[new] = len(self._motion) + np.arange(num_new)
+        self._motion.add(bboxes[new], seconds)
+        self._numbers = np.append(self._numbers, self._num_people + 1 + np.arange(num_new))
+        self._num_people += num_new
+        self._times_seen = np.append(self._times_seen, np.ones(num_new, np.int64))
+        self._missed = np.append(self._missed, np.zeros(num_new, bool))
+
+    def _forget(self, seconds: float) -> None:
+        """Those who have been away too long, and those who were seen once only: mostly errors of the detector."""
+        is_late = self._motion.unseen(seconds) >= self._settings.max_lost_seconds
+        stays = ~self._missed | (~is_late & (self._times_seen > 1))
+        self._motion.keep(stays)
+        self._numbers, self._times_seen = self._numbers[stays], self._times_seen[stays]
+        self._missed = self._missed[stays]
+
+
+def _match(found: np.ndarray, likeness: np.ndarray, is_free: np.ndarray, which: np.ndarray, least: float) -> None:
+    """Writes the rows of those who are found into `found`, and takes them from `is_free`."""
+    rows, columns = np.flatnonzero(is_free), np.flatnonzero(which)
+    pairs = matched(likeness[np.ix_(rows, columns)], least)
+    found[columns[pairs[1]]] = rows[pairs[0]]
+    is_free[rows[pairs[0]]] = False
+
+
+class _Columns:
+    """Ids, frame by frame."""
+
+    def __init__(self) -> None:
+        self._frames, self._counts, self._ids = array("q"), array("q"), array("q")
+
+    def add(self, frame: PoseResult, ids: np.ndarray) -> None:
+        assert frame.frame is not None
+        self._frames.append(frame.frame.frame_index)
+        self._counts.append(len(ids))
+        self._ids.frombytes(ids.astype(np.int64).tobytes())
+
+    def build(self) -> FrameIds:
+        offsets = np.cumsum([0, *self._counts])
+        return FrameIds(np.array(self._frames, np.int64), offsets, np.array(self._ids, np.int64))
+
+
+def given_ids(frame: PoseResult) -> np.ndarray:
+    """(N,) int64, of one's own: the ids that a box file has given, else `NO_TRACK_ID`."""
+    if frame.track_ids is None:
+        return np.full(len(frame.instance_ids), NO_TRACK_ID)
+    return frame.track_ids.copy()
+
+
+def _numbered(given: FrameIds, numbers: np.ndarray) -> FrameIds:
+    """The given ids, and for people with a number from 1 instead the whole numbers from 1 that are not given."""
+    taken = np.unique(given.track_ids)
+    most = int(numbers.max(initial=0))
+    candidates = np.arange(most + len(taken) + 1)  # so many are enough, whichever are taken
+    free = np.setdiff1d(candidates[1:], taken)
+    ids = np.concatenate([[NO_TRACK_ID], free])[numbers]
+    return given._replace(track_ids=np.where(given.track_ids == NO_TRACK_ID, ids, given.track_ids))
