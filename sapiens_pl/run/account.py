@@ -137,7 +137,8 @@ class Terms(NamedTuple):
 
 class Report(NamedTuple):
     """What one process says at its end; `counts` are missing where it broke off too early to know. `plan`
-    differs where the images listed or their boxes are others."""
+    differs where the images listed or their boxes are others; `shard_from` says which variables of the environment
+    have said which shard it is."""
 
     shard: int = 0
     num_shards: int = 1
@@ -152,6 +153,7 @@ class Report(NamedTuple):
     counts: Counts | None = None
     work: Work | None = None
     terms: Terms = Terms()
+    shard_from: str | None = None
 
 
 class Account(NamedTuple):

@@ -1,35 +1,64 @@
-"""Runs of several processes that something else has started: torchrun, SLURM, or shards of a job array."""
+"""Runs of several processes that something else has started: torchrun, srun, or an engine that starts shards.
+
+The tasks of torchrun or srun share the images of their job: all images, or its shard.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 
+import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig
 
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.run.engines import Share, share_of, told
+from sapiens_pl.run.ranks import own_rank, said_by_all
+
+log = logging.getLogger(__name__)
 
 
-def fit_to_launcher(cfg: DictConfig) -> None:
+def fit_to_launcher(cfg: DictConfig) -> Share:
     """Tells the trainer of the processes that torchrun or srun has started, and sees to it that all mean one folder.
+
+    Returns:
+        Which shard this job does; it stands in `cfg.data` then, and is said if the environment has decided it.
 
     Raises:
         ConfigError: the trainer is to start other processes than there are, or the run folder has no name.
     """
     several = _by_torchrun(cfg) or _by_srun(cfg)
-    if several and cfg.data.num_shards > 1 and cfg.trainer.devices * cfg.trainer.num_nodes > 1:
-        raise ConfigError(
-            f"data.num_shards={cfg.data.num_shards}, but torchrun or srun has started several tasks, which share the "
-            "images by themselves; omit data.num_shards and data.shard, or start each shard as a job of one task."
-        )
     if several and cfg.trainer.strategy == "auto":
         cfg.trainer.strategy = "ddp"
-    if (several or cfg.data.num_shards > 1) and not _folder_has_a_name():
+    share = share_of(cfg.data)
+    cfg.data.num_shards, cfg.data.shard = share.num_shards, share.shard
+    told_of_share = told(share) if share.taken_from is not None else ""
+    if (several or share.num_shards > 1) and not _folder_has_a_name():
         raise ConfigError(
             "several processes work on this run, and the folder's default name (the time) would differ between them; "
-            "name it, for instance hydra.run.dir=outputs/my_run (output.dir=outputs/my_run with -m)."
+            "name it, for instance hydra.run.dir=outputs/my_run (output.dir=outputs/my_run with -m). "
+            f"{told_of_share}".strip()
+        )
+    if told_of_share and own_rank() == 0:
+        log.warning(told_of_share)
+    return share
+
+
+def check_same_shard(cfg: DictConfig, trainer: L.Trainer) -> None:
+    """Sees to it that the tasks of torchrun or srun share one shard: of two, each would do half.
+
+    Raises:
+        ConfigError: in all of them, if they have been given several.
+    """
+    shards = said_by_all(trainer, (cfg.data.num_shards, cfg.data.shard))
+    if len(set(shards)) > 1:
+        listed = ", ".join(f"{shard} of {num_shards}" for num_shards, shard in dict.fromkeys(shards))
+        raise ConfigError(
+            f"torchrun's or srun's tasks were given different shards ({listed}), but they share the images of one "
+            "shard by themselves; give all of them the same data.num_shards and data.shard, or omit both."
         )
 
 

@@ -20,6 +20,7 @@ from sapiens_pl.run.account import read_account
 from sapiens_pl.run.closing import versions
 from sapiens_pl.run.detecting import plan_detection
 from sapiens_pl.run.hydra_record import HydraRecord
+from sapiens_pl.run.launch import check_same_shard
 from sapiens_pl.run.opening import begin, image_data, plain_config, take_folder
 from sapiens_pl.run.ranks import are_independent, as_first_rank_finds, build_trainer, place_of
 from sapiens_pl.run.running import Run
@@ -41,6 +42,7 @@ def nothing_is_left(run: Run, record: HydraRecord, boxes: Any) -> bool:
         ConfigError: the results in the folder may not be continued like this.
     """
     trainer = build_trainer(run.cfg, [])
+    check_same_shard(run.cfg, trainer)
 
     def look() -> bool:
         store = None if run.cfg.output.overwrite else read_store(run.folder.records)

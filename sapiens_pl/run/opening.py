@@ -98,6 +98,7 @@ def begin(run: Run, trainer: L.Trainer) -> None:
         return  # it has
     folder = run.folder
     run.report = Report(folder.shard, folder.num_shards, run.rank, trainer.world_size, when=now(), terms=run.terms)
+    run.report = run.report._replace(shard_from=run.shard_from)
     if run.is_first:
         account = run.earlier._replace(
             status=RUNNING,

@@ -53,11 +53,12 @@ def pose_run(cfg: DictConfig, demo: Demo) -> int:
     record = HydraRecord(cfg)
     if cfg.annotations is not None:
         read_annotations(cfg.annotations)
-    fit_to_launcher(cfg)
+    share = fit_to_launcher(cfg)
     notes = demo.fill_in(cfg)
     check_named_meaning(cfg)
     with open_run(cfg, demo) as run, closing(photographs_of(cfg, run.stop)) as photographs:
         start_afresh()
+        run.shard_from = share.taken_from
         boxes = instantiate(cfg.boxes, _convert_="all")  # before the weights are fetched: its file may not be there
         fill_in_weights(cfg)
         if nothing_is_left(run, record, boxes):

@@ -128,10 +128,30 @@ def as_first_rank_finds(trainer: L.Trainer, look: Callable[[], bool]) -> bool:
         return look()
     if are_independent(trainer):
         return trainer.global_rank == 0 and look()
-    if not strategy.cluster_environment.creates_processes_externally:
+    if not _meet_anyway(trainer):
         return False
     strategy.setup_environment()
     return strategy.broadcast(look() if trainer.global_rank == 0 else False)
+
+
+def said_by_all(trainer: L.Trainer, own: Any) -> list[Any]:
+    """What each of the ranks says that torchrun or srun has started; of any others, what this one says.
+
+    Args:
+        own: a value that can be pickled.
+    """
+    strategy: Any = trainer.strategy
+    if trainer.world_size == 1 or not _meet_anyway(trainer):
+        return [own]
+    strategy.setup_environment()
+    said: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(said, own)
+    return said
+
+
+def _meet_anyway(trainer: L.Trainer) -> bool:
+    strategy: Any = trainer.strategy
+    return not are_independent(trainer) and strategy.cluster_environment.creates_processes_externally
 
 
 def go_on_from(trainer: L.Trainer) -> None:

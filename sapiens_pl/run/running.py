@@ -42,6 +42,7 @@ class Run:
         data: the run's images, once there is something to ask them of.
         detection: what the detection pass has come to.
         redo: which pictures are done again.
+        shard_from: which variables of the environment have said which shard this is; None: the settings have.
 
     Raises:
         ConfigError: the folder cannot be made.
@@ -61,6 +62,7 @@ class Run:
         self.data: ImageDataModule | None = None
         self.detection: Detection | None = None
         self.redo = read_redo(cfg.output.redo)
+        self.shard_from: str | None = None
 
     @property
     def is_first(self) -> bool:

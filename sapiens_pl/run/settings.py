@@ -9,7 +9,6 @@ from omegaconf import DictConfig, OmegaConf
 from sapiens_pl.boxes.rules import BOX_SETTINGS
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.settings import SWITCH, Kind, check, either, is_list, is_whole, number, whole_number
-from sapiens_pl.data.packing import check_shard
 from sapiens_pl.data.settings import LOADING
 from sapiens_pl.detection.settings import DETECTING
 from sapiens_pl.models.keypoint_sets import named_set
@@ -17,6 +16,7 @@ from sapiens_pl.models.settings import CROP, MODEL
 from sapiens_pl.pictures.sources import open_source
 from sapiens_pl.pictures.video_choice import frame_choice
 from sapiens_pl.products.chosen import chosen_formats
+from sapiens_pl.run.engines import share_of
 from sapiens_pl.run.overrides import no_text
 from sapiens_pl.run.redo import read_redo
 from sapiens_pl.tracking.of_records import TrackingOfRun
@@ -109,6 +109,6 @@ def check_settings(cfg: DictConfig) -> None:
     chosen_formats(cfg)
     TrackingOfRun(cfg)
     read_redo(cfg.output.redo)
-    check_shard(cfg.data.num_shards, cfg.data.shard)
+    share_of(cfg.data)
     if cfg.data.images is not None:
         open_source(cfg.data.images, source=cfg.data.source)

@@ -4,7 +4,6 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from sapiens_pl.core.configs import config_folder
-from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.predict import run_job
 from sapiens_pl.run.launch import fit_to_launcher
 
@@ -13,14 +12,14 @@ TORCHRUN = {"TORCHELASTIC_RUN_ID": "1", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "
 
 
 @pytest.mark.parametrize("variables", [SRUN, TORCHRUN, SRUN | {"SLURM_NNODES": "2"}])
-def test_tasks_that_share_the_images_are_no_shards_as_well(monkeypatch, variables):
+def test_tasks_share_the_images_of_their_shard(monkeypatch, variables):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with initialize_config_dir(config_folder(), version_base="1.3"):
-        cfg = compose("predict", ["data.num_shards=2", "data.shard=1"])
-        with pytest.raises(ConfigError, match="omit data.num_shards and data.shard, or start each"):
-            fit_to_launcher(cfg)
-        fit_to_launcher(compose("predict"))
+        cfg = compose("predict", ["data.num_shards=3", "data.shard=1"])
+        assert fit_to_launcher(cfg)[:2] == (3, 1)
+        assert cfg.trainer.devices * cfg.trainer.num_nodes == 2 and cfg.trainer.strategy == "ddp"
+        assert fit_to_launcher(compose("predict"))[:2] == (1, 0)
 
 
 @pytest.mark.parametrize("variables", [{"SLURM_NTASKS": "1"}, TORCHRUN | {"LOCAL_WORLD_SIZE": "1", "WORLD_SIZE": "1"}])

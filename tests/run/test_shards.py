@@ -155,10 +155,13 @@ def test_shards_that_cannot_work_are_refused(start, predict, figures, mini, tmp_
     for override in ("data.shard=2", "data.shard=-1", "data.num_shards=x"):
         run = predict(*figures, *mini, "data.num_shards=2", override)
         assert run.code == 2 and "shards are counted 0, 1" in run.err and run.err.count("\n") == 1, run.err
-    run = predict(*figures, *mini, "data.num_shards=2", "output.overwrite=true")
+    run = predict(*figures, *mini, "data.num_shards=2", "data.shard=0", "output.overwrite=true")
     assert run.code == 2 and "other shards have written" in run.err, run.err
     unnamed = subprocess.run(
-        [sys.executable, "-m", "sapiens_pl.predict", "data.num_shards=2"], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-m", "sapiens_pl.predict", "data.num_shards=2", "data.shard=0"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert unnamed.returncode == 2 and "hydra.run.dir=" in unnamed.stderr, unnamed.stderr
     nothing = collect(tmp_path)
@@ -166,7 +169,7 @@ def test_shards_that_cannot_work_are_refused(start, predict, figures, mini, tmp_
 
 
 def test_shards_of_another_number_at_the_same_time_are_refused(start, predict, figures, mini):
-    first = start(*figures, *mini, "data.num_shards=3", "data.num_workers=0", inject=SLOW_STEP)
+    first = start(*figures, *mini, "data.num_shards=3", "data.shard=0", "data.num_workers=0", inject=SLOW_STEP)
     first.wait_until(lambda: first.count() > 0)
     other = predict(*figures, *mini, "data.num_shards=2", "data.shard=1")
     first.kill()

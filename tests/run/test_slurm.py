@@ -52,7 +52,7 @@ def test_a_machine_that_knows_no_slurm_says_so(start, mini, tmp_path):
     assert code == 2 and "cannot submit SLURM jobs" in sentence and "sbatch" in sentence
 
 
-def srun(arguments, folder, nodes, ranks, **more):
+def srun(arguments, folder, nodes, ranks, command=(sys.executable, "-m", "sapiens_pl.predict"), **more):
     """The command as srun would start it on so many nodes, of so many ranks each."""
     common = {
         "SLURM_JOB_ID": "4711",
@@ -70,10 +70,8 @@ def srun(arguments, folder, nodes, ranks, **more):
     for rank in range(nodes * ranks):
         own = {"SLURM_PROCID": rank, "SLURM_LOCALID": rank % ranks, "SLURM_NODEID": rank // ranks}
         env = os.environ | {key: str(value) for key, value in (common | own | more).items() if value is not None}
-        command = [sys.executable, "-m", "sapiens_pl.predict", *arguments]
-        running.append(
-            subprocess.Popen(command, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        )
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        running.append(subprocess.Popen([*command, *arguments], cwd=folder, env=env, text=True, **pipes))
     ended = [(*process.communicate(timeout=240), process.returncode) for process in running]
     return [Run(code, out, err, folder / "srun") for out, err, code in ended]
 
