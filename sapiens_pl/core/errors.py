@@ -38,6 +38,10 @@ class UnreadableFolderError(SapiensError):
     """A folder of images cannot be listed, so nobody knows what is in it."""
 
 
+class UnreadableShardError(SapiensError):
+    """A file that holds many images cannot be read, or not to its end, so that some of them are missing."""
+
+
 class UnreadableImageError(SapiensError):
     """A file is no image, or one that no decoder here reads."""
 

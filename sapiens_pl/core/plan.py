@@ -6,9 +6,9 @@ Legend: P pictures, T tasks.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, Protocol, overload
 
 import numpy as np
 
@@ -42,6 +42,18 @@ class FrameColumns(NamedTuple):
         return VideoFrame(self.videos[video], int(index), int(pts), float(seconds))
 
 
+class Samples(Protocol):
+    """What stands beside a source's pictures: the `.json` of a tar's sample, the other columns of a table's row."""
+
+    def values(self, columns: Collection[str]) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
+        """Pictures beside which something stands, ascending, and that; or why it cannot be read, a sentence's end.
+
+        Args:
+            columns: those that are looked for; others may be there as well.
+        """
+        ...
+
+
 class Pictures(NamedTuple):
     """What a source holds: `names` in a fixed order without repetitions, each a picture's identity in the outputs.
 
@@ -51,7 +63,8 @@ class Pictures(NamedTuple):
     where reading in order is cheaper, are (S + 1,) int64: pictures `stretches[i]` to `stretches[i + 1]` belong together
     and are dealt to one process: frames of a video from one keyframe to the next. `frames` is set where any picture is
     the frame of a video; its name is then that of the video, a slash, the video's name without folder and suffix, and
-    the frame's index in twelve digits (`a/walk.mp4/walk_000000000012`).
+    the frame's index in twelve digits (`a/walk.mp4/walk_000000000012`). `shards` (H + 1,) int64 are where each tar or
+    table begins, and the end: dealt whole where there are enough of them. `samples` has what stands beside pictures.
     """
 
     root: str
@@ -62,6 +75,8 @@ class Pictures(NamedTuple):
     paths: Names | None = None
     stretches: np.ndarray | None = None
     frames: FrameColumns | None = None
+    shards: np.ndarray | None = None
+    samples: Samples | None = None
 
     def path(self, index: int) -> str:
         """Where a picture is, for people and to find it again; "" for pixels from memory."""

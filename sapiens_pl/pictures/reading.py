@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import time
+from collections.abc import Callable
 
 from sapiens_pl.core.errors import MissingImageError, OversizedImageError, SapiensError, UnreadableImageError
 from sapiens_pl.core.structures import LoadedImage
@@ -42,8 +43,20 @@ def read_image(path: str, max_megapixels: float = MAX_MEGAPIXELS) -> LoadedImage
         MissingImageError, UnreadableImageError, DamagedImageError, OversizedImageError: with a
             sentence that names the file.
     """
+    return image_of(lambda: _read_bytes(path, max_megapixels), path, max_megapixels)
+
+
+def image_of(read: Callable[[], bytes], path: str, max_megapixels: float) -> LoadedImage:
+    """The same from bytes, wherever they lie.
+
+    Args:
+        read: gives the picture's bytes; what may pass (a network mount's EIO, say) is tried again. Its SapiensErrors
+            are sentences without their subject.
+        path: the sentences' subject.
+        max_megapixels: as above.
+    """
     try:
-        data = _read_patiently(path, max_megapixels)
+        data = _read_patiently(read)
         header = read_header(data, max_megapixels)
         return LoadedImage(upright(decode(data, header), header.orientation), header.orientation)
     except SapiensError as error:
@@ -52,11 +65,10 @@ def read_image(path: str, max_megapixels: float = MAX_MEGAPIXELS) -> LoadedImage
         raise UnreadableImageError(f"{path} needs more memory than there is to decode; use fewer workers.") from None
 
 
-def _read_patiently(path: str, max_megapixels: float) -> bytes:
-    """All bytes of a file; what may pass (a network mount's EIO, say) is tried again."""
+def _read_patiently(read: Callable[[], bytes]) -> bytes:
     for attempt, pause in enumerate((*_PAUSES_S, None), 1):
         try:
-            return _read_bytes(path, max_megapixels)
+            return read()
         except (FileNotFoundError, NotADirectoryError):
             raise MissingImageError("does not exist; check the list or the box file.") from None
         except (OSError, ValueError) as error:
@@ -72,14 +84,26 @@ def _read_bytes(path: str, max_megapixels: float) -> bytes:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise UnreadableImageError("is not a regular file; only files are read.")
-    if status.st_size == 0:  # not opened: some of the kernel's own "files" wait for ever
+    most_bytes = check_num_bytes(status.st_size, max_megapixels)  # not opened: some of the kernel's own "files" hang
+    with open(path, "rb") as file:
+        data = file.read(status.st_size + 1)
+    if len(data) > most_bytes:
+        check_num_bytes(len(data), max_megapixels)
+    return data
+
+
+def check_num_bytes(num_bytes: int, max_megapixels: float) -> int:
+    """The most bytes that a picture may have.
+
+    Raises:
+        UnreadableImageError, OversizedImageError: it has none, or more; a sentence without its subject.
+    """
+    if num_bytes == 0:
         raise UnreadableImageError("is an empty file; fetch it again.")
     most_bytes = int(max_megapixels * 1e6 * _MOST_BYTES_PER_PIXEL)
-    with open(path, "rb") as file:
-        data = file.read(min(status.st_size, most_bytes) + 1) if status.st_size <= most_bytes else b""
-    if status.st_size > most_bytes or len(data) > most_bytes:
+    if num_bytes > most_bytes:
         raise OversizedImageError(
-            f"is a file of {status.st_size / 2**30:.1f} GiB, more than the limit of {max_megapixels:g} "
+            f"is a file of {num_bytes / 2**30:.1f} GiB, more than the limit of {max_megapixels:g} "
             "megapixels (data.max_megapixels) can fill; it was not read."
         )
-    return data
+    return most_bytes

@@ -1,0 +1,174 @@
+"""Tars as WebDataset and img2dataset write them: each picture a member, read from its place in the tar."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from sapiens_pl.core.columns import NamesBuilder
+from sapiens_pl.core.errors import ConfigError, MissingImageError, SapiensError, UnreadableImageError
+from sapiens_pl.core.left_out import LeftOut
+from sapiens_pl.core.plan import Pictures
+from sapiens_pl.core.structures import Failure, LoadedImage
+from sapiens_pl.core.wording import one_line, shortened
+from sapiens_pl.pictures import MAX_MEGAPIXELS
+from sapiens_pl.pictures.downloads import not_downloaded
+from sapiens_pl.pictures.kept_indexes import places_in_tar, tar_index
+from sapiens_pl.pictures.reading import check_num_bytes, image_of
+from sapiens_pl.pictures.shard_files import list_shards, shard_failure
+from sapiens_pl.pictures.stored import OpenFiles, Stamp
+from sapiens_pl.pictures.tar_index import NO_NOTE, SHARED_NOTE, TarIndex
+
+_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".tar.lz4")
+"""Compressed ones are looked for as well, to be refused by name."""
+_MOST_NOTE_BYTES = 1 << 26
+
+
+class TarShards:
+    """Pictures in tars (`conf/sources/tar.yaml`).
+
+    A picture is called by its tar and its path inside that: `00000.tar/a/0.jpg`. What belongs together is told by
+    `tar_index`; rows of img2dataset's `00000.parquet` that were not downloaded are pictures that cannot be read.
+
+    Args:
+        images: tars, as for `list_shards`.
+        max_megapixels: larger pictures are refused.
+
+    Raises:
+        ConfigError: there are no such tars.
+    """
+
+    def __init__(self, images: str, max_megapixels: float = MAX_MEGAPIXELS) -> None:
+        self._images, self._max_megapixels = images, max_megapixels
+        self._files = list_shards(images, _SUFFIXES, ".tar")
+        self._open = OpenFiles()
+        self._pictures: Pictures | None = None
+        self._indexes: list[TarIndex] = []
+        self._tars: list[str] = []
+        self._missing: dict[int, str] = {}
+
+    def pictures(self) -> Pictures:
+        """What the tars held when it was first asked."""
+        if self._pictures is None:
+            self._pictures = self._list()
+        return self._pictures
+
+    def read(self, index: int) -> LoadedImage:
+        """The picture at this position; SapiensError with a sentence if it cannot be read."""
+        pictures = self.pictures()
+        path = pictures.path(index)
+        if index in self._missing:
+            raise MissingImageError(f"{path} {self._missing[index]}")
+        tar, place = self._place(index)
+        return _read(self._open, self._tars[tar], self._indexes[tar], place, path, self._max_megapixels)
+
+    @staticmethod
+    def read_path(path: str, max_megapixels: float) -> LoadedImage:
+        """The picture at this path: that of its tar, and behind it the member's."""
+        tar = os.path.dirname(path)
+        while not os.path.isfile(tar):
+            if tar == os.path.dirname(tar):
+                raise MissingImageError(f"{path} is not there; no part of it is a tar.")
+            tar = os.path.dirname(tar)
+        status = os.stat(tar)
+        try:
+            index, places = places_in_tar(tar, Stamp(status.st_size, status.st_mtime_ns))
+        except (OSError, SapiensError) as error:
+            raise UnreadableImageError(f"{tar} {error}") from None
+        place = places.get(path[len(tar) + 1 :])
+        if place is None:
+            raise MissingImageError(f"{path} is not in its tar; fetch that again.")
+        return _read(_OPEN, tar, index, place, path, max_megapixels)
+
+    def values(self, columns: Collection[str]) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
+        """What the samples' `.json` say; as `core.plan.Samples`."""
+        shards = self.pictures().shards
+        assert shards is not None
+        for tar, index in enumerate(self._indexes):
+            noted = np.flatnonzero(index.notes[:, 0] != NO_NOTE)
+            for place, (start, size) in zip(noted.tolist(), index.notes[noted].tolist()):
+                if start == SHARED_NOTE:
+                    yield int(shards[tar]) + place, "is that of several pictures, and does not say of which"
+                else:
+                    yield int(shards[tar]) + place, self._note(tar, start, size)
+
+    def _note(self, tar: int, start: int, size: int) -> dict[str, Any] | str:
+        if size > _MOST_NOTE_BYTES:
+            return f"has {size} bytes, more than a note may have"
+        try:
+            values = json.loads(self._open.get(self._tars[tar], self._indexes[tar].stamp).read_at(start, size))
+        except (OSError, SapiensError) as error:
+            raise ConfigError(shard_failure("", self._tars[tar], error).message) from None
+        except (ValueError, RecursionError) as error:
+            return f"is no JSON ({one_line(error)})"
+        return values if isinstance(values, dict) else "is no JSON object"
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """Which tar, and where in its index."""
+        shards = self.pictures().shards
+        assert shards is not None
+        tar = int(np.searchsorted(shards, index, side="right")) - 1
+        return tar, index - int(shards[tar])
+
+    def _list(self) -> Pictures:
+        files, names, paths, begins = self._files, NamesBuilder(), NamesBuilder(), [0]
+        failures: list[Failure] = []
+        left_out = LeftOut()
+        for tar, path in zip(files.names, files.paths):
+            try:
+                index = tar_index(path)
+                lost = not_downloaded(path, index.names)
+            except (OSError, SapiensError) as error:
+                failures.append(shard_failure(tar, path, error))
+                continue
+            if index.damage:
+                failures.append(shard_failure(tar, path, index.damage))
+            left_out.files |= {f"{tar}/{name}": kind for name, kind in index.all_left_out()}
+            self._missing |= {begins[-1] + len(index.names) + place: why for place, why in enumerate(lost.values())}
+            self._indexes.append(index)
+            self._tars.append(path)
+            for name in (*index.names, *lost):
+                names.add(f"{tar}/{name}")
+                paths.add(f"{path}/{name}")
+            begins.append(begins[-1] + len(index.names) + len(lost))
+        if begins[-1] == 0:
+            self._refuse(failures, left_out)
+        below = all(path == os.path.join(files.root, name) for name, path in zip(files.names, files.paths))
+        return Pictures(
+            files.root,
+            names.build(),
+            files.complete,
+            tuple(failures),
+            left_out,
+            paths=None if below else paths.build(),
+            shards=np.array(begins, np.int64),
+            samples=self,
+        )
+
+    def _refuse(self, failures: list[Failure], left_out: LeftOut) -> None:
+        said = [failure.message for failure in failures[:1]] + left_out.sentences()
+        raise ConfigError(" ".join([f"data.images={shortened(str(self._images))} holds no pictures.", *said]))
+
+
+_OPEN = OpenFiles()
+"""Of `read_path`."""
+
+
+def _read(files: OpenFiles, tar: str, index: TarIndex, place: int, path: str, max_megapixels: float) -> LoadedImage:
+    def read() -> bytes:
+        why = index.why_not(place)
+        if why is not None:
+            raise why
+        size = int(index.sizes[place])
+        check_num_bytes(size, max_megapixels)
+        data = files.get(tar, index.stamp).read_at(int(index.starts[place]), size)
+        if len(data) < size:
+            raise UnreadableImageError("cannot be found any more, as its tar has become shorter; run again.")
+        return data
+
+    return image_of(read, path, max_megapixels)
+
