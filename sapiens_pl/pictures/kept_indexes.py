@@ -12,6 +12,7 @@ import zipfile
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,10 +67,10 @@ def _load(file: Path | None) -> TarIndex | None:
         with np.load(file, allow_pickle=False) as held:
             if int(held["form"]) != _FORM:
                 return None
-            columns = {name: Names(held[name], held[f"{name}_offsets"]) for name in _COLUMNS}
+            columns: dict[str, Any] = {name: Names(held[name], held[f"{name}_offsets"]) for name in _COLUMNS}
             stamp = Stamp(*map(int, held["stamp"]))
-            arrays = {name: held[name] for name in ("starts", "sizes", "notes")}
-            return TarIndex(stamp, **columns, **arrays, damage=str(held["damage"]))
+            read = columns | {name: held[name] for name in ("starts", "sizes", "notes")}
+            return TarIndex(stamp, **read, damage=str(held["damage"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 

@@ -17,6 +17,7 @@ from sapiens_pl.core.errors import ConfigError, UnreadableImageError
 from sapiens_pl.core.protocols import PictureSource
 from sapiens_pl.core.structures import LoadedImage
 from sapiens_pl.pictures import MAX_MEGAPIXELS
+from sapiens_pl.pictures.shard_folders import source_of_folder
 
 
 def open_source(
@@ -81,6 +82,7 @@ def open_again(
 def _chosen(images: Any, source: str | None) -> DictConfig | type[PictureSource]:
     """What a file in `conf/sources` says, or the class that is given by its dotted name."""
     known = _known_sources()
+    source = source or source_of_folder(str(images), known)
     if source is None:
         fitting = [(len(pattern), each) for each in known.values() for pattern in _takes(each, str(images))]
         # Files come last of all, and say themselves what they cannot be.
@@ -113,7 +115,7 @@ def _takes(source: Any, images: str) -> list[str]:
 
 
 def _made(source: Any, options: dict[str, Any]) -> PictureSource:
-    own = {key: value for key, value in source.items() if key != "takes"}
+    own = {key: value for key, value in source.items() if key not in ("takes", "takes_folders")}
     try:
         return instantiate(own, **options, _convert_="all")
     except HydraException as error:

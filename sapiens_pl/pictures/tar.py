@@ -171,4 +171,3 @@ def _read(files: OpenFiles, tar: str, index: TarIndex, place: int, path: str, ma
         return data
 
     return image_of(read, path, max_megapixels)
-

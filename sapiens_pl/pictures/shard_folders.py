@@ -1,0 +1,40 @@
+"""Which source a folder is for: its name does not tell, so a look at what it holds does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from sapiens_pl.pictures.left_out import looks_like_picture, not_read_here
+
+
+def source_of_folder(images: str, sources: Mapping[str, Any]) -> str | None:
+    """The source whose files a folder holds, if there are neither pictures, videos nor folders beside them.
+
+    Args:
+        images: what `data.images` says.
+        sources: the contents of `conf/sources` by name; `takes_folders` says `of` which files, and `without` which.
+    """
+    wanted = {name: source.takes_folders for name, source in sources.items() if "takes_folders" in source}
+    fits = dict.fromkeys(wanted, False)
+    try:
+        with os.scandir(os.path.expanduser(images)) as entries:
+            for entry in entries:
+                if entry.name.startswith((".", "_")):
+                    continue
+                if looks_like_picture(entry.name) or not_read_here(entry.name) is not None or entry.is_dir():
+                    return None
+                for name in list(wanted):
+                    if _is_one(entry.name, wanted[name].get("without", [])):
+                        del wanted[name]
+                    else:
+                        fits[name] |= _is_one(entry.name, wanted[name].of)
+    except OSError:  # no folder; what it is, its source says
+        return None
+    return next((name for name in wanted if fits[name]), None)
+
+
+def _is_one(name: str, patterns: Any) -> bool:
+    return any(fnmatchcase(name.casefold(), pattern) for pattern in patterns)
