@@ -25,7 +25,7 @@ from sapiens_pl.data.handed_in import FinishedCheck, Place, no_trial, nothing_fi
 from sapiens_pl.data.loader import READ_TIMEOUT_SECONDS, PictureLoader
 from sapiens_pl.data.packing import Batches, check_shard, pack_batches, shard_images
 from sapiens_pl.data.settings import LOADING
-from sapiens_pl.data.stretches import pieces, places_among
+from sapiens_pl.data.stretches import dealt_together, places_among
 from sapiens_pl.pictures import MAX_MEGAPIXELS
 from sapiens_pl.pictures.sources import open_source
 
@@ -167,7 +167,8 @@ class ImageDataModule(L.LightningDataModule):
         self.num_done_before = int(finished.done[mine].sum())
         self.num_failed_before = len(mine) - len(left) - self.num_done_before
         rank, world_size = self.place()[:2]
-        shares = shard_images(self.tasks.num_boxes, world_size, self._pieces(self.tasks))
+        together = dealt_together(tasks.pictures, self.tasks.indices, world_size)
+        shares = shard_images(self.tasks.num_boxes, world_size, together)
         self.shares = [self.tasks.names.select(share) for share in shares] if world_size > 1 else [self.tasks.names]
         self.share = shares[rank]
         self.failures = self._of_rank(self.failures, shares, rank)
@@ -176,11 +177,8 @@ class ImageDataModule(L.LightningDataModule):
 
     def _own_share(self, tasks: Tasks) -> np.ndarray:
         """Positions of the shard's tasks, dealt from all there are: a restart must deal as the first start did."""
-        return shard_images(tasks.num_boxes, self.num_shards, self._pieces(tasks))[self.shard]
-
-    def _pieces(self, tasks: Tasks) -> np.ndarray | None:
-        """Where among these tasks the pictures begin that are dealt together, and the end."""
-        return places_among(pieces(tasks.pictures), tasks.indices)
+        together = dealt_together(tasks.pictures, tasks.indices, self.num_shards)
+        return shard_images(tasks.num_boxes, self.num_shards, together)[self.shard]
 
     def _agreed(self, names: Names, mine: np.ndarray, finished: np.ndarray) -> np.ndarray:
         """Positions of the tasks that are left to do, in the order that all ranks have them in.

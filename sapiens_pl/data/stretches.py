@@ -1,9 +1,12 @@
-"""Which pictures are dealt together: frames of videos, from one keyframe to the next or a later one.
+"""Which pictures are dealt together: frames of videos, from one keyframe to the next or a later one; whole tars.
 
 Legend: P pictures, S stretches, n of the pictures.
 """
 
 from __future__ import annotations
+
+import math
+from typing import overload
 
 import numpy as np
 
@@ -11,6 +14,21 @@ from sapiens_pl.core.plan import Pictures
 
 _LEAST_FRAMES = 32
 """Where each frame, or one in twelve, is a keyframe, decoders would jump more than they decode."""
+_MOST_BUSY = 0.9
+"""Whole tars are dealt if processes that get as many as others less one then work for this part of the time."""
+
+
+def dealt_together(pictures: Pictures, indices: np.ndarray, num_takers: int) -> np.ndarray | None:
+    """(D + 1,) int64, where among the (n,) ascending indices those begin that one taker gets together, and the end.
+
+    Whole tars or tables, if there are enough of them for the takers to get about as many each; else as `pieces` says.
+    """
+    if pictures.shards is not None:
+        whole = places_among(pictures.shards, indices)
+        rounds = (len(whole) - 1) / num_takers
+        if rounds and rounds >= _MOST_BUSY * math.ceil(rounds):
+            return whole
+    return places_among(pieces(pictures), indices)
 
 
 def pieces(pictures: Pictures) -> np.ndarray | None:
@@ -27,6 +45,14 @@ def pieces(pictures: Pictures) -> np.ndarray | None:
     first = np.maximum.accumulate(np.where(is_first, starts, 0))
     begun = np.diff((starts - first) // _LEAST_FRAMES, prepend=0) != 0
     return np.append(starts[(video < 0) | is_first | begun], stretches[-1])
+
+
+@overload
+def places_among(stretches: np.ndarray, indices: np.ndarray) -> np.ndarray: ...
+
+
+@overload
+def places_among(stretches: None, indices: np.ndarray) -> None: ...
 
 
 def places_among(stretches: np.ndarray | None, indices: np.ndarray) -> np.ndarray | None:

@@ -18,7 +18,7 @@ from sapiens_pl.data.digests import digests
 from sapiens_pl.data.handed_in import Finished
 from sapiens_pl.data.loader import PictureLoader
 from sapiens_pl.data.packing import Batches, shard_images
-from sapiens_pl.data.stretches import pieces, places_among
+from sapiens_pl.data.stretches import dealt_together
 from sapiens_pl.detection.boxes import DetectorBoxes
 
 _IMAGES_ON_GPU, _IMAGES_ON_CPU = 8, 1
@@ -82,8 +82,9 @@ class DetectionData(L.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         poses, boxes = self._poses, self._boxes
         pictures = poses.pictures()
-        together = pieces(pictures)
-        mine = shard_images(np.ones(len(pictures.names)), poses.num_shards, together)[poses.shard]
+        count = len(pictures.names)
+        together = dealt_together(pictures, np.arange(count), poses.num_shards)
+        mine = shard_images(np.ones(count), poses.num_shards, together)[poses.shard]
         boxes.record.read()
         names = pictures.names.select(mine)
         if boxes.every > 1:
@@ -95,7 +96,7 @@ class DetectionData(L.LightningDataModule):
         if wanted != found:
             left = mine[positions_of(wanted, names)]
         rank, world_size = poses.place()[:2]
-        dealt = shard_images(np.ones(len(left)), world_size, places_among(together, left))
+        dealt = shard_images(np.ones(len(left)), world_size, dealt_together(pictures, left, world_size))
         shares = [left[share] for share in dealt]
         poses.shares = [pictures.names.select(share) for share in shares]
         boxes.share = np.sort(shares[rank])

@@ -17,6 +17,9 @@ from sapiens_pl.core.errors import ConfigError
 _ACTIVE_IN_DOUBLE_QUOTES = '$`"!'
 """In a shell; there, a backslash before any other character is one."""
 
+_BRACES = re.compile(r"\{.*(?:\.\.|,).*\}")
+"""Ranges and lists, as names of shards have them."""
+
 
 def quoted(key: str, value: str) -> str:
     """An override whose value is a text for Hydra, whatever is in it, to be pasted into a shell."""
@@ -42,11 +45,20 @@ def options_last(arguments: Sequence[str]) -> list[str]:
     before = ""
     for argument in arguments:
         is_option = argument.startswith("-") or (before in taking_values and "=" not in argument)
-        (options if is_option else overrides).append(argument)
+        (options if is_option else overrides).append(argument if is_option else _with_braces(argument))
         before = argument
     setattr(parser, "error", _refuse_option)  # noqa: B010
     parser.parse_args([*overrides, *options])
     return [*overrides, *options]
+
+
+def _with_braces(argument: str) -> str:
+    """`data.images=shards/{0..9}.tar` as Hydra reads a text: braces are otherwise a mapping's for it."""
+    key, _, value = argument.partition("=")
+    if key != "data.images" or not _BRACES.search(value) or _can_be_read(argument):
+        return argument
+    override = shlex.split(quoted(key, value))[0]
+    return override if _can_be_read(override) else argument
 
 
 def _refuse_option(said: str) -> NoReturn:
