@@ -37,17 +37,23 @@ class PlainRows:
     Args:
         delimiter: between the fields.
         image, box, score, identity, classes: where each stands in a row, as in `CsvBoxes.columns`.
+        video, moment: where rows may name a video, and a frame's number or a time instead of an image.
+        whole_moments: they are frames' numbers.
     """
 
     def __init__(
         self,
         delimiter: str,
-        image: int,
+        image: int | None,
         box: tuple[int, ...],
         score: int | None,
         identity: int | None,
         classes: Mapping[str, int],
+        video: int | None = None,
+        moment: int | None = None,
+        whole_moments: bool = True,
     ) -> None:
+        self._video, self._moment, self._whole_moments = video, moment, whole_moments
         self._delimiter, self._image, self._box = delimiter, image, box
         self._score, self._identity, self._classes = score, identity, classes
         separator = re.escape(delimiter.encode())
@@ -113,7 +119,9 @@ class PlainRows:
         import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
-        places = {self._image: pa.large_binary(), **dict.fromkeys(self._box, pa.float64())}
+        named = [place for place in (self._image, self._video) if place is not None]
+        numbers = [*self._box, *([] if self._moment is None else [self._moment])]
+        places = {**dict.fromkeys(named, pa.large_binary()), **dict.fromkeys(numbers, pa.float64())}
         if self._score is not None:
             places[self._score] = pa.float64()
         if self._identity is not None:
@@ -146,11 +154,15 @@ class PlainRows:
     def _as_part(self, rows: Any, first: int, whole_ids: bool) -> TablePart | None:
         """None where a value is not plain."""
         columns = {int(name): column.combine_chunks() for name, column in zip(rows.column_names, rows.columns)}
-        images, count = columns[self._image], rows.num_rows
+        count = rows.num_rows
+        named = self._names_and_moments(columns, count)
+        if named is None:
+            return None
+        images, moments = named
         boxes = np.stack([_numbers(columns[place]) for place in self._box], axis=1)
         scores = _numbers(columns[self._score]) if self._score is not None else np.full(count, np.nan)
         has_score = _given(columns[self._score]) if self._score is not None else np.zeros(count, bool)
-        if not np.isfinite(boxes).all() or not np.isfinite(scores[has_score]).all() or not _are_bare(images):
+        if not np.isfinite(boxes).all() or not np.isfinite(scores[has_score]).all():
             return None
         ids, has_id = np.zeros(count, np.int64), np.zeros(count, bool)
         if self._identity is not None:
@@ -162,7 +174,26 @@ class PlainRows:
             ids = numbers.astype(np.int64)
         classes = {name: columns[place].dictionary_encode() for name, place in self._classes.items()}
         numbers = np.arange(first + 1, first + 1 + count)
-        return TablePart(images.dictionary_encode(), boxes, scores, ids, has_id, numbers, classes, {})
+        return TablePart(images.dictionary_encode(), boxes, scores, ids, has_id, numbers, classes, {}, moments)
+
+    def _names_and_moments(self, columns: Mapping[int, Any], count: int) -> tuple[Any, np.ndarray | None] | None:
+        """Each row's name, of a video or else of an image, and its moment; None where a value is not plain."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        images = columns[self._image] if self._image is not None else pa.array([b""] * count, pa.large_binary())
+        if self._moment is None:
+            return (images, None) if _are_bare(images) else None
+        videos = columns[self._video] if self._video is not None else pa.array([b""] * count, pa.large_binary())
+        of_video = pc.greater(pc.binary_length(videos), 0)
+        has_moment = _flags(of_video) if self._image is not None else np.ones(count, bool)
+        moments = np.where(has_moment, _numbers(columns[self._moment]), np.nan)
+        known = moments[has_moment]
+        if not np.isfinite(known).all() or (self._whole_moments and (known % 1 != 0).any()):
+            return None
+        names = pc.if_else(of_video, videos, images)
+        unnamed = self._image is None and self._video is None
+        return (names, moments) if unnamed or _are_bare(names) else None
 
 
 def num_lines(path: str) -> int:
@@ -185,6 +216,11 @@ def _blocks(file: Any) -> Iterator[bytes]:
 def _numbers(column: Any) -> np.ndarray:
     """float64, NaN for an empty field."""
     return column.to_numpy(zero_copy_only=False).astype(np.float64)
+
+
+def _flags(column: Any) -> np.ndarray:
+    flags: np.ndarray = column.to_numpy(zero_copy_only=False).astype(bool)
+    return flags
 
 
 def _given(column: Any) -> np.ndarray:

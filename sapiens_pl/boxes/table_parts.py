@@ -19,7 +19,8 @@ class TablePart(NamedTuple):
     """Rows one behind the other.
 
     `images` are pyarrow's dictionary of binaries, (n,) the names, or longer: behind the rows' come names that have no
-    row. `classes` are such dictionaries of the columns that may be the class. The others are as in `BoxTable`.
+    row. `classes` are such dictionaries of the columns that may be the class. `moments` (n,) float64 are frames'
+    numbers or times, NaN for none, if the table has such a column. The others are as in `BoxTable`.
     """
 
     images: Any
@@ -30,20 +31,27 @@ class TablePart(NamedTuple):
     numbers: np.ndarray
     classes: dict[str, Any]
     odd: dict[int, BoxRow]
+    moments: np.ndarray | None = None
 
 
-def part_of_rows(rows: Sequence[BoxRow], nobody: Sequence[str], classes: Mapping[str, Sequence[str]]) -> TablePart:
+def part_of_rows(
+    rows: Sequence[BoxRow],
+    nobody: Sequence[str],
+    classes: Mapping[str, Sequence[str]],
+    moments: Sequence[float] | None = None,
+) -> TablePart:
     """From single rows.
 
     Args:
         nobody: names of images that have no row.
         classes: by column, a value a row.
+        moments: a value a row.
     """
     table = table_of(rows)
     images = _dictionary([*(row.image for row in rows), *nobody])
     by_name = {name: _dictionary(values) for name, values in classes.items()}
     columns = table.boxes, table.scores, table.ids, table.has_id, table.numbers
-    return TablePart(images, *columns, by_name, table.odd)
+    return TablePart(images, *columns, by_name, table.odd, None if moments is None else np.array(moments, np.float64))
 
 
 class TableBuilder:
@@ -61,6 +69,7 @@ class TableBuilder:
         self._classes: list[dict[str, Any]] = []
         self._odd: dict[int, BoxRow] = {}
         self._counts: list[int] = []
+        self._moments: list[np.ndarray] = []
 
     def add(self, part: TablePart) -> None:
         """The next rows."""
@@ -69,8 +78,15 @@ class TableBuilder:
         self._images.append(part.images)
         self._classes.append(part.classes)
         self._counts.append(len(part.numbers))
+        if part.moments is not None:
+            self._moments.append(part.moments)
         for name in ("boxes", "scores", "ids", "has_id", "numbers"):
             self._put(f"_{name}", start, getattr(part, name))
+
+    @property
+    def moments(self) -> np.ndarray | None:
+        """(N,) float64, None if the table has no such column."""
+        return np.concatenate(self._moments) if self._moments else None
 
     def build(self) -> tuple[BoxTable, dict[str, ClassColumn]]:
         """The table, and its columns that may be the class."""

@@ -132,16 +132,19 @@ class VideoFrames:
             return np.full(len(seconds), NOT_CHOSEN), np.full(len(seconds), np.inf)
         durations = np.diff(own) / np.diff(index)
         usual = float(np.median(durations)) if len(durations) else 1 / 30
-        ends = own + np.append(durations, usual)
-        slack = usual / 2
-        place = np.searchsorted(own, seconds + slack, side="right") - 1
+        slack = np.minimum(np.append(usual, durations), usual) / 2  # before each frame
+        place = np.searchsorted(own - slack, seconds, side="right") - 1
         before, place = place < 0, np.maximum(place, 0)
-        after = ~before & (seconds + slack >= ends[place] + (slack if len(own) == 1 else 0))
+        ends = own + np.append(durations, usual)
+        ends -= np.minimum(np.append(durations, usual), usual) / 2
+        after = ~before & (seconds >= ends[place])
         pictures = np.where(before | after, NOT_CHOSEN, self._pictures[of_video][place])
-        pictures[before & ((index[0] == 0) | (seconds < -slack))] = NOWHERE
-        if index[-1] == self.num_frames[video] - 1:
-            pictures[seconds >= ends[-1] + slack] = NOWHERE
-            pictures[(seconds >= own[-1]) & (seconds < ends[-1] + slack)] = self._pictures[of_video][-1]
+        pictures[before & ((index[0] == 0) | (seconds < -usual / 2))] = NOWHERE
+        if index[-1] == self.num_frames[video] - 1:  # the last stays as long as the others, and half a frame more
+            last = place == len(own) - 1
+            pictures[last & after] = np.where(
+                seconds[last & after] < own[-1] + 1.5 * usual, self._pictures[of_video][-1], NOWHERE
+            )
         return pictures, np.abs(seconds - own[place])
 
     def of_name(self, key: str) -> int | NoImage | None:
