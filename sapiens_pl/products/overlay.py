@@ -11,12 +11,8 @@ from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import PictureProduct
 from sapiens_pl.core.settings import check, number
 from sapiens_pl.core.structures import PoseResult
-from sapiens_pl.products.subpixels import SUBPIXEL_BITS, fixed
+from sapiens_pl.products.drawing import Pen, draw_box, draw_skeleton, line_width
 
-LEFT_BGR, RIGHT_BGR, MIDDLE_BGR, OUTLINE_BGR = (80, 200, 60), (40, 120, 255), (255, 190, 60), (30, 30, 30)
-BOX_BGR = (230, 230, 230)
-LINE_PER_IMAGE = 1 / 300
-"""Line width as a part of the image's longer side."""
 JPEG_QUALITY = 90
 MAX_SIDE = 65500
 """px; libjpeg writes no longer one."""
@@ -60,44 +56,11 @@ def overlay_jpeg(pixels: np.ndarray, result: PoseResult, keypoint_set: KeypointS
     if longest > MAX_SIDE:
         raise ValueError(f"a JPEG has no side of {longest} px (at most {MAX_SIDE})")
     canvas = pixels.copy()
-    width = max(1, round(max(canvas.shape[:2]) * LINE_PER_IMAGE))
+    pen = Pen(line_width((canvas.shape[1], canvas.shape[0])), score_threshold)
     for row in range(len(result.instance_ids)):
-        _draw_instance(canvas, result, row, keypoint_set, score_threshold, width)
+        draw_box(canvas, result.bboxes[row], pen)
+        draw_skeleton(canvas, result.keypoints[row], result.keypoint_scores[row], keypoint_set, pen)
     ok, data = cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not ok:
         raise ValueError(f"OpenCV writes no JPEG of {canvas.shape[1]}x{canvas.shape[0]} px")
     return data.tobytes()
-
-
-def _draw_instance(
-    canvas: np.ndarray, result: PoseResult, row: int, keypoint_set: KeypointSet, score_threshold: float, width: int
-) -> None:
-    corners = result.bboxes[row].reshape(2, 2)
-    cv2.rectangle(canvas, fixed(corners[0]), fixed(corners[1]), BOX_BGR, max(1, width // 2), cv2.LINE_AA, SUBPIXEL_BITS)
-    keypoints, shown = result.keypoints[row], result.keypoint_scores[row] >= score_threshold
-    for start, end in keypoint_set.skeleton:
-        if shown[start] and shown[end]:
-            ends = fixed(keypoints[start]), fixed(keypoints[end])
-            cv2.line(canvas, *ends, OUTLINE_BGR, width + 2, cv2.LINE_AA, SUBPIXEL_BITS)
-            colour = _link_colour(keypoint_set.names[start], keypoint_set.names[end])
-            cv2.line(canvas, *ends, colour, width, cv2.LINE_AA, SUBPIXEL_BITS)
-    # Whole-body sets crowd faces and hands: their points are drawn finer.
-    radius = width * (1.5 if keypoint_set.num_keypoints <= 32 else 0.7)
-    for index in np.flatnonzero(shown):
-        center = fixed(keypoints[index])
-        for grow, colour in ((0.5, OUTLINE_BGR), (0.0, _side_colour(keypoint_set.names[index]))):
-            size = round((radius + grow) * (1 << SUBPIXEL_BITS))
-            cv2.circle(canvas, center, size, colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)
-
-
-def _side_colour(name: str) -> tuple[int, int, int]:
-    if "left" in name:
-        return LEFT_BGR
-    return RIGHT_BGR if "right" in name else MIDDLE_BGR
-
-
-def _link_colour(start: str, end: str) -> tuple[int, int, int]:
-    one, other = _side_colour(start), _side_colour(end)
-    if MIDDLE_BGR in (one, other):
-        return other if one == MIDDLE_BGR else one
-    return one if one == other else MIDDLE_BGR
