@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from sapiens_pl import demo
 from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.terminal import keep_going_without_a_terminal, make_log_lines_printable
@@ -56,6 +57,7 @@ def run_job(cfg: DictConfig) -> int:
     """`pose_run`, with every error that is for people told in one sentence."""
     quieten()
     try:
+        demo.name_film(cfg)
         check_settings(cfg)
         return _pose(cfg)
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
@@ -77,8 +79,6 @@ def run_job(cfg: DictConfig) -> int:
 
 def _pose(cfg: DictConfig) -> int:
     """Imports torch and Lightning, which takes seconds: nobody waits for them to hear of a mistyped setting."""
-    from sapiens_pl import demo
-
     demo.check_choice(cfg)
     from sapiens_pl.run.pose_run import pose_run
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.records.run_folder import RunFolder
 
 if TYPE_CHECKING:  # a command whose settings are wrong ends without Lightning and torch
     from sapiens_pl.demo.notes import DemoNotes
+    from sapiens_pl.records.run_folder import RunFolder
 
 _ASSETS = Path(__file__).parent / "assets"
 BUNDLED = "bundled"
@@ -33,6 +33,12 @@ FILM_PEOPLE = _ASSETS / "film" / "people.json"
 """As `PEOPLE`, an entry a frame; `figures` says who each is."""
 
 
+def name_film(cfg: DictConfig) -> None:
+    """Puts the film's path where `data.images` calls it by its name."""
+    if cfg.data.images == DEMO_VIDEO:
+        cfg.data.images = str(FILM)
+
+
 def fill_in(cfg: DictConfig) -> DemoNotes:
     """Puts the demo's checkpoint, images and boxes where the configuration leaves them open.
 
@@ -42,19 +48,19 @@ def fill_in(cfg: DictConfig) -> DemoNotes:
     Raises:
         ConfigError: no model was chosen for somebody's own images.
     """
-    no_images, video = cfg.data.images is None, cfg.data.images == DEMO_VIDEO
+    no_images = cfg.data.images is None
     figures = no_images or _are_figures(cfg.data.images)
     check_choice(cfg)
     demo_network = not _is_chosen(cfg) or cfg.model.checkpoint == BUNDLED
     if demo_network:
         cfg.model.checkpoint = str(CHECKPOINT)
-    if no_images or video:
-        cfg.data.images = str(FILM if video else IMAGES)
+    if no_images:
+        cfg.data.images = str(IMAGES)
     if figures:
         _fill_in_boxes(cfg)
     if cfg.output.overlay is None:
         cfg.output.overlay = no_images
-        if video and "video" in cfg.products and "video" not in cfg.output.formats:
+        if _is_film(cfg.data.images) and "video" not in cfg.output.formats:
             cfg.output.formats = [*cfg.output.formats, "video"]
     if no_images and demo_network and cfg.annotations is None and find_spec("pycocotools"):
         cfg.annotations = str(ANNOTATIONS)
@@ -80,10 +86,12 @@ def _is_chosen(cfg: DictConfig) -> bool:
 
 def _are_figures(images: Any) -> bool:
     """Whether `data.images` names the demo's own folder, or something in it, or its film."""
-    if images == DEMO_VIDEO:
-        return True
     path = Path(str(images)).expanduser().resolve()
-    return path == FILM.resolve() or IMAGES.resolve() in (path, *path.parents)
+    return _is_film(images) or IMAGES.resolve() in (path, *path.parents)
+
+
+def _is_film(images: Any) -> bool:
+    return Path(str(images)).expanduser().resolve() == FILM.resolve()
 
 
 def _fill_in_boxes(cfg: DictConfig) -> None:

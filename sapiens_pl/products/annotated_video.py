@@ -8,10 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import Film, MakingStopped, VideoProduct
 from sapiens_pl.core.settings import check, either, number, whole_number
 from sapiens_pl.core.structures import NO_TRACK_ID, PoseResult, SmoothedPoses
+from sapiens_pl.pictures.left_out import can_read_videos
 from sapiens_pl.products.drawing import Pen, draw_box, draw_label, draw_skeleton, line_width, track_colour
 from sapiens_pl.products.film_source import FilmSource
 from sapiens_pl.products.h264 import H264Stream
@@ -21,6 +23,8 @@ _SETTINGS = {
     "video_crf": number(least=0, below=52),
     "video_max_side": either(whole_number(16), None),
 }
+_GAP_SECONDS = 0.1
+"""Where nothing comes before the first frame that was posed, the film is black until then, or players end it early."""
 
 
 class AnnotatedVideo(VideoProduct):
@@ -43,6 +47,8 @@ class AnnotatedVideo(VideoProduct):
         self._score_threshold, self._crf, self._max_side = score_threshold, crf, max_side
 
     def write(self, film: Film, target: Path) -> None:
+        if not can_read_videos():
+            raise ConfigError("PyAV, which writes videos, is not installed; pip install 'sapiens_pl[video]'.")
         import av
 
         first = next(film.results())
@@ -54,6 +60,9 @@ class AnnotatedVideo(VideoProduct):
         ):
             stream = H264Stream(output, wh, source.unit, source.rate, self._crf)
             source.copy_sound_to(output)
+            begin = source.time_of(first)
+            if not source.pass_on_sound(0) and begin > _GAP_SECONDS / source.unit:
+                stream.add(np.zeros((wh[1], wh[0], 3), np.uint8), 0, begin)
             for result, begin, end in _shown(film, source):
                 if film.stopped():
                     raise MakingStopped

@@ -54,7 +54,7 @@ class FilmSource:
         self._start = Fraction(self._container.start_time or 0, _MICROSECONDS)
         self._copies: dict[int, Any] = {}
         self._last_dts: dict[int, int] = {}
-        self._last_pts = self._end = self._end_of_sound = 0
+        self._end = self._end_of_sound = 0
         self._packets = self._demuxed()
         self._waiting: Any = None
 
@@ -97,8 +97,9 @@ class FilmSource:
                 )
         self._output = output
 
-    def pass_on_sound(self, until: int | None) -> None:
-        """Copies the sound up to a time, or to the end."""
+    def pass_on_sound(self, until: int | None) -> int:
+        """Copies the sound up to a time, or to the end; gives the number of packets."""
+        num_passed = 0
         for packet in self._packets_until(until):
             copy = self._copies.get(packet.stream_index)
             if copy is None or packet.is_corrupt:
@@ -109,6 +110,8 @@ class FilmSource:
             offset = round(self._start / packet.time_base)
             packet.pts, packet.dts, packet.stream = packet.pts - offset, packet.dts - offset, copy
             self._output.mux_one(packet)
+            num_passed += 1
+        return num_passed
 
     def end(self) -> int:
         """When the last frame ends; to be asked for when all sound has been passed on."""
@@ -117,8 +120,8 @@ class FilmSource:
             said = self._in_units((stream.start_time or 0) + stream.duration, stream.time_base)
             if said < end + _CUT_SECONDS / self.unit:
                 end = said
-        said = Fraction(self._container.duration or 0, _MICROSECONDS)
-        return max(end, min(self._end_of_sound, int(said / self.unit)))
+        whole = Fraction(self._container.duration or 0, _MICROSECONDS)
+        return max(end, min(self._end_of_sound, int(whole / self.unit)))
 
     def _packets_until(self, until: int | None) -> Iterator[Any]:
         while (packet := self._waiting or next(self._packets, None)) is not None:
@@ -148,9 +151,7 @@ class FilmSource:
             if packet.stream_index not in self._copies:
                 self._end_of_sound = max(self._end_of_sound, end)
         elif not packet.is_discard:
-            if not packet.duration:  # as long as the one before
-                end = begin + max(1, begin - self._last_pts)
-            self._last_pts, self._end = max(self._last_pts, begin), max(self._end, end)
+            self._end = max(self._end, end if packet.duration else begin + round(1 / self.rate / self.unit))
 
     def _in_units(self, time: int, time_base: Fraction) -> int:
         return round((time * time_base - self._start) / self.unit)

@@ -15,9 +15,9 @@ from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.models.checkpoints import save_network
 from sapiens_pl.models.keypoint_sets import set_of_network
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
+from sapiens_pl.products.drawing import LEFT_BGR, RIGHT_BGR
 from sapiens_pl.products.json_files import result_json
 from sapiens_pl.products.openpose_pictures import openpose_png
-from sapiens_pl.products.drawing import LEFT_BGR, RIGHT_BGR
 from sapiens_pl.products.overlay import overlay_jpeg
 from sapiens_pl.records.pool import BoundedPool
 from sapiens_pl.records.run_folder import RunFolder
