@@ -53,6 +53,7 @@ class ImageDataModule(L.LightningDataModule):
         num_shards, shard: of so many independent runs this one does its share.
         source: what brings the images, as for `pictures.sources.open_source`.
         video: which frames of videos, as for `pictures.video_choice.frame_choice`.
+        columns: which columns of tables of pictures, as for `pictures.sources.open_source`.
         finished: says in `setup` which images need not be done again.
         stopped: asked before each batch; True ends the run after the batch in flight.
         agree: called in `setup` with the names of the images left to do, gives those that all ranks take for left.
@@ -78,6 +79,7 @@ class ImageDataModule(L.LightningDataModule):
         shard: int = 0,
         source: str | None = None,
         video: Mapping[str, Any] | None = None,
+        columns: Mapping[str, Any] | None = None,
         finished: FinishedCheck = nothing_finished,
         crop_settings: CropSettings = SAPIENS_CROPS,
         stopped: Callable[[], bool] = lambda: False,
@@ -95,7 +97,7 @@ class ImageDataModule(L.LightningDataModule):
         check(LOADING, vars(self))
         check_shard(num_shards, shard)
         self.num_shards, self.shard = num_shards, shard
-        self.source = open_source(images, max_megapixels, source, video)
+        self.source = open_source(images, max_megapixels, source, video, columns)
         # A rank that finds nothing left to do is in order.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self._pictures: Pictures | None = None

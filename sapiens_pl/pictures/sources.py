@@ -25,6 +25,7 @@ def open_source(
     max_megapixels: float = MAX_MEGAPIXELS,
     source: str | None = None,
     video: Mapping[str, Any] | None = None,
+    columns: Mapping[str, Any] | None = None,
 ) -> PictureSource:
     """The source for these images.
 
@@ -33,13 +34,17 @@ def open_source(
         max_megapixels: larger pictures are refused.
         source: a name in `conf/sources`, or a class by its dotted name; None: by what the sources say they take.
         video: which frames of videos (`data.video`); goes to sources that take it.
+        columns: which of a table's columns (`data.columns`); only a source that takes them may be given any.
 
     Raises:
         ConfigError: no such source, or it does not take what it is given.
     """
     chosen, options = _chosen(images, source), {"images": images, "max_megapixels": max_megapixels}
-    if video is not None and _takes_video(_class_of(chosen)):
-        options["video"] = video
+    settings = {"video": video, "columns": columns}
+    taken = inspect.signature(_class_of(chosen)).parameters
+    options |= {name: value for name, value in settings.items() if value is not None and name in taken}
+    if "columns" not in taken and any((columns or {}).values()):
+        raise ConfigError(f"data.columns is for tables of pictures, and data.images={images} is none; omit it.")
     return _made(chosen, options) if isinstance(chosen, DictConfig) else chosen(**options)
 
 
@@ -99,10 +104,6 @@ def _chosen(images: Any, source: str | None) -> DictConfig | type[PictureSource]
 
 def _class_of(chosen: DictConfig | type[PictureSource]) -> Any:
     return get_object(chosen["_target_"]) if isinstance(chosen, DictConfig) else chosen
-
-
-def _takes_video(kind: Any) -> bool:
-    return "video" in inspect.signature(kind).parameters
 
 
 def _known_sources() -> dict[str, Any]:

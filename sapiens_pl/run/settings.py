@@ -111,4 +111,4 @@ def check_settings(cfg: DictConfig) -> None:
     read_redo(cfg.output.redo)
     share_of(cfg.data)
     if cfg.data.images is not None:
-        open_source(cfg.data.images, source=cfg.data.source)
+        open_source(cfg.data.images, source=cfg.data.source, columns=cfg.data.columns)

@@ -1,0 +1,123 @@
+"""The bytes in a column of a Parquet file, row by row, in bounded memory.
+
+Rows are read forwards, some at a time: at most 256 rows, and no more than make about 64 MiB. Who asks for rows in their
+order decodes each once; a row further back in its row group costs another pass through that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from sapiens_pl.core.errors import UnreadableImageError
+from sapiens_pl.core.wording import one_line
+from sapiens_pl.pictures.stored import Stamp, arrow_file
+
+_BYTES_AT_A_TIME, _ROWS_AT_A_TIME = 64 << 20, 256
+_BUFFER_BYTES = 1 << 20
+"""Of a column's chunk that is read at a time; without a buffer it would be all of it."""
+_MOST_OPEN = 4
+
+
+def parquet_file(path: str) -> Any:
+    """A `pyarrow.parquet.ParquetFile` that reads pieces; it raises OSError and ArrowException."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(arrow_file(path), buffer_size=_BUFFER_BYTES, pre_buffer=False)
+
+
+def stamp_of(path: str) -> Stamp:
+    status = os.stat(path)
+    return Stamp(status.st_size, status.st_mtime_ns)
+
+
+class RowBytes:
+    """One column of one file.
+
+    Args:
+        path: where it is.
+        column: binary, or a struct with a binary `bytes`.
+    """
+
+    def __init__(self, path: str, column: str) -> None:
+        self.stamp = stamp_of(path)
+        self._file = parquet_file(path)
+        metadata = self._file.metadata
+        counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        self._starts = np.cumsum([0, *counts])
+        self._leaf = leaf_of(self._file.schema_arrow.field(column))
+        places = {metadata.schema.column(place).path: place for place in range(metadata.num_columns)}
+        self._place = places[self._leaf]
+        self._group, self._begin = -1, 0
+        self._held: Any = ()
+        self._batches: Iterator[Any] = iter(())
+
+    def read(self, row: int) -> bytes | None:
+        """None for a null."""
+        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        if row < 0 or row >= self._starts[-1]:
+            raise UnreadableImageError("is no row of its table.")
+        place = row - int(self._starts[group])
+        if group != self._group or place < self._begin:
+            self._go_to(group)
+        while place >= self._begin + len(self._held):
+            self._begin += len(self._held)
+            batch = next(self._batches).column(0)
+            self._held = batch.flatten()[0] if hasattr(batch, "field") else batch
+        value: bytes | None = self._held[place - self._begin].as_py()
+        return value
+
+    def _go_to(self, group: int) -> None:
+        chunk = self._file.metadata.row_group(group).column(self._place)
+        mean = max(chunk.total_uncompressed_size // max(chunk.num_values, 1), 1)
+        rows = max(min(_BYTES_AT_A_TIME // mean, _ROWS_AT_A_TIME), 1)
+        self._held, self._begin, self._group = (), 0, group
+        # Threads of pyarrow's would not survive in a forked process.
+        self._batches = self._file.iter_batches(rows, row_groups=[group], columns=[self._leaf], use_threads=False)
+
+
+class OpenTables:
+    """The columns that were read last, in this process; another process, also a forked one, opens its own."""
+
+    def __init__(self) -> None:
+        self._owner = os.getpid()
+        self._columns: OrderedDict[tuple[str, str], RowBytes] = OrderedDict()
+
+    def read(self, path: str, column: str, row: int, stamp: Stamp | None = None) -> bytes:
+        """A row's bytes.
+
+        Raises:
+            UnreadableImageError: there are none, or the file is another than before; a sentence without its subject.
+        """
+        import pyarrow as pa
+
+        if os.getpid() != self._owner:
+            self._columns, self._owner = OrderedDict(), os.getpid()
+        held = self._columns.pop((path, column), None)
+        try:
+            held = RowBytes(path, column) if held is None else held
+            if stamp is not None and held.stamp != stamp:
+                raise UnreadableImageError("cannot be found any more, as the table has changed meanwhile; run again.")
+            data = held.read(row)
+        except (pa.ArrowException, KeyError, StopIteration) as error:
+            raise UnreadableImageError(f"cannot be read from its table ({one_line(error)}); fetch it again.") from None
+        self._columns[path, column] = held
+        if len(self._columns) > _MOST_OPEN:
+            self._columns.popitem(last=False)
+        if data is None:
+            raise UnreadableImageError("has no bytes in its table (null); fetch or embed the picture.")
+        return data
+
+    def __reduce__(self) -> Any:
+        return OpenTables, ()
+
+
+def leaf_of(field: Any) -> str:
+    """The name of what is read of a column."""
+    import pyarrow as pa
+
+    return f"{field.name}.bytes" if pa.types.is_struct(field.type) else str(field.name)
