@@ -22,6 +22,7 @@ ROOMS = (
     "accuracy",
     "run",
     "estimator",
+    "ray_actor",
     "demo",
 )
 """From the ground up: a room knows only rooms that stand before it."""
