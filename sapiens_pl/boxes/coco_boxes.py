@@ -6,11 +6,12 @@ import logging
 from typing import Any, NamedTuple
 
 from sapiens_pl.boxes.classes import COCO_PERSON, ClassId, ClassRule, class_id
+from sapiens_pl.boxes.coco_images import ListedImages, listed_images, with_frames
 from sapiens_pl.boxes.files import JsonReader, RepeatedKeys, existing_file, filled_text
 from sapiens_pl.boxes.image_finder import ImageNumbers, NoImage, plain_id
 from sapiens_pl.boxes.matching import assign_boxes, listing_of
 from sapiens_pl.boxes.rules import BoxRules
-from sapiens_pl.boxes.table import LARGEST_ID, BoxRow
+from sapiens_pl.boxes.table import BoxRow
 from sapiens_pl.boxes.units import check_within
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.plan import Pictures
@@ -29,7 +30,8 @@ class CocoBoxes:
     Args:
         file: the box file.
         images_file: for detection results, a COCO file whose `images` list tells the image ids;
-            without it, an id is looked for in the file names (785 in `000000000785.jpg`).
+            without it, an id is looked for in the file names (785 in `000000000785.jpg`). Where images are frames of
+            videos, `coco_images.with_frames` says which.
         category_id: the person category's id, or its name; None: told by the file's `categories`, without them 1.
         rules: as in `BoxRules`; the thresholds touch only boxes that have a score.
     """
@@ -61,20 +63,22 @@ class CocoBoxes:
         listing = data if isinstance(data, dict) else _load(self.images_file) if self.images_file else {}
         listing_path = self.images_file or self.file
         given = listing if isinstance(listing, dict) else {}
-        listed = _listed_images(given, listing_path)
+        listed = listed_images(given, listing_path)
+        if source.frames is not None:
+            listed = with_frames(source, listed, given, listing_path, self.rules.first_frame)
         rows, bad_rows = _numbered(annotations)
         rows = self._people(rows, given)
         found, lost = _with_names(rows, listed, source, listing_path)
-        if listed.names and lost and not found:
+        if listed.names and lost and not found and len(lost) == len({str(entry["image_id"]) for _, entry in rows}):
             raise ConfigError(
                 f"{self.file} has boxes of the image_id {next(iter(lost))} ({len(lost)} such ids), and {listing_path} "
                 f"lists no image with any of them, but one with {next(iter(listed.names))}; give files that belong "
                 "together."
             )
         box_listing = listing_of(
-            self.file, "entry", found, listed.ids, bad_rows, lost, lists_others=isinstance(data, list)
-        )
-        check_within(self.file, box_listing.table, _sizes(given), self.rules)
+            self.file, "entry", found, listed.ids, bad_rows, {**lost, **listed.lost}, isinstance(data, list)
+        )._replace(spoken_of=listed.spoken_of)
+        check_within(self.file, box_listing.table, listed.sizes(given), self.rules)
         return assign_boxes(source, box_listing, self.rules)
 
     def _people(self, rows: list[_Numbered], listing: dict[str, Any]) -> list[_Numbered]:
@@ -101,13 +105,6 @@ class CocoBoxes:
 class _Numbered(NamedTuple):
     number: int
     entry: dict[str, Any]
-
-
-class _ListedImages(NamedTuple):
-    """A COCO file's images: the name by id, and each name's id if a table's column can hold it."""
-
-    names: dict[int | str, str]
-    ids: dict[str, int | None]
 
 
 def _load(path: str) -> Any:
@@ -139,39 +136,6 @@ def _numbered(annotations: list[Any]) -> tuple[list[_Numbered], list[tuple[int, 
     return rows, bad_rows
 
 
-def _listed_images(listing: dict[str, Any], path: str) -> _ListedImages:
-    """The images that a COCO file lists.
-
-    Raises:
-        ConfigError: an entry is unusable, or one id means two images.
-    """
-    names: dict[int | str, str] = {}
-    ids: dict[str, int | None] = {}
-    try:
-        listed = [(str(image["file_name"]), plain_id(image["id"])) for image in listing.get("images") or []]
-    except (TypeError, KeyError):
-        raise ConfigError(f"{path} has an entry under 'images' without id and file_name; correct it.") from None
-    for name, image_id in listed:
-        if names.setdefault(image_id, name) != name:
-            raise ConfigError(
-                f"{path} gives two images, {names[image_id]} and {name}, the same id {image_id}, so that nobody knows "
-                "whose the boxes are; give each image its own id."
-            )
-        fits = isinstance(image_id, int) and abs(image_id) <= LARGEST_ID
-        ids.setdefault(name, image_id if fits and isinstance(image_id, int) else None)
-    return _ListedImages(names, ids)
-
-
-def _sizes(listing: dict[str, Any]) -> dict[str, tuple[float, float]]:
-    """Width and height by name of the listed images that have them."""
-    images = [(image, image.get("width"), image.get("height")) for image in listing.get("images") or []]
-    return {
-        str(image["file_name"]): (width, height)
-        for image, width, height in images
-        if type(width) in (int, float) and type(height) in (int, float) and width > 0 and height > 0
-    }
-
-
 def _category_names(listing: dict[str, Any]) -> dict[ClassId, str]:
     """The names of a file's categories; of one alone that has keypoints it does not matter what it is called."""
     categories = listing.get("categories")
@@ -184,14 +148,14 @@ def _category_names(listing: dict[str, Any]) -> dict[ClassId, str]:
 
 
 def _with_names(
-    rows: list[_Numbered], listed: _ListedImages, source: Pictures, path: str
+    rows: list[_Numbered], listed: ListedImages, source: Pictures, path: str
 ) -> tuple[list[BoxRow], dict[str, NoImage]]:
     """The rows by their images' names, and the ids that mean no image."""
     found: list[BoxRow] = []
     lost: dict[str, NoImage] = {}
     numbers = None if listed.names else ImageNumbers(source)
     unlisted = NoImage(f"is the id of no image that {path} lists; add it there or correct the box file")
-    names: dict[int | str, str | NoImage] = {name: name for name in listed.ids}  # some write the name for the id
+    names: dict[int | str, str | NoImage | None] = {name: name for name in listed.ids}  # some write the name for the id
     names.update(listed.names)
     for number, entry in rows:
         image_id = entry["image_id"]
@@ -201,6 +165,12 @@ def _with_names(
         name = names[key]
         if isinstance(name, NoImage):
             lost.setdefault(str(image_id), name)
-        else:
-            found.append(BoxRow(name, entry.get("bbox"), entry.get("score"), entry.get("id"), number))
+        elif name is not None:
+            identity = _track_id(entry) if name in listed.frames else entry.get("id")
+            found.append(BoxRow(name, entry.get("bbox"), entry.get("score"), identity, number))
     return found, lost
+
+
+def _track_id(entry: dict[str, Any]) -> Any:
+    """Who somebody is in all frames of a video; an annotation's own id is another in each."""
+    return next((entry[key] for key in ("track_id", "instance_id") if entry.get(key) is not None), None)

@@ -134,9 +134,9 @@ def _fill_in_frames(listing: BoxListing, meant: np.ndarray, frames: VideoFrames)
     num_not_chosen = int((meant == NOT_CHOSEN).sum())
     if num_not_chosen:
         log.info("%s also names %d frames that data.video leaves out.", listing.file, num_not_chosen)
-    silent = ~frames.any_of(meant[meant >= 0])
+    silent = ~frames.any_of(meant[meant >= 0]) & (frames.num_frames > 0)
     silent &= True if listing.spoken_of is None else ~listing.spoken_of
-    if silent.any() and not silent.all():
+    if silent.any():
         names = [frames.videos[video] for video in np.flatnonzero(silent)[:3].tolist()]
         log.warning(
             "%s says nothing of %d of the %d videos, so that nobody is in them: %s.",

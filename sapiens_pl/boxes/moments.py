@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sapiens_pl.boxes.image_finder import NoImage
+from sapiens_pl.boxes.image_finder import NoImage, either
 from sapiens_pl.boxes.table import BoxTable
 from sapiens_pl.boxes.video_frames import NOT_CHOSEN, NOWHERE, VideoFrames
 from sapiens_pl.core.columns import Names, names_of_arrow
@@ -20,8 +20,7 @@ log = logging.getLogger(__name__)
 
 BY_NAME = -1
 """Instead of a picture: its name says which it is."""
-_REPEATED = -4
-_NAMED_AT_MOST = 3
+_DROPPED = -4
 
 
 class Moments(NamedTuple):
@@ -48,12 +47,15 @@ class Placed(NamedTuple):
     spoken_of: np.ndarray
 
 
-def place(frames: VideoFrames, file: str, moments: Moments, first_frame: int | None, usual: int) -> Placed:
+def place(
+    frames: VideoFrames, file: str, moments: Moments, first_frame: int | None, usual: int, lists_all: bool = False
+) -> Placed:
     """Brings moments to pictures, and says how many are of frames that the run leaves out.
 
     Args:
         first_frame: the number of a video's first frame, as the user says it; None: he says nothing.
         usual: the format's own.
+        lists_all: the file speaks of all frames, also of those that have nobody.
 
     Raises:
         ConfigError: it is not clear whether the file counts so, or it is about frames of other videos only.
@@ -65,12 +67,13 @@ def place(frames: VideoFrames, file: str, moments: Moments, first_frame: int | N
     video[~given] = BY_NAME
     pictures = np.where(video < 0, video, NOWHERE)
     counted, timed = (np.flatnonzero((video >= 0) & is_so) for is_so in (~moments.in_seconds, moments.in_seconds))
-    first = _first(frames, file, video[counted], moments.numbers[counted], first_frame, usual)
+    first = _first(frames, file, video[counted], moments.numbers[counted], first_frame, usual, lists_all)
     pictures[counted] = frames.at_index(video[counted], moments.numbers[counted].astype(np.int64) - first)
     pictures[timed] = _timed(frames, file, video[timed], moments.numbers[timed])
+    pictures = _without_unreadable(frames, file, video, pictures)
     _say_not_chosen(frames, file, video, moments.numbers, pictures)
     beyond = _beyond(frames, video, moments, pictures, first)
-    if beyond and not (pictures == NOT_CHOSEN).any() and not ((pictures >= 0) | (video == BY_NAME)).any():
+    if beyond and not ((pictures >= 0) | np.isin(pictures, (NOT_CHOSEN, _DROPPED)) | (video == BY_NAME)).any():
         name, why = next(iter(beyond.items()))
         raise ConfigError(f"{file} names {name}, which {why.reason}.")
     spoken_of = np.zeros(frames.num_videos, bool)
@@ -93,7 +96,13 @@ def _videos(frames: VideoFrames, moments: Moments, given: np.ndarray, lost: dict
 
 
 def _first(
-    frames: VideoFrames, file: str, video: np.ndarray, numbers: np.ndarray, given: int | None, usual: int
+    frames: VideoFrames,
+    file: str,
+    video: np.ndarray,
+    numbers: np.ndarray,
+    given: int | None,
+    usual: int,
+    lists_all: bool,
 ) -> int:
     """The number of a video's first frame; a file that may count otherwise is not guessed at."""
     if given is not None or not len(numbers):
@@ -114,6 +123,11 @@ def _first(
             f"{file} has no frame 0, but a frame {highest[at_end[0]]} of {frames.videos[int(at_end[0])]}, which has "
             f"{frames.num_frames[at_end[0]]} frames: it seems to count from 1; say boxes.first_frame=1, or 0 if it "
             "does count from 0."
+        )
+    if least == 1 and lists_all:
+        raise ConfigError(
+            f"{file} has a frame 1 and no frame 0, so that nobody knows which is the first; say boxes.first_frame=1, "
+            "or 0 if it counts from 0."
         )
     if least == 1:
         log.warning(
@@ -142,8 +156,17 @@ def _timed(frames: VideoFrames, file: str, video: np.ndarray, seconds: np.ndarra
             "%s: %d of its times are of frames that another time is nearer to, such as %g s; they are left out.",
             file, len(np.unique(seconds[others])), seconds[others[0]],
         )  # fmt: skip
-    pictures[others] = _REPEATED
+    pictures[others] = _DROPPED
     return pictures
+
+
+def _without_unreadable(frames: VideoFrames, file: str, video: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+    """The same, where frames of videos that show none are not looked for any further: such a video fails by itself."""
+    unreadable = (video >= 0) & np.append(frames.num_frames == 0, False)[np.maximum(video, -1)]
+    if unreadable.any():
+        names = [frames.videos[one] for one in np.unique(video[unreadable]).tolist()]
+        log.warning("%s: the boxes of %s are left out, as none of its frames can be shown.", file, either(names))
+    return np.where(unreadable, _DROPPED, pictures)
 
 
 def _say_not_chosen(

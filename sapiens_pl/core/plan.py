@@ -23,7 +23,7 @@ class FrameColumns(NamedTuple):
     `videos` are the videos' names; `video` (P,) int64 says whose frame a picture is, -1 for a photograph; `frame_index`
     and `pts` (P,) int64 and `seconds` (P,) float64 are as in `VideoFrame`. A video's frames stand together, in their
     order. `num_frames` (V,) int64 are the frames that a player can show of each video, of which the pictures may be
-    some only (`data.video`); None: they are all pictures.
+    some only (`data.video`), 0 for what is no video; None: they are all pictures.
     """
 
     videos: Names

@@ -131,7 +131,8 @@ def _frame_columns(videos: Names, columns: Films) -> FrameColumns:
         if film.table is not None:
             here = shown & (columns.film == number)
             pts[here], seconds[here] = film.table.pts[film.chosen], film.table.seconds[film.chosen]
-    return FrameColumns(videos, np.where(shown, columns.film, -1), columns.frame, pts, seconds)
+    counts = [0 if film.table is None else len(film.table.pts) for film in columns.films]
+    return FrameColumns(videos, np.where(shown, columns.film, -1), columns.frame, pts, seconds, np.array(counts))
 
 
 def _names(video: str, indices: np.ndarray) -> Names:
