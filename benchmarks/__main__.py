@@ -1,7 +1,7 @@
 """All benchmarks, or those named: `python -m benchmarks [stages pipeline ...] [--quick] [--output FOLDER]`.
 
-stages, choices, pipeline, batch_sizes, precision, compiled, memory, records, gpu. Each leaves `FOLDER/NAME.json` and
-`FOLDER/NAME.md`. `gpu` runs where CUDA is. Each runs in a process of its own, one after the other.
+stages, choices, pipeline, batch_sizes, precision, compiled, memory, records, tracking, gpu. Each leaves
+`FOLDER/NAME.json` and `FOLDER/NAME.md`. `gpu` runs where CUDA is. Each runs in a process of its own, one after the other.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from benchmarks.report import save
 from sapiens_pl.predict import quieten
 
-NAMES = ("stages", "choices", "pipeline", "batch_sizes", "precision", "compiled", "memory", "records")
+NAMES = ("stages", "choices", "pipeline", "batch_sizes", "precision", "compiled", "memory", "records", "tracking")
 ON_CUDA = ("gpu", "batch_sizes", "precision", "compiled")
 """What a machine with a GPU is asked by default: the other tables are of its processor, and `gpu` has whole runs."""
 

@@ -13,10 +13,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("name", ["stages", "choices", "pipeline", "gpu"])
+@pytest.mark.parametrize("name", ["stages", "choices", "pipeline", "gpu", "tracking"])
 def test_a_benchmark_gives_whole_tables(monkeypatch, name):
     if name in ("stages", "gpu"):
         pytest.importorskip("transformers", minversion="5.10")
+    if name == "tracking":
+        pytest.importorskip("trackeval")
+        pytest.importorskip("scipy")
     monkeypatch.syspath_prepend(ROOT)
     results = importlib.import_module(f"benchmarks.{name}").run(quick=True)
     for result in results if isinstance(results, list) else [results]:

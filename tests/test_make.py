@@ -84,6 +84,10 @@ def test_it_makes_what_the_run_was_asked_for_or_what_is_named_and_says_which_pho
         (["formats=[overlay]", "overlay_score_threshold=high"], "overlay_score_threshold=high must be a number"),
         (["formats=[overlay]", "data.read_timeout=-1"], "data.read_timeout=-1 must be"),
         (["formats=[overlay]", "data.max_megapixels=many"], "data.max_megapixels=many must be"),
+        (["tracking=trakcs"], "tracking=trakcs is no choice; did you mean tracks? There are none, tracks."),
+        (["tracking=null"], "tracking must be a choice; see conf/tracking/"),
+        (["tracking.max_lost_seconds=-1"], "tracking.max_lost_seconds=-1 must be a number of at least 0."),
+        (["smoothing.beta=1"], "smoothing.beta belongs to smoothing=one_euro"),
     ],
 )
 def test_a_setting_that_cannot_be_is_a_sentence_and_nothing_is_made(run, command, settings, words):

@@ -23,7 +23,8 @@ def make_settings(run_folder: Path, given: Sequence[str]) -> DictConfig:
 
     Args:
         run_folder: the run's, with its run.json.
-        given: KEY=VALUE texts; the names of `output`'s settings may stand alone (`formats=[csv]`).
+        given: KEY=VALUE texts; the names of `output`'s settings may stand alone (`formats=[csv]`), and choices of
+            `tracking` and `smoothing` are names of their files.
 
     Raises:
         ConfigError: one cannot be read, or run.json is damaged.
@@ -34,6 +35,9 @@ def make_settings(run_folder: Path, given: Sequence[str]) -> DictConfig:
         raise ConfigError(refused)
     overrides = [text if _is_whole(text) else f"output.{text}" for text in given]
     keys = {text.partition("=")[0] for text in overrides}
+    for group in GROUPS:
+        if f"{group}=null" in given or f"{group}=" in given:
+            raise ConfigError(f"{group} must be a choice; see conf/{group}/ for those there are.")
     recorded = section(read_object(run_folder / "run.json"), "config")
     choices = {group: _choice(group, section(recorded, group)) for group in GROUPS if group not in keys}
     with initialize_config_dir(config_folder(), version_base="1.3"):

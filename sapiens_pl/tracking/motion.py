@@ -43,14 +43,15 @@ class Motion:
         centers = self._centers + self.shifts(seconds)
         return np.concatenate([centers - self._sizes / 2, centers + self._sizes / 2], axis=1)
 
+    def errors(self, seconds: float) -> np.ndarray:
+        """(T,) heights: the standard error of where each one's centre is expected."""
+        return np.sqrt(_passed(self._covariances, self.unseen(seconds))[:, 0])
+
     def see(self, rows: np.ndarray, bboxes: np.ndarray, seconds: float) -> None:
         """Some of them are seen again, in these (n, 4) xyxy boxes."""
         elapsed = self.unseen(seconds)[rows]
         centers, sizes = _centers_and_sizes(bboxes)
-        position, both, velocity = self._covariances[rows].T
-        position = position + 2 * elapsed * both + elapsed**2 * velocity + _TURNED * elapsed**3 / 3
-        both = both + elapsed * velocity + _TURNED * elapsed**2 / 2
-        velocity = velocity + _TURNED * elapsed
+        position, both, velocity = _passed(self._covariances[rows], elapsed).T
         gain, gain_velocity = position / (position + _SEEN), both / (position + _SEEN)
         expected = self._centers[rows] + self._velocities[rows] * elapsed[:, None]
         surprise = centers - expected
@@ -75,6 +76,19 @@ class Motion:
         """Forgets the others; (T,) bool."""
         self._centers, self._velocities, self._sizes = self._centers[which], self._velocities[which], self._sizes[which]
         self._covariances, self._seconds = self._covariances[which], self._seconds[which]
+
+
+def _passed(covariances: np.ndarray, elapsed: np.ndarray) -> np.ndarray:
+    """(n, 3): of position, of both, of velocity, after (n,) seconds in which velocities have changed."""
+    position, both, velocity = covariances.T
+    return np.stack(
+        [
+            position + 2 * elapsed * both + elapsed**2 * velocity + _TURNED * elapsed**3 / 3,
+            both + elapsed * velocity + _TURNED * elapsed**2 / 2,
+            velocity + _TURNED * elapsed,
+        ],
+        axis=1,
+    )
 
 
 def _centers_and_sizes(bboxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -77,7 +77,7 @@ class TrackedRecords:
 
     def _ids_of(self, video: str) -> FrameIds:
         if video not in self._ids:
-            self._ids[video] = self._tracker(self._records.frames_of(video), self.keypoint_set)
+            self._ids[video] = self._tracker(self._records.frames_of(video))
         return self._ids[video]
 
 
@@ -104,7 +104,7 @@ class TrackingOfRun:
 
 def _built(cfg: DictConfig, group: str) -> Any:
     settings = cfg.get(group)
-    if not isinstance(settings, DictConfig) or "_target_" not in settings:
+    if not isinstance(settings, DictConfig) or not isinstance(settings.get("_target_"), str):
         raise ConfigError(f"{group}={settings} is no choice; see conf/{group}/ for those there are.")
     check(GROUPS[group], settings, group)
     return instantiate(settings, _convert_="all", _recursive_=False)

@@ -1,6 +1,6 @@
 """How well the people of one frame go with those of earlier ones, and which of them belong together.
 
-Legend: T people of earlier frames, N people of this one, K keypoints.
+Legend: T people of earlier frames, N people of this one.
 """
 
 from __future__ import annotations
@@ -38,26 +38,6 @@ def _grown(bboxes: np.ndarray, margins: np.ndarray) -> np.ndarray:
 
 def _areas(bboxes: np.ndarray) -> np.ndarray:
     return (bboxes[..., 2:] - bboxes[..., :2]).prod(axis=-1)
-
-
-def pose_likeness(
-    expected: np.ndarray, keypoints: np.ndarray, areas: np.ndarray, sigmas: np.ndarray, scores: np.ndarray
-) -> np.ndarray:
-    """Object keypoint similarity (cocodataset.org/#keypoints-eval) over the keypoints, each weighing as its scores.
-
-    Args:
-        expected: (T, K, 2) image px.
-        keypoints: (N, K, 2) image px.
-        areas: (T, N) square px.
-        sigmas: (K,), the data set's OKS constants.
-        scores: (T, N, K), the lower one of both.
-
-    Returns:
-        (T, N), from 0 to 1.
-    """
-    squares = ((expected[:, None] - keypoints[None]) ** 2).sum(axis=3)
-    likeness = np.exp(-squares / (2 * (2 * sigmas) ** 2 * np.maximum(areas, 1.0)[..., None]))
-    return (likeness * scores).sum(axis=2) / np.maximum(scores.sum(axis=2), np.finfo(float).tiny)
 
 
 def matched(likeness: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:

@@ -59,7 +59,7 @@ class OneEuro:
     def __init__(
         self,
         min_cutoff: float = 1.0,
-        beta: float = 5.0,
+        beta: float = 20.0,
         speed_cutoff: float = 1.0,
         weigh_by_score: bool = False,
         bridge_seconds: float = 0.25,

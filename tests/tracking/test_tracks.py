@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tracking.walkers import COCO_17, frame, walk, without
+from tracking.walkers import frame, walk, without
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import NO_TRACK_ID
@@ -13,7 +13,7 @@ from sapiens_pl.tracking.tracks import GivenIds, Tracks
 
 def ids_of(frames, tracker=None) -> list[list[int]]:
     """Frame by frame."""
-    found = (tracker or Tracks())(iter(frames), COCO_17)
+    found = (tracker or Tracks())(iter(frames))
     assert found.frame_indices.tolist() == [one.frame.frame_index for one in frames]
     return [found.of_frame(one.frame.frame_index).tolist() for one in frames]
 
@@ -61,6 +61,17 @@ def test_unlikely_boxes_go_on_with_people_and_begin_nobody():
     ids = ids_of(frames)
     assert ids[10] == ids[11] == [1, 2, 3] and ids[12] == [1, NO_TRACK_ID, 3]
     assert ids[13] == [1, NO_TRACK_ID] and ids[14] == [1, 2, 3]
+
+
+def test_who_is_in_one_frame_only_is_nobody_but_at_the_end():
+    frames = walk(25)
+    for index in (5, 99):
+        places = [(box[0] + 30, box[1] + 80) for box in frames[index].bboxes]
+        frames[index] = frame(index, frames[index].frame.seconds, np.array([(900, 100), *places]))
+    ids = ids_of(frames)
+    assert ids[5] == [NO_TRACK_ID, 1, 2, 3] and ids[6] == [1, 2, 3] and ids[99] == [4, 1, 2, 3] and len(ids) == 100
+    gap = [frames[0], *(frame(index, index / 25, np.empty((0, 2))) for index in range(1, 5)), frames[6]]
+    assert ids_of(gap)[-1] == [1, 2, 3]  # frames without anybody tell nothing
 
 
 def test_given_ids_stay_and_others_are_none_of_them():
