@@ -1,7 +1,8 @@
 """All benchmarks, or those named: `python -m benchmarks [stages pipeline ...] [--quick] [--output FOLDER]`.
 
 stages, choices, pipeline, batch_sizes, precision, compiled, memory, records, tracking, gpu. Each leaves
-`FOLDER/NAME.json` and `FOLDER/NAME.md`. `gpu` runs where CUDA is. Each runs in a process of its own, one after the other.
+`FOLDER/NAME.json` and `FOLDER/NAME.md`. `gpu` runs where CUDA is. Each runs in a process of its own, one after the
+other.
 """
 
 from __future__ import annotations
