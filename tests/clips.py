@@ -122,7 +122,7 @@ def _options(codec: str, gop: int, b_frames: int, open_gop: bool) -> dict[str, s
     if codec == "libx265":
         params = f"open-gop={int(open_gop)}:keyint={gop}:min-keyint={gop}:bframes={b_frames}:b-adapt=0:scenecut=0"
         return {"x265-params": f"{params}:log-level=none:pools=1:frame-threads=1", "preset": "ultrafast", "crf": "12"}
-    return {"b": "4000000"}
+    return {}
 
 
 def _reformatting(colour: dict[str, int]) -> dict[str, Any]:
@@ -161,3 +161,30 @@ def turn(path: str | Path, rotation: int, mirror: bool = False) -> None:
     for offset, value in zip((0, 4, 12, 16), (a, b, c, d)):
         data[place + offset : place + offset + 4] = (value * 65536).to_bytes(4, "big", signed=True)
     Path(path).write_bytes(data)
+
+
+def trim(path: str | Path, start: int) -> None:
+    """Moves the beginning of an MP4's video later by an edit list, by `start` units of the track's time scale.
+
+    The file must have one already, as those with B-frames do (ISO 14496-12, elst).
+    """
+    data = bytearray(Path(path).read_bytes())
+    place = data.index(b"elst") + 4
+    assert data[place] == 0
+    media_time = int.from_bytes(data[place + 12 : place + 16], "big") + start
+    data[place + 12 : place + 16] = media_time.to_bytes(4, "big")
+    Path(path).write_bytes(data)
+
+
+def damage(path: str | Path, at: float = 0.5, num_bytes: int = 400) -> None:
+    """Overwrites bytes in the middle of a file, or at another part of its length."""
+    data = bytearray(Path(path).read_bytes())
+    begin = int(len(data) * at)
+    data[begin : begin + num_bytes] = np.random.default_rng(0).integers(0, 256, num_bytes, np.uint8).tobytes()
+    Path(path).write_bytes(data)
+
+
+def cut(path: str | Path, at: float = 0.6) -> None:
+    """Leaves the first part of a file, of this part of its length."""
+    data = Path(path).read_bytes()
+    Path(path).write_bytes(data[: int(len(data) * at)])

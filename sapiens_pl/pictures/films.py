@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -131,8 +131,8 @@ def _frame_columns(videos: Names, columns: Films) -> FrameColumns:
         if film.table is not None:
             here = shown & (columns.film == number)
             pts[here], seconds[here] = film.table.pts[film.chosen], film.table.seconds[film.chosen]
-    counts = [0 if film.table is None else len(film.table.pts) for film in columns.films]
-    return FrameColumns(videos, np.where(shown, columns.film, -1), columns.frame, pts, seconds, np.array(counts))
+    counts = np.array([0 if film.table is None else len(film.table.pts) for film in columns.films], np.int64)
+    return FrameColumns(videos, np.where(shown, columns.film, -1), columns.frame, pts, seconds, counts)
 
 
 def _names(video: str, indices: np.ndarray) -> Names:
@@ -166,6 +166,9 @@ class FrameReader:
         self._open: OrderedDict[str, VideoDecoder] = OrderedDict()
         self._process, self._decoded_before = os.getpid(), 0
         self._tables: dict[str, VideoTable] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_open": OrderedDict(), "_decoded_before": 0}
 
     @property
     def num_decoded(self) -> int:

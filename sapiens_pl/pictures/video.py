@@ -16,6 +16,13 @@ from sapiens_pl.pictures.video_packets import PacketReader
 from sapiens_pl.pictures.video_pixels import FramePixels
 from sapiens_pl.pictures.video_table import CORRUPT, VideoTable
 
+_CHECKED = "crccheck+bitstream+buffer"
+_STRICT = {"hevc": f"{_CHECKED}+explode"}
+"""By codec, for decoders that give what they make up for damage as if it were a frame. Others flag it; told to be
+strict, they would lose good frames as well.
+"""
+_DAMAGED = "cannot be decoded: the video is damaged there, or in a frame that this one builds on; fetch it again."
+
 
 class VideoDecoder:
     """One video, of which frames are read.
@@ -41,6 +48,8 @@ class VideoDecoder:
         """By their packet, the frames that have not."""
         self._damaged: set[int] = set()
         """Packets that could not be decoded well."""
+        self._lost: set[int] = set()
+        """Frames that have not come out where they should have; another try would give the same."""
         self._last: tuple[int, LoadedImage] | None = None
 
     def close(self) -> None:
@@ -86,6 +95,8 @@ class VideoDecoder:
     def _decoded(self, index: int) -> LoadedImage:
         reader = self._reader = self._reader or self._opened()
         start, packet = int(self._table.start[self._table.packet[index]]), int(self._table.packet[index])
+        if index in self._lost:
+            raise DamagedImageError(_DAMAGED)
         if index not in self._out and not (self._begun_at <= start <= reader.next and index > self._shown):
             reader.go_to(start)
             self._restart(reader.next)
@@ -94,9 +105,7 @@ class VideoDecoder:
             pass
         frame = self._out.get(index)
         if frame is None or any(start <= damaged <= packet for damaged in self._damaged):
-            raise DamagedImageError(
-                "cannot be decoded: the video is damaged there, or in a frame that this one builds on; fetch it again."
-            )
+            raise DamagedImageError(_DAMAGED)
         return self._pixels(frame)
 
     def _opened(self) -> PacketReader:
@@ -105,8 +114,10 @@ class VideoDecoder:
         # Cores belong to the loader's processes, and one thread says at which packet it fails.
         self._context.thread_type, self._context.thread_count = "NONE", 1
         self._context.copy_opaque = True
+        self._context.options = {"err_detect": _STRICT.get(self._context.name, _CHECKED)}
         aspect = reader.stream.sample_aspect_ratio
         self._pixels = FramePixels(self._max_megapixels, float(aspect) if aspect else 1.0)
+        self._pixels.check_size(self._context.width, self._context.height)
         self._restart(0)
         return reader
 
@@ -152,9 +163,8 @@ class VideoDecoder:
     def _drain(self) -> None:
         """Takes out what the decoder still holds; what does not come out now is lost."""
         self._decode(None, None)
-        self._damaged.update(self._waiting)
         self._shown = max([self._shown, *self._waiting.values()])
-        self._waiting.clear()
+        self._give_up(list(self._waiting))
 
     def _decode(self, packet: Any, number: int | None) -> None:
         import av
@@ -180,6 +190,9 @@ class VideoDecoder:
             return
         self._out[index] = frame
         self._shown = max(self._shown, index)
-        for packet in [packet for packet, waiting in self._waiting.items() if waiting < self._shown]:
+        self._give_up([packet for packet, waiting in self._waiting.items() if waiting < self._shown])
+
+    def _give_up(self, packets: list[int]) -> None:
+        for packet in packets:
             self._damaged.add(packet)
-            del self._waiting[packet]
+            self._lost.add(self._waiting.pop(packet))

@@ -10,6 +10,9 @@ _REMEDY = "the frames before are read; fetch the file again, or take it as it is
 _MATROSKA = b"\x1a\x45\xdf\xa3"
 _SEGMENT = b"\x18\x53\x80\x67"
 _UNKNOWN_SIZE = -1
+_TS_PACKET, _TS_SYNC = 188, 0x47
+"""Bytes of a packet of an MPEG transport stream, and its first."""
+_HEAD_BYTES = 256
 
 
 def how_it_ends(path: str, container: Any, stream: Any, num_packets: int, broken: str) -> str:
@@ -30,6 +33,28 @@ def how_it_ends(path: str, container: Any, stream: Any, num_packets: int, broken
     return ""
 
 
+def why_not_opened(path: str, said: str) -> str:
+    """A sentence without its subject.
+
+    Args:
+        said: what FFmpeg says.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_HEAD_BYTES)
+            size = os.fstat(file.fileno()).st_size
+            if not size:
+                return "is an empty file; fetch it again."
+            if head[4:8] == b"ftyp" and b"moov" not in _mp4_boxes(file, size)[0]:
+                return (
+                    "has no index (moov), without which no frame can be found: it was cut, or its recording was not "
+                    "ended; fetch it again, or restore it by a program for that (untrunc)."
+                )
+    except OSError:
+        pass
+    return f"cannot be read as a video ({said}); check it, or fetch it again."
+
+
 def _expected_packets(container: Any, stream: Any) -> int:
     """What the index of an MP4 lists, after its edits; 0 where nothing is known before."""
     if "mp4" not in container.format.name.split(","):
@@ -40,18 +65,21 @@ def _expected_packets(container: Any, stream: Any) -> int:
 def _bytes_said(path: str) -> int:
     """How long the file should be by its own account; 0 for unknown."""
     with open(path, "rb") as file:
-        head = file.read(64)
+        head, size = file.read(_HEAD_BYTES), os.fstat(file.fileno()).st_size
         if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
             return 8 + struct.unpack("<I", head[4:8])[0]
         if head[:4] == _MATROSKA:
             return _matroska_size(head)
         if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
-            return _mp4_size(file, os.fstat(file.fileno()).st_size)
+            return _mp4_boxes(file, size)[1]
+        if len(head) > _TS_PACKET and head[0] == head[_TS_PACKET] == _TS_SYNC:
+            return -(-size // _TS_PACKET) * _TS_PACKET
     return 0
 
 
-def _mp4_size(file: Any, size: int) -> int:
-    """Where the last of the boxes that a file is made of ends."""
+def _mp4_boxes(file: Any, size: int) -> tuple[list[bytes], int]:
+    """The kinds of the boxes that a file is made of (ISO 14496-12), and where the last of them ends."""
+    kinds: list[bytes] = []
     position = 0
     while position + 8 <= size:
         file.seek(position)
@@ -59,12 +87,11 @@ def _mp4_size(file: Any, size: int) -> int:
         (length,) = struct.unpack(">I", head[:4])
         if length == 1 and len(head) == 16:
             (length,) = struct.unpack(">Q", head[8:])
-        if length == 0 or not head[4:8].isalnum():  # to the end of the file; what is no box is not judged
-            return size
-        if length < 8:
-            return size
+        if length < 8:  # to the end of the file; what is no box is not judged
+            return [*kinds, head[4:8]], size
+        kinds.append(head[4:8])
         position += length
-    return position
+    return kinds, position
 
 
 def _matroska_size(head: bytes) -> int:

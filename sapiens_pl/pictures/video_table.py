@@ -12,7 +12,7 @@ import numpy as np
 
 from sapiens_pl.core.errors import UnreadableImageError
 from sapiens_pl.core.wording import one_line
-from sapiens_pl.pictures.video_end import how_it_ends
+from sapiens_pl.pictures.video_end import how_it_ends, why_not_opened
 
 KEYFRAME, CORRUPT = 1, 2
 NO_TIME = -(2**63)
@@ -80,10 +80,8 @@ def scan(path: str) -> VideoTable:
                 packets = _decoded_times(path, stream.index, packets)
             table = _table(packets, keys, container, stream, status)
             end = how_it_ends(path, container, stream, len(packets.pts), broken)
-    except OSError as error:
-        raise UnreadableImageError(f"cannot be read as a video ({_why(error)}); check it, or fetch it again.") from None
-    except av.FFmpegError as error:
-        raise UnreadableImageError(f"cannot be read as a video ({_why(error)}); check it, or fetch it again.") from None
+    except (OSError, av.FFmpegError) as error:
+        raise UnreadableImageError(why_not_opened(path, _why(error))) from None
     if not len(table.pts):
         raise UnreadableImageError(f"holds no frame of video that can be shown; fetch it again.{end and ' It ' + end}")
     return table._replace(end=end)
@@ -112,9 +110,7 @@ def video_stream(container: Any) -> Any:
     best = container.streams.best("video")
     stream = best if best in videos else videos[0]
     if stream.codec_context is None:
-        raise UnreadableImageError(
-            f"is coded in a way that this FFmpeg has no decoder for ({stream.codec_tag}); convert it to H.264."
-        )
+        raise UnreadableImageError("is coded in a way that this FFmpeg has no decoder for; convert it to H.264.")
     return stream
 
 
@@ -153,7 +149,8 @@ def _decoded_times(path: str, index: int, packets: _Packets) -> _Packets:
     with opened(path) as container:
         stream = container.streams[index]
         stream.codec_context.copy_opaque = True
-        shown = 0
+        step = _step(stream)
+        time = -step
         for place, packet in enumerate(container.demux(stream)):
             if packet.size:
                 packet.opaque = [place]
@@ -164,11 +161,20 @@ def _decoded_times(path: str, index: int, packets: _Packets) -> _Packets:
                     continue
                 break
             for frame in frames:
-                time = frame.pts if frame.pts is not None else frame.dts
+                known = frame.pts if frame.pts is not None else frame.dts
+                if known is None or (not packet.size and known < time + step // 2):  # a guess of FFmpeg's
+                    time += step
+                else:
+                    step, time = known - time if known > time >= 0 else step, known
                 (number,) = frame.opaque
-                pts[number], hidden[number] = shown if time is None else time, False
-                shown += 1
+                pts[number], hidden[number] = time, False
     return packets._replace(pts=pts, hidden=hidden | packets.hidden)
+
+
+def _step(stream: Any) -> int:
+    """Units of the time base from frame to frame, where nothing else is said."""
+    rate = stream.average_rate or stream.guessed_rate or stream.base_rate
+    return max(1, round(1 / (rate * stream.time_base))) if rate else 1
 
 
 def _table(
