@@ -7,9 +7,12 @@ from collections.abc import Iterable
 import numpy as np
 
 from sapiens_pl.core.columns import Names
-from sapiens_pl.core.errors import UnreadableFolderError
+from sapiens_pl.core.errors import UnreadableFolderError, UnreadableShardError
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.structures import Failure, PoseResult
+
+_NO_PICTURES = (UnreadableFolderError.__name__, UnreadableShardError.__name__)
+"""Failures of what holds pictures."""
 
 
 class PlannedFailures:
@@ -33,7 +36,7 @@ class PlannedFailures:
         for failure, position in zip(failures, positions.tolist()):
             if failure.instance_id is not None and position >= 0:
                 self._of_boxes.setdefault(position, []).append(failure)
-            elif failure.instance_id is None and failure.error != UnreadableFolderError.__name__:
+            elif failure.instance_id is None and failure.error not in _NO_PICTURES:
                 self.of_pictures.append(failure)
             else:
                 self.of_no_picture.append(failure)

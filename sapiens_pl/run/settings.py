@@ -99,7 +99,7 @@ def check_settings(cfg: DictConfig) -> None:
         raise ConfigError(f"output.dir={given} names no folder; give output.dir=FOLDER, or omit it.")
     check(LOADING, cfg.data, "data")
     frame_choice(cfg.data.video, "data.video")
-    check(_FILE_BOXES if "file" in cfg.boxes else DETECTING, cfg.boxes, "boxes")
+    check(_FILE_BOXES if "format" in cfg.boxes else DETECTING, cfg.boxes, "boxes")
     check(MODEL, cfg.model, "model")
     check(CROP, cfg.model.get("crop") or {}, "model.crop")
     if cfg.model.keypoint_set is not None:

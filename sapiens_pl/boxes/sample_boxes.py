@@ -1,0 +1,131 @@
+"""Boxes that stand beside the pictures themselves: in the `.json` of a tar's sample, in other columns of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from sapiens_pl.boxes.matching import BoxListing, assign_boxes
+from sapiens_pl.boxes.rules import BoxRules, strict_error
+from sapiens_pl.boxes.table import BoxRow
+from sapiens_pl.boxes.table_parts import TableBuilder, TablePart, part_of_rows
+from sapiens_pl.core.errors import BoxError, ConfigError
+from sapiens_pl.core.plan import Pictures, Samples, Tasks
+from sapiens_pl.core.protocols import BoxedImages
+from sapiens_pl.core.structures import Failure
+from sapiens_pl.core.wording import shown
+
+_SAMPLES_AT_A_TIME = 4096
+_Told = tuple[int, list[BoxRow] | str]
+
+
+class SampleBoxes:
+    """Boxes from each picture's own sample (`boxes=sample`).
+
+    Samples that say nothing of boxes, or that a picture has none of, say that nobody is there. A picture whose sample
+    cannot be read has failed: who is in it is not known.
+
+    Args:
+        bboxes, scores, ids: fields with a list each, of equal lengths; `objects.bbox` is the field `bbox` in the field
+            `objects`. Only the first has to be there.
+        rules: as in `BoxRules`.
+
+    Raises:
+        ConfigError: the pictures are files without samples, or no sample has such a field.
+    """
+
+    def __init__(
+        self,
+        bboxes: str = "bboxes",
+        scores: str | None = "scores",
+        ids: str | None = "ids",
+        *,
+        format: str = "xyxy",
+        **rules: Any,
+    ) -> None:
+        if not isinstance(bboxes, str) or not bboxes:
+            raise ConfigError(f"boxes.bboxes={bboxes} names no field; give that with the boxes.")
+        self.bboxes, self.scores, self.ids = bboxes, scores, ids
+        self.rules = BoxRules(format, **rules)
+
+    def __call__(self, source: Pictures) -> BoxedImages:
+        if source.samples is None:
+            raise ConfigError(
+                f"boxes=sample is for pictures from tars and tables; those of {source.root} have nothing beside them. "
+                "Give boxes=json boxes.file=FILE, or boxes=detector."
+            )
+        builder, failures, unknown = TableBuilder(len(source.names)), list[Failure](), list[int]()
+        count = 0
+        for part, broken in _parts(source, self._told(source.samples)):
+            builder.add(part)
+            count += len(part.images)
+            for index, reason in broken:
+                failures.append(self._failure(source, index, reason))
+                unknown.append(index)
+        if not count:
+            self._refuse(source, failures)
+        listing = BoxListing(source.root, "sample", builder.build()[0], None, [])
+        boxed = assign_boxes(source, listing, self.rules)
+        known = np.delete(np.arange(len(source.names)), unknown)
+        return BoxedImages(Tasks(source, boxed.tasks.boxes, known), [*boxed.failures, *failures])
+
+    def _told(self, samples: Samples) -> Iterator[_Told]:
+        """Pictures with the rows that their samples give, or why these give none."""
+        fields = [field for field in (self.bboxes, self.scores, self.ids) if field]
+        for index, values in samples.values({field.split(".")[0] for field in fields}):
+            if isinstance(values, str):
+                yield index, values
+            elif _drilled(values, self.bboxes) is not None:
+                yield index, self._rows(index, values)
+
+    def _rows(self, index: int, values: Mapping[str, Any]) -> list[BoxRow] | str:
+        boxes = _drilled(values, self.bboxes)
+        if not isinstance(boxes, list):
+            return f"has no list under {self.bboxes} but {shown(boxes)}"
+        if len(boxes) == 4 and all(isinstance(value, int | float) for value in boxes):
+            boxes = [boxes]
+        others = []
+        for field in (self.scores, self.ids):
+            column = _drilled(values, field) if field else None
+            column = [column] if isinstance(column, int | float) else column
+            if isinstance(column, list) and len(column) != len(boxes):
+                return f"has {len(boxes)} {self.bboxes} and {len(column)} {field}"
+            others.append(column if isinstance(column, list) else [None] * len(boxes))
+        return [BoxRow("", box, score, identity, index) for box, score, identity in zip(boxes, *others)]
+
+    def _failure(self, source: Pictures, index: int, reason: str) -> Failure:
+        message = f"What stands beside {source.path(index)} {reason}, so that nobody knows who is in it; correct it."
+        if self.rules.strict:
+            raise strict_error(message)
+        return Failure(source.names[index], None, BoxError.__name__, message)
+
+    def _refuse(self, source: Pictures, failures: list[Failure]) -> None:
+        assert source.samples is not None
+        seen: set[str] = set()
+        for _, values in islice(source.samples.values([self.bboxes]), _SAMPLES_AT_A_TIME):
+            seen |= values.keys() if isinstance(values, Mapping) else set()
+        fields = f"their fields are {', '.join(sorted(seen))}" if seen else "they have no fields"
+        said = failures[0].message if failures else f"{fields}; name the one with the boxes (boxes.bboxes)."
+        raise ConfigError(f"No sample of {source.root} has boxes under {self.bboxes}: {said}")
+
+
+def _parts(source: Pictures, told: Iterator[_Told]) -> Iterator[tuple[TablePart, list[tuple[int, str]]]]:
+    """Some samples at a time: their rows, and those that give none."""
+    while True:
+        some = list(islice(told, _SAMPLES_AT_A_TIME))
+        good = [(source.names[index], rows) for index, rows in some if not isinstance(rows, str)]
+        rows = [row._replace(image=name) for name, of_one in good for row in of_one]
+        nobody = [name for name, of_one in good if not of_one]
+        yield part_of_rows(rows, nobody, {}), [(index, why) for index, why in some if isinstance(why, str)]
+        if len(some) < _SAMPLES_AT_A_TIME:
+            return
+
+
+def _drilled(values: Any, field: str) -> Any:
+    """The value of a field, whose dots lead from object to object; None where it is not there."""
+    for part in field.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
