@@ -1,8 +1,8 @@
 """All benchmarks, or those named: `python -m benchmarks [stages pipeline ...] [--quick] [--output FOLDER]`.
 
-stages, choices, pipeline, batch_sizes, precision, compiled, memory, records, tracking, gpu. Each leaves
-`FOLDER/NAME.json` and `FOLDER/NAME.md`. `gpu` runs where CUDA is. Each runs in a process of its own, one after the
-other.
+stages, choices, pipeline, batch_sizes, precision, compiled, memory, records, tracking, gpu, film. Each leaves
+`FOLDER/NAME.json` and `FOLDER/NAME.md`. `gpu` runs where CUDA is, `film` takes a quarter of an hour. Each runs in a
+process of its own, one after the other.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from benchmarks.report import save
 from sapiens_pl.predict import quieten
 
 NAMES = ("stages", "choices", "pipeline", "batch_sizes", "precision", "compiled", "memory", "records", "tracking")
+ON_REQUEST = ("gpu", "film")
 ON_CUDA = ("gpu", "batch_sizes", "precision", "compiled")
 """What a machine with a GPU is asked by default: the other tables are of its processor, and `gpu` has whole runs."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[*NAMES, "gpu", []], help="which; all that suit the machine")
+    parser.add_argument("names", nargs="*", choices=[*NAMES, *ON_REQUEST, []], help="which; all that suit the machine")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it work?")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     args = parser.parse_args()
