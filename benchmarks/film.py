@@ -180,7 +180,7 @@ def draw(kept: dict[str, Series], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(14, 3), layout="constrained")
-    for axes, (name, series) in zip(figure.subplots(1, len(kept), sharey=True), kept.items()):
+    for axes, (name, series) in zip(figure.subplots(1, len(kept), sharey=True, squeeze=False)[0], kept.items()):
         for samples in series.values():
             axes.plot(*zip(*samples), linewidth=0.8)
         axes.set(title=name, xlabel="seconds")
