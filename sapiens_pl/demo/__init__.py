@@ -127,10 +127,12 @@ def tell_accuracy(config: Any, folder: RunFolder) -> None:
     if people is None:
         return
     from sapiens_pl.demo.telling import Truth, tell
+    from sapiens_pl.tracking.of_records import GROUPS, TrackingOfRun
 
+    tracking = TrackingOfRun(OmegaConf.create({group: config[group] for group in GROUPS}))
     known_boxes = config["boxes"].get("demo_file") == str(people)
     tell(
-        folder.read_records(),
+        tracking(folder.read_records()),
         Truth.read(people),
         boxes_by_detector=config["boxes"].get("weights") == str(DETECTOR),
         demo_poses=known_boxes and config["model"]["checkpoint"] == str(CHECKPOINT),

@@ -125,16 +125,17 @@ class Records:
         Raises:
             ConfigError: a part is damaged.
         """
-        order = self._order(DONE)
-        if names is not None:
-            wanted = pa.array(sorted(map(to_bytes, names)), pa.binary())
-            order = order[pc.is_in(self._names.take(pa.array(order)), wanted).to_numpy()]
-        yield from self._in_order(order)
+        yield from self._in_order(self._named(self._order(DONE), names))
 
     def videos(self) -> list[str]:
         """The names of the videos of which a frame is done, sorted."""
         is_done = self.is_status(DONE)
         return sorted(video for video, rows in self._films.items() if is_done[rows].any())
+
+    @property
+    def num_frames(self) -> int:
+        """Of all videos together, that are done."""
+        return int((self.is_status(DONE) & self._videos.is_valid().to_numpy().astype(bool)).sum())
 
     def frame_names(self, video: str) -> list[str]:
         """The names of the frames of a video that are done, in their order."""
@@ -159,9 +160,13 @@ class Records:
         """
         yield from self._in_order(self._done_frames(video))
 
-    def failures(self) -> Iterator[Failure]:
-        """Why pictures failed or are absent, and why boxes of done ones did; sorted by the pictures' names."""
-        order = self._order(None)
+    def failures(self, names: Collection[str] | None = None) -> Iterator[Failure]:
+        """Why pictures failed or are absent, and why boxes of done ones did; sorted by the pictures' names.
+
+        Args:
+            names: only of these.
+        """
+        order = self._named(self._order(None), names)
         for start in range(0, len(order), _PICTURES_AT_ONCE):
             rows = self._rows(order[start : start + _PICTURES_AT_ONCE], ["name", "error", "message", "failures"])
             for row in rows:
@@ -189,6 +194,12 @@ class Records:
 
     def _names_at(self, rows: np.ndarray) -> list[str]:
         return [to_text(name) for name in self._names.take(pa.array(rows)).to_pylist()]
+
+    def _named(self, order: np.ndarray, names: Collection[str] | None) -> np.ndarray:
+        if names is None:
+            return order
+        wanted = pa.array(sorted(map(to_bytes, names)), pa.binary())
+        return order[pc.is_in(self._names.take(pa.array(order)), wanted).to_numpy()]
 
     def _order(self, status: str | None) -> np.ndarray:
         chosen = np.arange(len(self)) if status is None else np.flatnonzero(self.is_status(status))

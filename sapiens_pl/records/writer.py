@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -112,6 +112,8 @@ class PoseWriter(BasePredictionWriter):
         self.folder, self.keypoint_set, self._products = folder, keypoint_set, products
         self.max_failures, self.stop, self._begins_anew = max_failures, stop, begins_anew
         self.counts = RunCounts()
+        self.frames: Counter[str] = Counter()
+        """How many frames of each video have their outcome."""
         self.pace = Pace()
         self._counting = Lock()
 
@@ -245,5 +247,7 @@ class PoseWriter(BasePredictionWriter):
             counts.images_done += status == DONE
             counts.images_failed += status == FAILED
             counts.images_absent += status == ABSENT
+            if result.frame is not None:
+                self.frames[result.frame.video] += 1
             counts.people += len(result.instance_ids)
             counts.boxes_failed += sum(failure.instance_id is not None for failure in result.failures)

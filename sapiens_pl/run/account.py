@@ -51,12 +51,26 @@ class Counts(NamedTuple):
 
 
 class FolderCounts(NamedTuple):
-    """What the folder holds, of all runs together. `absent`: named by a box file, and not there yet."""
+    """What the folder holds, of all runs together. `absent`: named by a box file, and not there yet. Where there are
+    videos, their number, that of their frames that are done, and that of the people followed over their frames."""
 
     done: int = 0
     failed: int = 0
     absent: int = 0
     people: int = 0
+    videos: int | None = None
+    frames: int | None = None
+    tracks: int | None = None
+
+
+class VideoProgress(NamedTuple):
+    """How far it is with the videos: frames, and seconds of film; `times_real_time`: of film in a second of work."""
+
+    frames_done: int = 0
+    frames_planned: int = 0
+    seconds_done: float = 0.0
+    seconds_planned: float = 0.0
+    times_real_time: float | None = None
 
 
 class Live(NamedTuple):
@@ -69,6 +83,7 @@ class Live(NamedTuple):
     images_failed: int = 0
     images_planned: int = 0
     crops_per_second: float | None = None
+    video: VideoProgress | None = None
 
 
 class Progress(NamedTuple):
@@ -81,6 +96,7 @@ class Progress(NamedTuple):
     crops_per_second: float | None = None
     seconds_left: float | None = None
     when: str = ""
+    video: VideoProgress | None = None
 
 
 class Memory(NamedTuple):
@@ -264,4 +280,21 @@ def progress_of(lives: list[Live], state: str | None = None) -> Progress:
         crops_per_second=round(sum(speeds), 3) if speeds else None,
         seconds_left=round(max(left), 1) if left else 0.0 if through else None,
         when=now(),
+        video=video_progress(lives),
+    )
+
+
+def video_progress(lives: list[Live]) -> VideoProgress | None:
+    """Everybody's numbers in one; None without videos."""
+    videos = [live.video for live in lives if live.video is not None]
+    if not videos:
+        return None
+    at_work = [each for each in videos if each.frames_done < each.frames_planned]
+    speeds = [each.times_real_time for each in at_work or videos if each.times_real_time]
+    return VideoProgress(
+        frames_done=sum(each.frames_done for each in videos),
+        frames_planned=sum(each.frames_planned for each in videos),
+        seconds_done=round(sum(each.seconds_done for each in videos), 3),
+        seconds_planned=round(sum(each.seconds_planned for each in videos), 3),
+        times_real_time=round(sum(speeds), 3) if speeds else None,
     )

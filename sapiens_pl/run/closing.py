@@ -39,9 +39,10 @@ from sapiens_pl.run.account import (
     write_report,
 )
 from sapiens_pl.run.command import EXIT_BAD_CONFIG, EXIT_COMPLETE, EXIT_FAILED, complain
+from sapiens_pl.run.failed_videos import tell_of_videos
 from sapiens_pl.run.fallen import cause, how_it_ended, speak_for_fallen
 from sapiens_pl.run.running import Run
-from sapiens_pl.run.summing import closes, finish, nothing_came_out, sum_up
+from sapiens_pl.run.summing import closes, count_tracks, finish, nothing_came_out, sum_up
 from sapiens_pl.run.table import summary_table
 from sapiens_pl.tracking.of_records import TrackingOfRun
 
@@ -87,8 +88,11 @@ def _close_whole_run(run: Run, account: Account) -> int:
     exit_code = EXIT_COMPLETE
     DetectionRecord(run.folder).settle()
     if account.status in (MERGING, COMPLETE):
-        make = partial(make_of_run, run.folder, run.cfg, TrackingOfRun(run.cfg), run.stop, run.redo.failed)
+        tracking = TrackingOfRun(run.cfg)
+        make = partial(make_of_run, run.folder, run.cfg, tracking, run.stop, run.redo.failed)
         account = finish(run.folder, account, make)
+        if not run.stop():
+            account = count_tracks(run.folder, account, tracking)
         if account.status == INTERRUPTED:  # all pictures are done, and not all that is made of them
             exit_code = run.stop.exit_code or EXIT_FAILED
     print_summary(run, account)
@@ -192,6 +196,8 @@ def print_summary(run: Run, account: Account) -> None:
     print(f"\n{summary_table(account)}\n  {'results':<16}{printable(str(folder.path))}")
     if counts.images_failed or counts.boxes_failed:
         print(f"  {'reasons':<16}{printable(str(folder.failures.file))}")
+    if account.folder is not None and account.folder.failed:
+        tell_of_videos(folder)
     run.demo.tell_accuracy(account.terms.config or {}, folder)
     if run.stop.reason:
         print(printable(run.stop.reason))

@@ -15,7 +15,7 @@ from sapiens_pl.records.store import refuse_first_edition
 from sapiens_pl.run.account import COMPLETE, MERGING, Account
 from sapiens_pl.run.command import complain
 from sapiens_pl.run.make_settings import make_settings
-from sapiens_pl.run.summing import finish, sum_up
+from sapiens_pl.run.summing import count_tracks, finish, sum_up
 from sapiens_pl.run.table import summary_table
 from sapiens_pl.tracking.of_records import TrackingOfRun
 
@@ -56,11 +56,13 @@ def _summed_up(folder: RunFolder, with_files: bool) -> tuple[Account, bool]:
         if with_files and not at_work:
             DetectionRecord(folder).settle()
             cfg = make_settings(folder.path, [])
-            make = partial(make_of_run, folder, cfg, TrackingOfRun(cfg))
+            tracking = TrackingOfRun(cfg)
+            make = partial(make_of_run, folder, cfg, tracking)
             if account.status == MERGING:
                 account = finish(folder, account, make)
             else:
                 make()
+            account = count_tracks(folder, account, tracking)
         return account, at_work
     finally:
         folder.close()

@@ -27,6 +27,7 @@ from sapiens_pl.records.writer import PoseWriter
 from sapiens_pl.run.account import POSING
 from sapiens_pl.run.closing import close_run, planned_images, work_of
 from sapiens_pl.run.detecting import detect_people
+from sapiens_pl.run.film_time import FilmTime
 from sapiens_pl.run.hydra_record import HydraRecord
 from sapiens_pl.run.keypoint_meaning import check_named_meaning, check_network_meaning
 from sapiens_pl.run.launch import fit_to_launcher
@@ -121,10 +122,20 @@ def _writer(run: Run, network: PoseNetwork, products: Products) -> PoseWriter:
 
 
 def _progress(run: Run, writer: PoseWriter) -> PassProgress:
+    data = run.data
+    assert data is not None
+    known: list[FilmTime] = []
+
+    def film_time() -> FilmTime:
+        if not known or known[-1].share is not data.share:  # it is planned only now
+            known[:] = [FilmTime(data)]
+        return known[-1]
+
     def planned() -> Tally:
-        return Tally(run.data.num_crops if run.data is not None else 0, planned_images(run))
+        return Tally(data.num_crops, planned_images(run), video=film_time().planned)
 
     def done() -> Tally:
-        return Tally(writer.counts.people, writer.counts.images_done, writer.counts.images_failed)
+        video = film_time().done(writer.frames.copy())
+        return Tally(writer.counts.people, writer.counts.images_done, writer.counts.images_failed, video)
 
     return PassProgress(run.folder, POSING, planned, done, run.has_bar)

@@ -19,12 +19,15 @@ from sapiens_pl.run.account import (
     DETECTING,
     POSING,
     Live,
+    VideoProgress,
     progress_of,
     read_account,
     read_lives,
+    video_progress,
     write_account,
     write_live,
 )
+from sapiens_pl.run.film_time import VideoTally
 
 _SECONDS_BETWEEN_LOG_LINES = 30.0
 _LOG_LINE = "{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
@@ -82,11 +85,14 @@ class Bar:
 
 
 class Tally(NamedTuple):
-    """What this process has to do, or has done: crops (in the detection pass, images), and images by outcome."""
+    """What this process has to do, or has done: crops (in the detection pass, images), images by outcome, and what of
+    these are frames of videos.
+    """
 
     crops: int
     images: int
     images_failed: int = 0
+    video: VideoTally | None = None
 
 
 class PassProgress(L.Callback):
@@ -156,10 +162,7 @@ class PassProgress(L.Callback):
         if self._folder.rank:
             return
         everybody = read_lives(self._folder, own_shard=True) if self._several else [own]
-        images = sum(live.images_done + live.images_failed for live in everybody)
-        note = (
-            f"{images}/{sum(live.images_planned for live in everybody)} images, {peak_gib(self._device):.1f} GiB peak"
-        )
+        note = f"{_images(everybody)}, {peak_gib(self._device):.1f} GiB peak"
         self._bar.show(sum(live.crops for live in everybody), sum(live.crops_planned for live in everybody), note)
         if at_once or moment - self._told_at > _SECONDS_BETWEEN_ACCOUNTS:
             self._told_at = moment
@@ -176,6 +179,7 @@ class PassProgress(L.Callback):
             images_failed=done.images_failed,
             images_planned=planned.images,
             crops_per_second=round(self._crops / seconds, 3) if seconds and self._crops else None,
+            video=_video(planned.video, done.video, seconds),
         )
 
     def close(self) -> None:
@@ -183,6 +187,28 @@ class PassProgress(L.Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _video(planned: VideoTally | None, done: VideoTally | None, seconds: float) -> VideoProgress | None:
+    if planned is None or done is None:
+        return None
+    rate = round(done.seconds / seconds, 3) if seconds and done.seconds else None
+    return VideoProgress(done.frames, planned.frames, round(done.seconds, 3), round(planned.seconds, 3), rate)
+
+
+def _images(everybody: list[Live]) -> str:
+    """How many of the images are there, and how much of the videos."""
+    done, planned = (
+        sum(live.images_done + live.images_failed for live in everybody),
+        sum(live.images_planned for live in everybody),
+    )
+    video = video_progress(everybody)
+    if video is None:
+        return f"{done}/{planned} images"
+    frames = f"{video.frames_done}/{video.frames_planned} frames"
+    counted = frames if planned == video.frames_planned else f"{done}/{planned} images, {frames}"
+    rate = f" ({video.times_real_time:.2g}x real time)" if video.times_real_time else ""
+    return f"{counted}, {video.seconds_done:.1f}/{video.seconds_planned:.1f} s of video{rate}"
 
 
 def tell_progress(folder: RunFolder, lives: list[Live] | None = None) -> None:

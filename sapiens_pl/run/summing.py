@@ -31,6 +31,7 @@ from sapiens_pl.run.account import (
     read_reports,
     write_account,
 )
+from sapiens_pl.tracking.of_records import TrackingOfRun
 
 
 def sum_up(folder: RunFolder) -> Account:
@@ -47,7 +48,7 @@ def sum_up(folder: RunFolder) -> Account:
             earlier = read_account(folder.run_file)
         except ConfigError:  # what it said is in the reports too
             earlier = Account()
-        account = summed(reports, earlier)._replace(folder=count_folder(folder))
+        account = summed(reports, earlier)._replace(folder=_with_known_tracks(count_folder(folder), earlier.folder))
         if account.status == COMPLETE and nothing_came_out(account, folder):
             account = account._replace(status=FAILED)
         elif account.status == COMPLETE and earlier.status != COMPLETE:
@@ -87,11 +88,39 @@ def finish(folder: RunFolder, account: Account, make: Callable[[], Made]) -> Acc
     return account
 
 
+def count_tracks(folder: RunFolder, account: Account, tracking: TrackingOfRun) -> Account:
+    """Says how many people were followed over the frames of videos, where these are others than when that was said.
+
+    Args:
+        tracking: of the videos; known to what has been made just now, if anything was.
+    """
+    counts = account.folder
+    if counts is None or counts.videos is None or (tracking.tracked is None and counts.tracks is not None):
+        return account
+    try:
+        num_tracks = (tracking.tracked or tracking(folder.read_records())).num_tracks
+    except ConfigError:  # there is no SciPy: who has asked for tracks has heard of it
+        return account
+    account = account._replace(folder=counts._replace(tracks=num_tracks))
+    with folder.turn():
+        write_account(folder, account)
+    return account
+
+
+def _with_known_tracks(counts: FolderCounts, earlier: FolderCounts | None) -> FolderCounts:
+    """What was counted before stays true while all else is the same."""
+    if earlier is not None and counts == earlier._replace(tracks=None):
+        return earlier
+    return counts
+
+
 def count_folder(folder: RunFolder) -> FolderCounts:
     """What the folder holds, whichever run it is of."""
     records = folder.read_records()
     people = int(records.num_people[records.is_status(DONE)].sum())
-    return FolderCounts(records.count(DONE), records.count(PICTURE_FAILED), records.count(ABSENT), people)
+    counts = FolderCounts(records.count(DONE), records.count(PICTURE_FAILED), records.count(ABSENT), people)
+    videos = records.videos()
+    return counts._replace(videos=len(videos), frames=records.num_frames) if videos else counts
 
 
 def nothing_came_out(account: Account, folder: RunFolder) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sapiens_pl.run.account import Account, Counts, Report, Work
+from sapiens_pl.run.account import Account, Counts, FolderCounts, Report, Work
 
 
 def summary_table(account: Account) -> str:
@@ -13,6 +13,7 @@ def summary_table(account: Account) -> str:
         ("images failed", str(counts.images_failed)),
         *([("not there yet", f"{counts.images_absent} images")] if counts.images_absent else []),
         ("before this run", f"{counts.images_done_before} done, {counts.images_failed_before} failed"),
+        *_of_videos(account.folder),
         ("people", str(counts.people)),
         ("boxes failed", str(counts.boxes_failed)),
     ]
@@ -27,6 +28,14 @@ def summary_table(account: Account) -> str:
             rows.append(("slowest", _one_process(min(measured, key=lambda each: each[0])[1])))
             rows.append(("fastest", _one_process(max(measured, key=lambda each: each[0])[1])))
     return "\n".join(f"  {name:<16}{value}" for name, value in rows)
+
+
+def _of_videos(folder: FolderCounts | None) -> list[tuple[str, str]]:
+    """What the folder holds; nothing without videos."""
+    if folder is None or folder.videos is None:
+        return []
+    tracks = [] if folder.tracks is None else [("tracks", str(folder.tracks))]
+    return [("videos", str(folder.videos)), ("frames", str(folder.frames)), *tracks]
 
 
 def _of_work(work: Work, earlier: bool) -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -62,3 +63,25 @@ def test_ids_are_compared_with_who_it_is():
     assert identity([(0, 5), (1, 6), (0, 5), (1, 6)]) == (0, 2, 2)
     assert identity([(0, 5), (1, 6), (0, 6), (1, 5), (1, 5)]) == (2, 2, 2)
     assert identity([(0, 5), (0, 7), (0, 5)]) == (2, 2, 1)
+
+
+def test_the_film_shows_poses_ids_and_how_right_they_are(predict):
+    run = predict("data.images=demo-video", "trainer.accelerator=cpu", "data.num_workers=0")
+    assert run.code == 0, run.err
+    assert "3 figures have 3 ids over the film, with 0 id switches." in run.out
+    right = re.search(r"visible keypoints of 377 figures, ([\d.]+)% lie", run.out)
+    assert right and float(right[1]) > 96, run.out
+    assert run.info["folder"]["tracks"] == 3 and run.info["folder"]["frames"] == len(frame_times())
+    assert (run.folder / "predictions" / f"{NAME}.json").is_file()
+    with av.open(str(run.folder / "videos" / f"{NAME}.mp4")) as container, av.open(str(demo.FILM)) as source:
+        assert [frame.pts for frame in container.decode(video=0)] == frame_times()
+        assert abs(container.duration - source.duration) < 1000  # microseconds
+
+
+def test_the_film_with_its_detector(predict):
+    settings = ["boxes=detector", "trainer.accelerator=cpu", "data.num_workers=0", "output.formats=[]"]
+    run = predict("data.images=demo-video", *settings, "output.overlay=false")
+    assert run.code == 0 and "Of 377 figures, " in run.out, run.err
+    ids = re.search(r"3 figures have (\d+) ids over the film, with (\d+) id switch", run.out)
+    assert ids and int(ids[1]) <= 4 and int(ids[2]) <= 2, run.out
+    assert not (run.folder / "videos").exists()
