@@ -45,7 +45,8 @@ def folder(tmp_path):
 
 def report(shard=0, num_shards=1, rank=0, planned=5, work=WORK, when="2026-01-01T00:00:00+00:00", **more):
     counts = Counts(images_planned=planned, images_done=planned, people=2 * planned)
-    return Report(shard, num_shards, rank, 1, COMPLETE, when, None, None, None, counts, work, Terms({"a": 1}), **more)
+    said = {"counts": counts, "work": work, "terms": Terms({"a": 1})}
+    return Report(shard, num_shards, rank, 1, COMPLETE, when, **said, **more)
 
 
 def test_what_is_written_is_read_again_and_stands_side_by_side(folder):
@@ -116,7 +117,7 @@ def test_how_far_all_processes_are_is_the_sum_of_what_each_has_left(folder, tmp_
     write_live(other, Live(POSING, 50, 50, 20, 0, 20, 5.0))
     other.close()
     progress = progress_of(read_lives(folder))
-    assert progress == (POSING, 60, 30, 1, 2.0, 35.0, "then")  # the second one is at its end
+    assert progress == (POSING, 60, 30, 1, 2.0, 35.0, "then", None)  # the second one is at its end
     assert progress_of([Live(POSING, 0, 100)]).seconds_left is None  # nobody knows yet
     assert progress_of([Live(POSING, 9, 9)]).seconds_left == 0
     broken_off = progress_of(read_lives(folder), "interrupted")
