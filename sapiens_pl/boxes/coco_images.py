@@ -19,6 +19,7 @@ from sapiens_pl.core.plan import Pictures
 _COUNTS_FROM = 0
 _FRAME_KEYS = ("frame_id", "frame_index", "frame")
 _NUMBER_AT_END = re.compile(r"(?:.*?[^0-9])??(\d{1,12})\.[A-Za-z]\w{1,4}")
+_OWN_NAME = re.compile(r".+_\d{12}\.\w+")
 
 
 class ListedImages(NamedTuple):
@@ -99,12 +100,14 @@ def with_frames(
     numbers = np.array([value for _, value in keys], np.float64)
     moments = Moments(Names.of(places), whose, numbers, np.zeros(len(keys), bool))
     placed = place(frames, path, moments, first_frame, _COUNTS_FROM, lists_all=True)
+    by_name = [key for key, picture in zip(images, placed.pictures.tolist()) if picture == BY_NAME]
+    named = dict(zip(by_name, frames.of_names([_name(images[key]) for key in by_name])))
     names: dict[ClassId, str | None] = {}
     of_frames = set()
     for key, image, picture in zip(images, images.values(), placed.pictures.tolist()):
-        found = _by_name(frames, _name(image)) if picture == BY_NAME else picture
-        names[key] = _name(image) if found == BY_NAME else None
-        if found >= 0:
+        found = named[key] if picture == BY_NAME else picture
+        names[key] = None if isinstance(found, int) else _name(image)
+        if isinstance(found, int) and found >= 0:
             names[key] = source.names[found]
             of_frames.add(source.names[found])
     ids = {name: listed.ids.get(_name(images[key])) for key, name in names.items() if name is not None}
@@ -125,12 +128,6 @@ def _video_and_number(image: dict[str, Any], videos: dict[ClassId, str], frames:
     name = _name(image)
     folder, _, base = one_spelling(name).rpartition("/")
     match = _NUMBER_AT_END.fullmatch(base)
-    if match and folder and isinstance(frames.find(folder), int) and frames.of_name(name) is None:
+    if match and folder and isinstance(frames.find(folder), int) and not _OWN_NAME.fullmatch(base):
         return folder, float(match[1])
     return name, np.nan
-
-
-def _by_name(frames: VideoFrames, name: str) -> int:
-    """The picture that is the frame of this name, or why it is none; `BY_NAME` for what is none of a video."""
-    found = frames.of_name(name)
-    return found if isinstance(found, int) else BY_NAME

@@ -59,11 +59,15 @@ class ImageFinder:
         return exact | {name: index for index, name in _named(self._names, self._photographs)}
 
     def find_all(self, keys: Names) -> np.ndarray:
-        """(n,) int64: for each key what `find` gives, -1 for None; for many that stand as they are without an index."""
+        """(n,) int64: for each key what `find` gives, -1 for None; for many that stand as they are without an index.
+
+        Where there are videos, those that do not stand so are left to the caller: most are frames.
+        """
         found = self._names.positions(keys)
         if self._source.frames is not None:
             photographs = np.array(self._photographs, np.int64)
             _fill_in(found, keys, Names.of(map(self._source.path, self._photographs)), places=photographs)
+            return found
         elif self._source.paths is not None:
             _fill_in(found, keys, self._source.paths)
         elif self._root:

@@ -100,7 +100,7 @@ def assign_boxes(source: Pictures, listing: BoxListing, rules: BoxRules) -> Boxe
     check_units(listing.file, table, rules)
     finder = ImageFinder(source)
     meant = finder.find_all(table.names)
-    of_videos = {} if source.frames is None else _fill_in_frames(listing, meant, VideoFrames(source))
+    of_videos = {} if source.frames is None else _fill_in_frames(listing, meant, VideoFrames(source), finder)
     lost = _lost(listing, meant, finder, of_videos)
     if lost and not (meant >= 0).any():
         _check_some_image_is_meant(listing.file, lost, source)
@@ -119,28 +119,32 @@ def assign_boxes(source: Pictures, listing: BoxListing, rules: BoxRules) -> Boxe
     return BoxedImages(Tasks(source, ruled.boxes), unusable)
 
 
-def _fill_in_frames(listing: BoxListing, meant: np.ndarray, frames: VideoFrames) -> dict[int, NoImage]:
-    """Fills in frames that are not called as they stand; gives names of videos that mean none, by their places.
+def _fill_in_frames(
+    listing: BoxListing, meant: np.ndarray, frames: VideoFrames, finder: ImageFinder
+) -> dict[int, NoImage]:
+    """Fills in what is not called as it stands; gives names of videos that mean no frame, by their places.
 
     Says how many frames the run leaves out, and which videos the file says nothing of.
     """
     of_videos: dict[int, NoImage] = {}
-    for place in np.flatnonzero(meant < 0).tolist():
-        found = frames.of_name(listing.table.names[place])
-        if isinstance(found, NoImage):
-            of_videos[place] = found
-        elif found is not None:
-            meant[place] = found
+    missing = np.flatnonzero(meant < 0)
+    names = list(listing.table.names.select(missing))
+    for place, name, found in zip(missing.tolist(), names, frames.of_names(names)):
+        picture = finder.find(name) if found is None else found
+        if isinstance(picture, NoImage):
+            of_videos[place] = picture
+        elif picture is not None:
+            meant[place] = picture
     num_not_chosen = int((meant == NOT_CHOSEN).sum())
     if num_not_chosen:
         log.info("%s also names %d frames that data.video leaves out.", listing.file, num_not_chosen)
     silent = ~frames.any_of(meant[meant >= 0]) & (frames.num_frames > 0)
     silent &= True if listing.spoken_of is None else ~listing.spoken_of
     if silent.any():
-        names = [frames.videos[video] for video in np.flatnonzero(silent)[:3].tolist()]
+        videos = [frames.videos[video] for video in np.flatnonzero(silent)[:3].tolist()]
         log.warning(
             "%s says nothing of %d of the %d videos, so that nobody is in them: %s.",
-            listing.file, silent.sum(), len(silent), either(names),
+            listing.file, silent.sum(), len(silent), either(videos),
         )  # fmt: skip
     return of_videos
 

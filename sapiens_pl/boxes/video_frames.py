@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +22,11 @@ NOWHERE = -3
 """Instead of a picture: the video has no such frame."""
 _MOST_FRAMES = 2**40
 _FRAME_NAME = re.compile(r"(.+)_(\d{12})(?:\.[A-Za-z]\w{1,4})?")
+
+
+class _Frame(NamedTuple):
+    video: int
+    frame_index: int
 
 
 class VideoFrames:
@@ -50,6 +57,7 @@ class VideoFrames:
         for video, name in enumerate(frames.videos):
             self._by_stem.setdefault(os.path.splitext(name)[0], []).append(video)
         self._stems = list(self._by_stem)
+        self._base_stems = [os.path.splitext(os.path.basename(name))[0] for name in frames.videos]
         self._stem_finder = ImageFinder(Pictures(source.root, Names.of(self._stems)))
         self._found: dict[str, int | NoImage] = {}
 
@@ -147,11 +155,27 @@ class VideoFrames:
             )
         return pictures, np.abs(seconds - own[place])
 
-    def of_name(self, key: str) -> int | NoImage | None:
-        """The picture of a frame by its name, however it is spelt, or with a suffix as of a file; or `NOT_CHOSEN`.
+    def of_names(self, keys: Sequence[str]) -> list[int | NoImage | None]:
+        """The pictures of frames by their names, however they are spelt, or with a suffix as of a file.
 
-        None for what says nothing of a video.
+        `NOT_CHOSEN` for a frame that is none of the run's; None for what says nothing of a video.
         """
+        found = [self._named(key) for key in keys]
+        frames = [place for place, what in enumerate(found) if isinstance(what, _Frame)]
+        pairs = np.array([what for what in found if isinstance(what, _Frame)], np.int64).reshape(-1, 2)
+        pictures = dict(zip(frames, self.at_index(pairs[:, 0], pairs[:, 1]).tolist()))
+        return [
+            (self._beyond(what.video) if pictures[place] == NOWHERE else pictures[place])
+            if isinstance(what, _Frame)
+            else what
+            for place, what in enumerate(found)
+        ]
+
+    def _beyond(self, video: int) -> NoImage:
+        return NoImage(f"is beyond the {self.num_frames[video]} frames of {self.videos[video]}", True)
+
+    def _named(self, key: str) -> _Frame | NoImage | None:
+        """A frame's video and index by its name."""
         folder, slash, base = one_spelling(key).rpartition("/")
         match = _FRAME_NAME.fullmatch(base)
         if match is not None:
@@ -160,10 +184,8 @@ class VideoFrames:
                 video = self.find(f"{folder}{slash}{match[1]}")
             if isinstance(video, NoImage):
                 return video if video.here else None
-            if match[1] == os.path.splitext(os.path.basename(self.videos[video]))[0]:
-                picture = int(self.at_index(np.array([video]), np.array([int(match[2])]))[0])
-                beyond = NoImage(f"is beyond the {self.num_frames[video]} frames of {self.videos[video]}", True)
-                return beyond if picture == NOWHERE else picture
+            if match[1] == self._base_stems[video]:
+                return _Frame(video, int(match[2]))
         if isinstance(self.find(key), int):
             return NoImage("is a video; say which of its frames (video and frame, or video and seconds)", True)
         return None
