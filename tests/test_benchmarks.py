@@ -13,10 +13,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("name", ["stages", "choices", "pipeline", "gpu", "tracking"])
+@pytest.mark.parametrize("name", ["stages", "choices", "pipeline", "gpu", "tracking", "video_reading"])
 def test_a_benchmark_gives_whole_tables(monkeypatch, name):
     if name in ("stages", "gpu"):
         pytest.importorskip("transformers", minversion="5.10")
+    if name == "video_reading":
+        pytest.importorskip("av")
     if name == "tracking":
         pytest.importorskip("trackeval")
         pytest.importorskip("scipy")

@@ -32,7 +32,9 @@ class PictureSource(Protocol):
     makes the source once more, looks for the picture's name in `pictures()`, and takes it if its path is as it was; a
     root that is a file is therefore absolute. All of that is a part of the first read (`data.read_timeout`). A class
     whose pictures take long to list may have a static method `read_path(path, max_megapixels) -> LoadedImage`; then
-    that is called, and no source is made.
+    that is called, and no source is made. Where a path alone does not say which picture is meant, or something is to be
+    kept open, it may have `open_again(max_megapixels)` instead, which gives what reads by name and path. A class that
+    takes `video` is told which frames of videos are wanted (`data.video`).
     """
 
     def pictures(self) -> Pictures:
