@@ -56,11 +56,12 @@ def test_unlikely_boxes_go_on_with_people_and_begin_nobody():
     frames = walk(25)
     for index, score in ((10, 0.2), (11, 0.2), (12, 0.05)):
         frames[index] = frames[index]._replace(bbox_scores=np.array([1.0, score, 1.0]))
-    extra = frame(13, frames[13].frame.seconds, np.array([(100, 300), (900, 100)]), bbox_scores=np.array([1.0, 0.3]))
-    frames[13] = extra
+    for index in (13, 14):
+        places, scores = np.array([(100, 300), (900, 100)]), np.array([1.0, 0.3])
+        frames[index] = frame(index, frames[index].frame.seconds, places, bbox_scores=scores)
     ids = ids_of(frames)
     assert ids[10] == ids[11] == [1, 2, 3] and ids[12] == [1, NO_TRACK_ID, 3]
-    assert ids[13] == [1, NO_TRACK_ID] and ids[14] == [1, 2, 3]
+    assert ids[13] == ids[14] == [1, NO_TRACK_ID] and ids[15] == [1, 2, 3]
 
 
 def test_who_is_in_one_frame_only_is_nobody_but_at_the_end():
