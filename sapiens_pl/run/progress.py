@@ -207,7 +207,7 @@ def _images(everybody: list[Live]) -> str:
         return f"{done}/{planned} images"
     frames = f"{video.frames_done}/{video.frames_planned} frames"
     counted = frames if planned == video.frames_planned else f"{done}/{planned} images, {frames}"
-    rate = f" ({video.times_real_time:.2g}x real time)" if video.times_real_time else ""
+    rate = f" ({video.times_real_time:.2f}x real time)" if video.times_real_time else ""
     return f"{counted}, {video.seconds_done:.1f}/{video.seconds_planned:.1f} s of video{rate}"
 
 
