@@ -25,7 +25,7 @@ BOX_FORMATS = ("xyxy", "xywh", "cxcywh", "cxcywhn")
 BOX_SETTINGS = {
     "format": one_of(*BOX_FORMATS),
     "score_threshold": either(a_number(), None),
-    "nms_threshold": either(a_number(), None),
+    "nms_threshold": either(a_number(0), None),
     "exif": one_of("upright", "raw"),
     "strict": SWITCH,
     "first_frame": either(whole_number(0), None),

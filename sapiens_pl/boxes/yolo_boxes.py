@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from sapiens_pl.boxes.image_finder import either, one_spelling
 from sapiens_pl.boxes.rules import BoxRules
 from sapiens_pl.boxes.table import BoxRow, table_of
 from sapiens_pl.boxes.units import check_inverted, check_units, check_usable
+from sapiens_pl.boxes.video_frames import NOT_CHOSEN, NOWHERE, VideoFrames
 from sapiens_pl.boxes.yolo_data_set import CLASS_FILES, DataSet, data_set_of
 from sapiens_pl.boxes.yolo_labels import Columns, Label, columns_of, parse_line, score_and_id, what_is_wrong
 from sapiens_pl.core.errors import AmbiguousNameError, ConfigError
@@ -25,6 +27,10 @@ from sapiens_pl.core.structures import Failure
 
 log = logging.getLogger(__name__)
 
+_FRAME = re.compile(r"(.+)_(\d{1,12})")
+_OWN_DIGITS = 12
+"""Of the numbers in this package's names of frames, which count from 0."""
+
 
 class YoloBoxes:
     """Boxes from a folder of YOLO's label files, one for each image (`boxes=yolo`).
@@ -32,7 +38,7 @@ class YoloBoxes:
     The boxes of `a/b.jpg` stand in `a/b.txt` below the folder, a line each: `class cx cy w h`, parts of the image's
     width and height, then where given the keypoints of a pose, which are skipped, the score and the track id. Whether
     a single column behind the box is a score or an id is told from all files together. An image without such a file
-    has nobody in it.
+    has nobody in it. Of videos, `walk_12.txt` is the twelfth frame of `walk.mp4`, as ultralytics writes it.
 
     Args:
         file: the folder.
@@ -110,16 +116,37 @@ class YoloBoxes:
         for index, name in enumerate(source.names):
             if index not in taken:
                 by_stem.setdefault(one_spelling(os.path.splitext(name)[0]), []).append(index)
+        frames = None if source.frames is None else VideoFrames(source)
         unused = []
         for path in self._all_label_files():
             if path not in holders:
-                indexes = by_stem.get(one_spelling(os.path.relpath(path, self.folder)[: -len(".txt")]), [])
-                if indexes:
+                stem = one_spelling(os.path.relpath(path, self.folder)[: -len(".txt")])
+                indexes = by_stem.get(stem, [])
+                frame = self._frame(frames, stem, path) if frames is not None and not indexes else NOWHERE
+                if frame == NOT_CHOSEN:
+                    continue
+                if frame >= 0:
+                    holders[path] = [frame]
+                elif indexes:
                     holders[path] = indexes
                 else:
                     unused.append(path)
         if unused and source.complete:
             log.warning("%d label files belong to none of the images: %s.", len(unused), either(unused))
+
+    def _frame(self, frames: VideoFrames, stem: str, path: str) -> int:
+        """The frame of a video that `walk_12` means, as ultralytics writes it, or why it is none."""
+        match = _FRAME.fullmatch(stem)
+        video = frames.find(match[1]) if match else None
+        if match is None or not isinstance(video, int):
+            return NOWHERE
+        if len(match[2]) == _OWN_DIGITS:
+            return int(frames.at_index(np.array([video]), np.array([int(match[2])]))[0])
+        first = self.rules.first_frame
+        if first is None and int(match[2]) == 0:
+            raise ConfigError(f"{path} is of a frame 0, but labels count frames from 1; say boxes.first_frame=0.")
+        index = int(match[2]) - (1 if first is None else first)
+        return int(frames.at_index(np.array([video]), np.array([index]))[0])
 
     def _all_label_files(self) -> Iterator[str]:
         for parent, folders, names in walk(self.folder):
