@@ -167,7 +167,8 @@ def run(quick: bool) -> list[Result]:
                 }
             )
             print(rows[-1], flush=True)
-            draw(kept, Path(__file__).parent / "results" / "film.png")
+            if not quick:
+                draw(kept, Path(__file__).parent / "results" / "film.png")
     notes = [f"{num_frames} frames of 640x360; growth: from the second quarter of a process's life to the last."]
     notes += [
         "Difference: parquet/, keypoints.csv, predictions/, byte by byte; a shorter last batch is rounded otherwise."
