@@ -15,6 +15,7 @@ import numpy as np
 from sapiens_pl.core.columns import Names, encoded, names_of_arrow
 from sapiens_pl.core.errors import AmbiguousNameError, MissingImageError, UnreadableImageError
 from sapiens_pl.core.plan import Pictures
+from sapiens_pl.pictures import IMAGE_SUFFIXES
 
 AMBIGUOUS = AmbiguousNameError.__name__
 _NAMED_AT_MOST = 3
@@ -41,7 +42,8 @@ class ImageFinder:
     """Finds the image that a box file means, if just one can be meant.
 
     First by name or path as it stands, then by the only one that ends alike; then so without regard to how it is
-    written (backslashes, drive letters, `file:`, composed letters), last without regard to case and `%20`.
+    written (backslashes, drive letters, `file:`, composed letters), last without regard to case and `%20`. Pictures of
+    tars and tables also by their key, without a suffix.
 
     Frames of videos are found by `find_all`, by their names as they stand; what else may be said of them,
     `video_frames.VideoFrames` knows.
@@ -110,7 +112,8 @@ class ImageFinder:
             if whole in self._exact:
                 return (self._exact[whole],)
         key = linked if linked != name else key
-        for spell in (one_spelling, _any_spelling):
+        is_bare = self._source.shards is not None and one_spelling(key) == _as_key(key)
+        for spell in (one_spelling, _any_spelling, *((_as_key,) if is_bare else ())):
             if spell not in self._indexes:
                 self._indexes[spell] = _Index(self._names, self._photographs, self._root, spell)
             alike = self._indexes[spell].find(key)
@@ -213,6 +216,13 @@ def one_spelling(name: str) -> str:
 
 def _any_spelling(name: str) -> str:
     return unicodedata.normalize("NFC", unquote(one_spelling(name)).casefold())
+
+
+def _as_key(name: str) -> str:
+    """The key that a tar's sample or a table's row is called by elsewhere: `a/0` for `a/0.jpg`."""
+    spelled = one_spelling(name)
+    stem, suffix = os.path.splitext(spelled)
+    return stem if suffix.lower() in IMAGE_SUFFIXES else spelled
 
 
 class ImageNumbers:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sapiens_pl.boxes.image_finder import ImageFinder
 from sapiens_pl.boxes.sample_boxes import SampleBoxes
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.pictures.sources import open_source
@@ -101,6 +102,15 @@ def test_missing_fields_and_samples_are_told(tmp_path):
     (tmp_path / "files" / "a.jpg").write_bytes(picture(0))
     with pytest.raises(ConfigError, match="boxes=sample is for pictures from tars and tables"):
         boxes_of(tmp_path / "files")
+
+
+def test_box_files_may_call_pictures_by_their_keys_alone(tmp_path):
+    tar_of(tmp_path / "0.tar", {"a": None, "b": None})
+    tar_of(tmp_path / "1.tar", {"b": None, "c.d": None})
+    finder = ImageFinder(open_source(str(tmp_path / "{0,1}.tar")).pictures())
+    found = {key: finder.find(key) for key in ("a", "0.tar/b", "1.tar/b.jpg", "c.d", "c.d.jpg", "b", "a.png", "0")}
+    assert list(found.values()) == [0, 1, 2, 3, 3, None, None, None]
+    assert finder.why_not("b").reason.startswith("could be 0.tar/b.jpg or 1.tar/b.jpg")
 
 
 def test_files_tars_and_tables_give_the_same_people(predict, mini, tmp_path):
