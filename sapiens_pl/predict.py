@@ -32,6 +32,7 @@ from sapiens_pl.run.command import (
     take_arguments,
 )
 from sapiens_pl.run.hydra_record import record_job_of_sweep
+from sapiens_pl.run.overrides import no_run_folder_of_a_dry_run
 from sapiens_pl.run.settings import check_settings, in_hydras_words
 from sapiens_pl.run.sweep import note_exit_code
 
@@ -80,10 +81,11 @@ def run_job(cfg: DictConfig) -> int:
 def _pose(cfg: DictConfig) -> int:
     """Imports torch and Lightning, which takes seconds: nobody waits for them to hear of a mistyped setting."""
     demo.check_choice(cfg)
+    from sapiens_pl.run.dry_run import dry_run
     from sapiens_pl.run.pose_run import pose_run
 
     quieten()  # once more: Lightning has set its loggers' level when it was imported
-    return pose_run(cfg, demo)
+    return dry_run(cfg, demo) if cfg.dry_run else pose_run(cfg, demo)
 
 
 def main() -> None:
@@ -107,7 +109,10 @@ def main() -> None:
             sys.exit(codes[-1])
 
     try:
-        task()
+        with no_run_folder_of_a_dry_run():
+            task()
+    except ConfigError as error:
+        codes.append(complain(str(error), EXIT_BAD_CONFIG))
     except (HydraException, OmegaConfBaseException) as error:
         codes.append(complain(hydra_sentence(error), EXIT_BAD_CONFIG))
     except KeyboardInterrupt:  # while Hydra puts the configuration together

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
@@ -65,6 +67,28 @@ def _refuse_option(said: str) -> NoReturn:
     raise ConfigError(
         f"{said}; settings have no dashes: KEY=VALUE, for instance data.batch_size=8 (--help lists the options)."
     )
+
+
+@contextmanager
+def no_run_folder_of_a_dry_run() -> Iterator[None]:
+    """Gives Hydra, which makes a run folder before any job begins, one that is gone afterwards.
+
+    Raises:
+        ConfigError: several dry runs are asked for.
+    """
+    arguments = sys.argv[1:]
+    given = {name.lstrip("+"): value for name, sign, value in (each.partition("=") for each in arguments) if sign}
+    if given.get("dry_run", "").lower() != "true":
+        yield
+        return
+    if {"-m", "--multirun"} & {*arguments}:
+        raise ConfigError("dry_run=true looks at one run; omit -m (--multirun) and give one value for each setting.")
+    with tempfile.TemporaryDirectory(prefix="sapiens_pl-dry-") as scratch:
+        own = [f"hydra.run.dir={scratch}"]
+        if "hydra.run.dir" in given and "output.dir" not in given:
+            own.append(f"output.dir={given['hydra.run.dir']}")
+        sys.argv[1:] = [*own, *(each for each in arguments if not each.startswith("hydra.run.dir="))]
+        yield
 
 
 def unreadable_override(arguments: Sequence[str] | None = None, choices: bool = False) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from functools import partial
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -16,9 +17,10 @@ from sapiens_pl.core.protocols import PoseNetwork
 from sapiens_pl.detection.boxes import DetectorBoxes
 from sapiens_pl.inference.batch_size import best_batch_size
 from sapiens_pl.inference.module import PoseModule
-from sapiens_pl.models.hub import find_weights
+from sapiens_pl.models.hub import cached_weights, find_weights
 from sapiens_pl.models.pose_network import checked_network
 from sapiens_pl.models.truncation import zeros_for_what_is_cut_off
+from sapiens_pl.pictures.sources import open_source
 from sapiens_pl.products.chosen import all_products, choose_products
 from sapiens_pl.products.making import Products
 from sapiens_pl.products.removing import check_places, remove_of_pictures
@@ -35,7 +37,7 @@ from sapiens_pl.run.nothing_left import nothing_is_left, record_failures
 from sapiens_pl.run.opening import begin, image_data, open_run, take_folder
 from sapiens_pl.run.progress import PassProgress, Tally
 from sapiens_pl.run.ranks import build_trainer, keep_weights_apart, place_of
-from sapiens_pl.run.resume import result_settings
+from sapiens_pl.run.resume import check_folder, result_settings
 from sapiens_pl.run.running import Demo, Run
 from sapiens_pl.run.weights_note import LoadingNote
 
@@ -61,6 +63,8 @@ def pose_run(cfg: DictConfig, demo: Demo) -> int:
         start_afresh()
         run.shard_from = share.taken_from
         boxes = instantiate(cfg.boxes, _convert_="all")  # before the weights are fetched: its file may not be there
+        if needs_download(cfg):
+            check_before_download(run, boxes)
         fill_in_weights(cfg)
         if nothing_is_left(run, record, boxes):
             return close_run(run, record_failures(run), run.earlier_work, [])
@@ -74,7 +78,7 @@ def pose_run(cfg: DictConfig, demo: Demo) -> int:
             products.settle(run.folder.read_records().names())
         data = run.data = run.data or image_data(run, boxes)
         data.cut_for(network.input_hw, network.crop_settings)
-        module = _module(cfg, network)
+        module = pose_module(cfg, network)
         writer = _writer(run, network, products)
         progress = _progress(run, writer)
         trainer = build_trainer(cfg, [writer, progress, loading, notes, run.stop])
@@ -101,7 +105,26 @@ def fill_in_weights(cfg: DictConfig) -> None:
         cfg.model.checkpoint = str(find_weights(cfg.model.hub.repository, cfg.model.hub.file, cfg.model.licence))
 
 
-def _module(cfg: DictConfig, network: PoseNetwork) -> PoseModule:
+def needs_download(cfg: DictConfig) -> bool:
+    """Whether the weights are neither given nor in the hub's cache."""
+    hub = cfg.model.hub
+    return cfg.model.checkpoint is None and hub.repository is not None and not cached_weights(hub.repository, hub.file)
+
+
+def check_before_download(run: Run, boxes: Any) -> None:
+    """Sees to it that nobody waits for a download only to hear that the box file or the folder cannot be used.
+
+    Raises:
+        ConfigError: so it is.
+    """
+    if not run.is_first:
+        return
+    check_folder(run.folder, run.cfg)
+    if not isinstance(boxes, DetectorBoxes):
+        boxes(open_source(run.cfg.data.images, run.cfg.data.max_megapixels, run.cfg.data.source).pictures())
+
+
+def pose_module(cfg: DictConfig, network: PoseNetwork) -> PoseModule:
     flip_indices = flip_indices_for(network.keypoint_set) if cfg.model.flip_test else None
     module = PoseModule(network, flip_indices, cfg.model.compile_mode if cfg.model.compile else None)
     keep_weights_apart(module)

@@ -18,10 +18,11 @@ from sapiens_pl.core.geometry import SAPIENS_CROPS
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import PoseNetwork
 from sapiens_pl.data.handed_in import Finished
-from sapiens_pl.products.chosen import Product, all_products
-from sapiens_pl.products.removing import clear_products, places_of
+from sapiens_pl.products.chosen import Product, all_products, choose_products
+from sapiens_pl.products.removing import check_places, clear_products, places_of
 from sapiens_pl.records.clearing import remove_file
 from sapiens_pl.records.listing import section
+from sapiens_pl.records.reading import Records
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.schema import ABSENT, DONE, FAILED
 from sapiens_pl.records.settling import settle
@@ -60,31 +61,47 @@ def prepare_folder(
         ConfigError: the folder's records were made with other settings or nobody knows which, may not be continued,
             or cannot be removed.
     """
+    check_folder(folder, cfg)
+    _check_number_of_shards(folder)
+    detects = any(map(_is_of_detector, settings))
+    if cfg.output.overwrite:
+        _start_over(folder, all_products(cfg), settings, detects)
+    folder.remove_leftovers()
+    folder.open()
+    settle_records(folder)
+    held = folder.has_results() or (detects and folder.has_detections())
+    _refuse_to_resume(folder, cfg, held)
+    _take_store(folder, settings, keypoint_set, held, detects)
+    if folder.lock.only_one:
+        folder.changed_file.unlink(missing_ok=True)
+        folder.failures.settle(lambda failure: redo.failed or bool(redo.is_named(Names.of([failure.image])).any()))
+
+
+def check_folder(folder: RunFolder, cfg: DictConfig) -> None:
+    """What can be said of a folder before the network is known; changes nothing there.
+
+    Raises:
+        ConfigError: the run cannot have it.
+    """
     _check_files(folder)
+    check_places(folder.path, [each.product for each in choose_products(cfg)])
     if cfg.output.overwrite and folder.num_shards > 1:
         raise ConfigError(
             f"output.overwrite=true would remove what other shards have written to {folder.path}; choose another "
             "output.dir, or remove that one by hand."
         )
-    _check_number_of_shards(folder)
-    detects = any(map(_is_of_detector, settings))
-    if cfg.output.overwrite:
-        _start_over(folder, all_products(cfg), settings, detects)
-    else:
+    if not cfg.output.overwrite:
         _refuse_without_store(folder, all_products(cfg))
-    folder.remove_leftovers()
-    folder.open()
-    settle_records(folder)
-    held = folder.has_results() or (detects and folder.has_detections())
+    if not cfg.output.overwrite and not cfg.output.resume:
+        _refuse_to_resume(folder, cfg, folder.has_results())
+
+
+def _refuse_to_resume(folder: RunFolder, cfg: DictConfig, held: bool) -> None:
     if held and not cfg.output.resume:
         raise ConfigError(
             f"{folder.path} already holds results and output.resume=false; set output.overwrite=true to replace "
             "them, or choose another output.dir."
         )
-    _take_store(folder, settings, keypoint_set, held, detects)
-    if folder.lock.only_one:
-        folder.changed_file.unlink(missing_ok=True)
-        folder.failures.settle(lambda failure: redo.failed or bool(redo.is_named(Names.of([failure.image])).any()))
 
 
 def settle_records(folder: RunFolder) -> None:
@@ -240,7 +257,17 @@ def finished_pictures(folder: RunFolder, names: Names, digests: np.ndarray | Non
     Raises:
         ConfigError: boxes of posed pictures have changed, and they are not to be done again; or damaged records.
     """
-    records = folder.read_records()
+    found, changed = finished_among(folder.read_records(), names, digests, redo)
+    if changed.any():
+        again = redo.is_named(names)
+        _refuse_or_list(folder, names, changed, changed & ~again & (not redo.changed))
+    return found
+
+
+def finished_among(
+    records: Records, names: Names, digests: np.ndarray | None, redo: Redo
+) -> tuple[Finished, np.ndarray]:
+    """The same from the records alone, and (n,) bool: posed pictures whose boxes are others now."""
     positions = records.positions(names)
 
     def of_names(column: np.ndarray) -> np.ndarray:
@@ -251,12 +278,9 @@ def finished_pictures(folder: RunFolder, names: Names, digests: np.ndarray | Non
     again = redo.is_named(names)
     failed &= ~again & (not redo.failed)
     if digests is None:
-        return Finished(done & ~again, failed, absent)
+        return Finished(done & ~again, failed, absent), np.zeros(len(names), bool)
     differs = done & (of_names(records.boxes_digests) != digests)
-    changed = differs & (of_names(records.num_people) > 0)
-    if changed.any():
-        _refuse_or_list(folder, names, changed, changed & ~again & (not redo.changed))
-    return Finished(done & ~differs & ~again, failed, absent)
+    return Finished(done & ~differs & ~again, failed, absent), differs & (of_names(records.num_people) > 0)
 
 
 def _refuse_or_list(folder: RunFolder, names: Names, changed: np.ndarray, refused: np.ndarray) -> None:

@@ -72,6 +72,7 @@ _OUTPUT = {
     "overwrite": SWITCH,
     "max_failures": either(whole_number(0), None),
 }
+_WHOLE_RUN = {"dry_run": SWITCH, "calibrate": number(0)}
 _FILE_BOXES = BOX_SETTINGS | {"format": either(BOX_SETTINGS["format"], None)}
 """Some formats tell by themselves how their boxes are written."""
 
@@ -97,6 +98,7 @@ def check_settings(cfg: DictConfig) -> None:
     if not cfg.output.dir:
         given = "null" if cfg.output.dir is None else ""
         raise ConfigError(f"output.dir={given} names no folder; give output.dir=FOLDER, or omit it.")
+    check(_WHOLE_RUN, cfg, "")
     check(LOADING, cfg.data, "data")
     frame_choice(cfg.data.video, "data.video")
     check(_FILE_BOXES if "format" in cfg.boxes else DETECTING, cfg.boxes, "boxes")

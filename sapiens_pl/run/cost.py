@@ -1,0 +1,127 @@
+"""What a run would cost, before it has begun: operations, bytes, and a device's speed, measured for some seconds."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any, NamedTuple
+
+import lightning as L
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from sapiens_pl.core.devices import device_name
+from sapiens_pl.data.datamodule import ImageDataModule
+from sapiens_pl.inference.batch_size import best_batch_size
+from sapiens_pl.models.pose_network import checked_network
+from sapiens_pl.products.chosen import chosen_formats
+from sapiens_pl.run.keypoint_meaning import check_network_meaning
+from sapiens_pl.run.ranks import build_trainer, place_of
+
+_RECORDS = "records"
+_BYTES_A_KEYPOINT = {_RECORDS: 12, "json": 36, "csv": 60, "coco": 29, "coco_annotations": 21, "parquet": 17}
+"""Measured: random poses of 133 and 308 keypoints, five people a picture."""
+_USUAL_KEYPOINTS = 308
+
+
+class NetworkFacts(NamedTuple):
+    """Operations of one crop (a multiply-add is two), with the flip test; None where they cannot be counted."""
+
+    flops: int | None
+    num_keypoints: int
+
+
+def network_facts(cfg: DictConfig) -> NetworkFacts:
+    """What is known of the network without its weights: what conf/model/ says, else what a local file's shapes say."""
+    passes = 2 if cfg.model.flip_test else 1
+    flops, keypoints = cfg.model.get("flops"), cfg.model.get("keypoints")
+    if flops is not None and keypoints is not None:
+        return NetworkFacts(passes * flops, keypoints)
+    if cfg.model.checkpoint is None and cfg.model.hub.repository is not None:
+        return NetworkFacts(None, keypoints or _USUAL_KEYPOINTS)
+    network: Any = checked_network(instantiate(cfg.model.network))
+    counted = _flops_a_crop(network)
+    return NetworkFacts(counted and passes * counted, network.keypoint_set.num_keypoints)
+
+
+def _flops_a_crop(network: Any) -> int | None:
+    """Counted by torch without doing them."""
+    shapes_only = FakeTensorMode(allow_non_fake_inputs=True)
+    # Attention in the form that the counter knows on every torch.
+    one_form = sdpa_kernel(SDPBackend.MATH)
+    try:
+        with torch.inference_mode(), shapes_only, one_form, FlopCounterMode(display=False) as counter:
+            network.eval()(torch.empty(1, 3, *network.input_hw))
+    except Exception:  # a network of one's own may do what cannot be done without numbers
+        return None
+    return counter.get_total_flops()
+
+
+def bytes_to_write(cfg: DictConfig, num_people: int, facts: NetworkFacts) -> tuple[dict[str, int], list[str]]:
+    """About so many bytes for the records and each format; and the formats of which nobody knows.
+
+    Args:
+        num_people: who will be posed.
+        facts: of their network.
+    """
+    formats = [_RECORDS, *chosen_formats(cfg)]
+    keypoints = num_people * facts.num_keypoints
+    sizes = {name: keypoints * _BYTES_A_KEYPOINT[name] for name in formats if name in _BYTES_A_KEYPOINT}
+    return sizes, [name for name in formats if name not in sizes]
+
+
+class _Pace(L.Callback):
+    """Counts the crops from the end of the first batch on, when each batch has left the device."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._begin = self._end = self._started = 0.0
+        self._crops = self._first_crops = 0
+        self._last: Any = None
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._started = time.perf_counter()
+
+    def on_predict_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *index: Any) -> None:
+        outputs.result()
+        self._end = time.perf_counter()
+        if not self._begin:
+            self._begin, self._first_crops = self._end, len(batch.crops)
+        else:
+            self._crops += len(batch.crops)
+
+    def is_over(self) -> bool:
+        return bool(self._crops) and time.perf_counter() - self._begin > self._seconds
+
+    def crops_per_second(self) -> float:
+        """With one batch only, what this one took from the start."""
+        if self._crops:
+            return self._crops / (self._end - self._begin)
+        return self._first_crops / max(self._end - self._started, 1e-9)
+
+
+def crops_per_second(cfg: DictConfig, data: ImageDataModule) -> tuple[float, str]:
+    """Poses the first of the planned crops on one device, as the run would, and keeps nothing of it.
+
+    Returns:
+        The speed, reading included, and the device's name.
+
+    Raises:
+        CheckpointError: there are no weights.
+    """
+    from sapiens_pl.run.pose_run import fill_in_weights, pose_module
+
+    fill_in_weights(cfg)
+    network = checked_network(instantiate(cfg.model.network))
+    check_network_meaning(cfg, network)
+    data.cut_for(network.input_hw, network.crop_settings)
+    module, pace = pose_module(cfg, network), _Pace(cfg.calibrate)
+    trainer = build_trainer(cfg, [pace], devices=1, num_nodes=1, strategy="auto")
+    data.place, data.find_batch_size = partial(place_of, trainer), partial(best_batch_size, module, trainer)
+    data.stopped = pace.is_over
+    trainer.predict(module, datamodule=data, return_predictions=False)
+    return pace.crops_per_second(), device_name(trainer.strategy.root_device)

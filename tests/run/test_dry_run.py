@@ -1,0 +1,118 @@
+"""`dry_run=true`: the plan and its cost, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pytest
+from conftest import TINY
+from hydra import compose, initialize_config_dir
+
+from sapiens_pl import demo
+from sapiens_pl.core.configs import config_folder
+from sapiens_pl.run.cost import network_facts
+
+NO_WEIGHTS = """
+import os, sapiens_pl.models.checkpoints as checkpoints, sapiens_pl.models.hub as hub, sapiens_pl.run.pose_run as run
+def refuse(*given, **options): raise AssertionError("weights were asked for")
+checkpoints.load_network = hub.find_weights = run.find_weights = refuse
+"""
+PUBLISHED = [f"data.images={demo.IMAGES}", "model=sapiens_1b_308", "boxes=json", f"boxes.file={demo.PEOPLE}"]
+NUM_PEOPLE = sum(len(entry["bboxes"]) for entry in json.loads(demo.PEOPLE.read_text()))
+
+
+def rows(run) -> dict[str, str]:
+    return dict(re.findall(r"^  (\S.*?)\s{2,}(.+)$", run.out, re.MULTILINE))
+
+
+@pytest.fixture
+def before(tmp_path):
+    """What is below the temporary folder, but for what the test itself writes."""
+    return lambda: sorted(
+        path.relative_to(tmp_path).as_posix()
+        for path in tmp_path.rglob("*")
+        if not path.name.startswith("output_") and path.name != "elsewhere"
+    )
+
+
+def test_a_dry_run_needs_no_weights_and_writes_nothing(predict, before):
+    there = before()
+    run = predict(*PUBLISHED, "data.batch_size=4", "dry_run=true", inject=NO_WEIGHTS)
+    assert run.code == 0 and not run.err, run.err
+    assert before() == there and not run.folder.exists()
+    told = rows(run)
+    assert told["images"].startswith("6 found; 6 to do, 0 done before")
+    assert told["people"] == f"{NUM_PEOPLE} to do" and told["batches"] == f"{-(-NUM_PEOPLE // 4)} of 4 crops"
+    assert told["work"] == f"{NUM_PEOPLE * 9.771486806016:,.1f} TFLOP, 9.77 TFLOP a crop"
+    assert told["to write"].startswith("about ") and "json" in told["to write"] and "GB in" in told["free space"]
+    assert "time" not in told
+
+
+def test_what_is_done_is_counted(predict, mini, before):
+    settings = [f"data.images={demo.IMAGES}", "boxes=json", f"boxes.file={demo.PEOPLE}", *mini, "data.num_workers=0"]
+    assert predict(*settings).code == 0
+    there = before()
+    run = predict(*settings, "dry_run=true")
+    assert run.code == 0 and "images" in rows(run), run.out + run.err
+    told = rows(run)
+    assert told["images"] == "6 found; 0 to do, 6 done before, 0 failed before" and told["people"] == "0 to do"
+    again = rows(predict(*settings, "dry_run=true", "output.overwrite=true"))
+    assert again["images"].startswith("6 found; 6 to do, 0 done before")
+    half = rows(predict(*settings, "dry_run=true", "data.num_shards=2", "data.shard=1", folder="other"))
+    assert "left out" not in half and "to do (shard 1 of 2)" in half["images"]
+    refused = predict(*settings, "dry_run=true", "output.resume=false")
+    assert refused.code == 2 and "already holds results" in refused.err, refused.err
+    assert before() == there
+
+
+def test_seconds_of_real_passes_tell_the_time(predict, mini, before):
+    there = before()
+    run = predict(
+        *[f"data.images={demo.IMAGES}", "boxes=json", f"boxes.file={demo.PEOPLE}", *mini],
+        *["data.batch_size=2", "data.num_workers=0", "dry_run=true", "calibrate=0.1"],
+    )
+    assert run.code == 0 and re.search(r"crops/s on one .+: 0.00 device hours", rows(run)["time"]), run.err
+    assert before() == there
+
+
+def test_who_needs_a_detector_is_told_what_is_not_known(predict):
+    run = predict(f"data.images={demo.IMAGES}", "model=sapiens_1b_308", "boxes=detector", "dry_run=true")
+    assert run.code == 0 and "not known before the detector has looked at 6 images" in rows(run)["people"], run.err
+
+
+def test_without_a_named_folder_no_folder_is_left(start, tmp_path):
+    run = start("dry_run=true", inject="import sys; sys.argv[1:] = [a for a in sys.argv[1:] if 'hydra.run' not in a]")
+    run = run.finish()
+    assert run.code == 0 and "outputs" in rows(run)["free space"], run.err
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize("dry", ["dry_run=true", "dry_run=false"])
+def test_box_file_and_folder_are_looked_at_before_weights_are_fetched(predict, tmp_path, dry, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "empty"))
+    broken = tmp_path / "people.json"
+    broken.write_text(json.dumps([{"image": "one.jpg", "bboxes": "none"}])[:-2])
+    run = predict(*PUBLISHED[:3], f"boxes.file={broken}", dry, inject=NO_WEIGHTS)
+    assert run.code == 2 and str(broken) in run.err and "Traceback" not in run.err, run.err
+    (tmp_path / "run").mkdir(exist_ok=True)
+    shutil.rmtree(tmp_path / "run")
+    (tmp_path / "run" / "run.json").mkdir(parents=True)
+    run = predict(*PUBLISHED, dry, inject=NO_WEIGHTS)
+    assert run.code == 2 and "run.json is a folder" in run.err, run.err
+
+
+def test_settings_of_a_dry_run_that_cannot_be_meant(predict, tmp_path):
+    run = predict(*PUBLISHED, "dry_run=true", "calibrate=-1")
+    assert run.code == 2 and "calibrate=-1 must be a number of at least 0" in run.err, run.err
+    run = predict(*PUBLISHED, "dry_run=true", "-m", "data.batch_size=1,2", f"hydra.sweep.dir={tmp_path / 'sweep'}")
+    assert run.code == 2 and "omit -m" in run.err and not (tmp_path / "sweep").exists(), run.err
+
+
+def test_operations_are_counted_from_a_files_shapes_where_nobody_says_them():
+    with initialize_config_dir(config_folder(), version_base="1.3"):
+        told = network_facts(compose("predict", ["model=sapiens_0.3b_17", "model.flip_test=true"]))
+        counted = network_facts(compose("predict", [f"model.checkpoint={TINY}", "model.num_heads=4"]))
+    assert told.num_keypoints == 17 and 2 * 3.0e12 < told.flops < 2 * 3.3e12
+    assert counted.flops and counted.num_keypoints == 17
