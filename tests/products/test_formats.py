@@ -333,5 +333,7 @@ def test_collect_by_hand_writes_the_tables_of_what_there_is(start, mini, figures
 
 def test_formats_that_cannot_be_are_refused_before_the_run(predict, mini):
     unknown = predict(*mini, "output.formats=[json,xml]")
-    assert unknown.code == 2 and "choose from coco, coco_annotations, csv, dlc, frames_json, json, " in unknown.err, unknown.err
+    assert unknown.code == 2 and "choose from coco, coco_annotations, csv, dlc, frames_json, " in unknown.err, (
+        unknown.err
+    )
     assert unknown.err.count("\n") == 1 and not unknown.results
