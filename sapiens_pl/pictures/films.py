@@ -101,7 +101,7 @@ def _film(path: str, choice: FrameChoice) -> Film:
     except MemoryError:
         return Film(path, None, nothing, f"{path} needs more memory than there is to look through.")
     chosen = choice.chosen(table.seconds)
-    trouble = table.end and f"{path} {table.end}"
+    trouble = table.trouble and f"{path} {table.trouble}"
     if not len(chosen):
         trouble = (
             f"{path} has no frame in the time that is asked for (data.video): it ends at {table.seconds[-1]:.3f} s."
