@@ -16,7 +16,7 @@ _AVI_HEAD = 8
 """Bytes of a chunk before its data."""
 _TS_SYNC = 0x47
 """The first byte of a packet of a transport stream."""
-_READ_AT_A_TIME = 100_000
+_READ_AT_A_TIME = 10_000
 """Packets."""
 _GAP = 1.5
 """Frames from one to the next, above which some are missing between them."""
@@ -59,11 +59,15 @@ def _is_in_step(path: str) -> bool:
 
     FFmpeg finds back into step, and forgets the frames in hand and their numbers.
     """
-    file = np.memmap(path, np.uint8, "r")
-    for first, step in ((0, 188), (4, 192), (0, 204)):
-        if (file[first : first + 3 * step : step] == _TS_SYNC).all():
-            parts = range(first, len(file), _READ_AT_A_TIME * step)
-            return all((file[at : at + _READ_AT_A_TIME * step : step] == _TS_SYNC).all() for at in parts)
+    with open(path, "rb") as file:
+        head = file.read(3 * 204)
+        for first, step in ((0, 188), (4, 192), (0, 204)):
+            if set(head[first : first + 3 * step : step]) == {_TS_SYNC}:
+                file.seek(first)
+                while part := file.read(_READ_AT_A_TIME * step):
+                    if set(part[::step]) != {_TS_SYNC}:
+                        return False
+                return True
     return True
 
 
