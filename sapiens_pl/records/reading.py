@@ -16,7 +16,7 @@ from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import KeypointSet, numbered_set
 from sapiens_pl.core.structures import Failure, PoseResult
-from sapiens_pl.records.schema import DONE, PICTURES, failures_of, to_bytes, to_text
+from sapiens_pl.records.schema import DONE, PICTURES, WITHDRAWN, failures_of, to_bytes, to_text
 from sapiens_pl.records.sources import KeptGroups, Source
 from sapiens_pl.records.store import FOLDER, Store, live, read_store, store_files
 
@@ -43,6 +43,7 @@ class Records:
         source_of = np.repeat(np.arange(len(tables)), counts)
         row_of = np.concatenate([np.empty(0, np.int64), *(np.arange(count) for count in counts)])
         kept = _latest(table.column("name"))
+        kept = kept[pc.not_equal(table.column("status"), WITHDRAWN).to_numpy().astype(bool)[kept]]
         if len(kept) < table.num_rows:
             table, source_of, row_of = table.take(pa.array(kept)), source_of[kept], row_of[kept]
         self._source_of, self._row_of = source_of, row_of

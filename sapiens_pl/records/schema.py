@@ -21,6 +21,8 @@ from sapiens_pl.core.structures import NO_TRACK_ID, Failure, PoseResult, VideoFr
 DONE, FAILED, ABSENT = "done", "failed", "absent"
 """What may have become of a picture; `ABSENT`: named, and not there yet."""
 STATUSES = (DONE, FAILED, ABSENT)
+WITHDRAWN = "withdrawn"
+"""Of a row, and the error in it: what was recorded of that name before is no more; readers show nothing of it."""
 
 _BOX_FAILURE = pa.struct([("instance_id", pa.int64()), ("error", pa.string()), ("message", pa.binary())])
 PICTURES = pa.schema(
@@ -73,6 +75,8 @@ def status_of(result: PoseResult) -> str:
     errors = [failure.error for failure in result.failures if failure.instance_id is None]
     if not errors:
         return DONE
+    if errors[0] == WITHDRAWN:
+        return WITHDRAWN
     return ABSENT if errors[0] == MissingImageError.__name__ else FAILED
 
 

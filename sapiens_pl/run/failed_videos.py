@@ -1,11 +1,23 @@
-"""Videos that are not there whole, named at the end of a run: their frames alone would look as if they were all."""
+"""Videos that are not there whole, named at the end of a run: their frames alone would look as if they were all.
+
+A video that has been put right since has no picture of its own name any more, which could be done again: its record is
+withdrawn.
+"""
 
 from __future__ import annotations
 
+import numpy as np
+
+from sapiens_pl.core.columns import Names
+from sapiens_pl.core.plan import Pictures
+from sapiens_pl.core.structures import Failure
 from sapiens_pl.core.terminal import printable
 from sapiens_pl.pictures.left_out import is_video
+from sapiens_pl.records.planned import failed_result
+from sapiens_pl.records.recorder import Recorder
 from sapiens_pl.records.run_folder import RunFolder
-from sapiens_pl.records.schema import FAILED
+from sapiens_pl.records.schema import FAILED, WITHDRAWN
+from sapiens_pl.records.store import read_store
 
 _MOST_TOLD = 5
 
@@ -21,3 +33,23 @@ def tell_of_videos(folder: RunFolder) -> None:
         print(f"Not whole: {printable(failure.message)}")
     if len(names) > _MOST_TOLD:
         print(f"{len(names) - _MOST_TOLD} more videos are not whole; {folder.failures.file.name} names them.")
+
+
+def withdraw_of_whole(folder: RunFolder, pictures: Pictures) -> None:
+    """Withdraws what earlier runs have recorded as missing of videos of which nothing is missing now.
+
+    Raises:
+        ConfigError: damaged records.
+        WriteError: no space, no permission, a vanished disk.
+    """
+    store = read_store(folder.records)
+    if store is None or pictures.frames is None:
+        return
+    records = folder.read_records()
+    names = [name for name in records.names(FAILED) if is_video(name)]
+    there = pictures.frames.videos.positions(Names.of(names)) >= 0
+    whole = there & (pictures.names.positions(Names.of(names)) < 0)
+    taken_back = [Failure(names[place], None, WITHDRAWN, "") for place in np.flatnonzero(whole)]
+    recorder = Recorder(folder.records, store, folder.shard, folder.rank)
+    recorder.append([failed_result(failure, store.keypoint_set) for failure in taken_back])
+    recorder.close()

@@ -31,6 +31,7 @@ from sapiens_pl.run.account import (
     write_account,
 )
 from sapiens_pl.run.closing import note_the_end, versions
+from sapiens_pl.run.failed_videos import withdraw_of_whole
 from sapiens_pl.run.hydra_record import HydraRecord
 from sapiens_pl.run.resume import finished_pictures, prepare_folder, refuse_moved_links
 from sapiens_pl.run.running import Demo, Run
@@ -126,6 +127,8 @@ def image_data(run: Run, boxes: Any) -> ImageDataModule:
 
     def finished(names: Names, digests: np.ndarray | None) -> Finished:
         refuse_moved_links(run.folder, run.earlier.terms.left_out or {}, data.pictures().left_out.followed)
+        if run.is_first:
+            withdraw_of_whole(run.folder, data.pictures())
         return finished_pictures(run.folder, names, digests, run.redo)
 
     handed_in = {"boxes": boxes, "finished": finished, "stopped": run.stop, "agree": run.processes.agree}

@@ -182,3 +182,27 @@ def test_looking_at_other_frames_is_another_run(predict, detecting):
     again = predict(*detecting, "boxes.every=7", "data.num_workers=0", "data.video.end=1")
     assert again.code == 2 and "boxes.every=6, not 7" in again.err, again.err
     shutil.rmtree(first.folder)
+
+
+def test_a_film_that_was_cut_and_is_put_right_becomes_whole(predict, mini, tmp_path):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    whole = clips.make_clip(tmp_path / "whole.mp4", 40, gop=10, container_options={"movflags": "faststart"})
+    for name in ("film.mp4", "stays.mp4"):
+        clips.cut(shutil.copy(whole, folder / name))
+    settings = [*mini, f"data.images={folder}", "boxes=whole_image", "output.formats=[csv]", "data.num_workers=0"]
+    first = predict(*settings)
+    missing = {*Records.read(first.folder).names("failed")}
+    assert {"film.mp4", "stays.mp4"} <= missing and first.code == 0, first.err
+    shutil.copy(whole, folder / "film.mp4")
+    run = predict(*settings, "output.redo=failed")
+    assert run.code == 0 and run.info["status"] == "complete", run.err
+    records = Records.read(run.folder)
+    assert len(records.frame_names("film.mp4")) == 40
+    failed = records.names("failed")
+    assert "stays.mp4" in failed and not any(name.startswith("film") for name in failed)
+    lines = (run.folder / "failures.jsonl").read_text()
+    assert "stays.mp4" in lines and "film.mp4" not in lines
+    assert run.info["folder"]["failed"] == len(failed)
+    clips.cut(folder / "film.mp4")  # and what is cut again is told again
+    assert "film.mp4" in Records.read(predict(*settings).folder).names("failed")
