@@ -13,7 +13,7 @@ from sapiens_pl.core.columns import Names, encoded
 from sapiens_pl.core.errors import SapiensError, UnreadableImageError
 from sapiens_pl.core.plan import FrameColumns, Pictures
 from sapiens_pl.core.structures import LoadedImage
-from sapiens_pl.pictures.left_out import can_read_videos, is_video
+from sapiens_pl.pictures.left_out import is_video, why_no_videos
 from sapiens_pl.pictures.video import VideoDecoder
 from sapiens_pl.pictures.video_choice import FrameChoice
 from sapiens_pl.pictures.video_table import VideoTable
@@ -91,9 +91,8 @@ def frame_of_name(name: str, path: str) -> int | None:
 
 def _film(path: str, choice: FrameChoice) -> Film:
     nothing = np.zeros(0, np.int64)
-    if not can_read_videos():
-        install = "PyAV, which reads videos, is not installed: pip install 'sapiens_pl[video]'"
-        return Film(path, None, nothing, f"{path} is a video, and {install}.")
+    if why := why_no_videos():
+        return Film(path, None, nothing, f"{path} is a video, and {why}.")
     try:
         table = remembered_scan(path)
     except SapiensError as error:
@@ -177,6 +176,8 @@ class FrameReader:
 
     def read_by_index(self, path: str, index: int) -> LoadedImage:
         """A frame of a video that may not have been scanned here."""
+        if why := why_no_videos():
+            raise UnreadableImageError(f"{path} is a video, and {why}.")
         if path not in self._tables:
             try:
                 self._tables = {path: remembered_scan(path)}

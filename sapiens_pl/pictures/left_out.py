@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 
 from sapiens_pl.core.left_out import Kind
+from sapiens_pl.core.wording import one_line
 from sapiens_pl.pictures import IMAGE_SUFFIXES
 
 _SIGNATURE_BYTES = 32
@@ -75,6 +77,18 @@ def is_video(name: str) -> bool:
 def can_read_videos() -> bool:
     """Whether PyAV is installed; it is not loaded."""
     return find_spec("av") is not None
+
+
+@cache
+def why_no_videos() -> str:
+    """What keeps PyAV, which is loaded for this, from reading videos, as a clause; "" for nothing."""
+    if not can_read_videos():
+        return "PyAV is not installed: pip install 'sapiens_pl[video]'"
+    try:
+        import_module("av")
+    except (ImportError, OSError) as error:  # built for another Python or another FFmpeg
+        return f"PyAV cannot be loaded ({one_line(error)}): pip install --force-reinstall av"
+    return ""
 
 
 def is_no_picture(name: str) -> bool:

@@ -13,7 +13,7 @@ from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import Film, MakingStopped, VideoProduct
 from sapiens_pl.core.settings import check, either, number, whole_number
 from sapiens_pl.core.structures import NO_TRACK_ID, PoseResult, SmoothedPoses
-from sapiens_pl.pictures.left_out import can_read_videos
+from sapiens_pl.pictures.left_out import why_no_videos
 from sapiens_pl.products.drawing import Pen, draw_box, draw_label, draw_skeleton, line_width, track_colour
 from sapiens_pl.products.film_source import FilmSource
 from sapiens_pl.products.h264 import H264Stream
@@ -47,8 +47,8 @@ class AnnotatedVideo(VideoProduct):
         self._score_threshold, self._crf, self._max_side = score_threshold, crf, max_side
 
     def write(self, film: Film, target: Path) -> None:
-        if not can_read_videos():
-            raise ConfigError("PyAV, which writes videos, is not installed; pip install 'sapiens_pl[video]'.")
+        if why := why_no_videos():
+            raise ConfigError(f"{why}.")
         import av
 
         first = next(film.results())

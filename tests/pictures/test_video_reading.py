@@ -12,7 +12,7 @@ import pytest
 
 from sapiens_pl.core.errors import ConfigError, OversizedImageError, SapiensError, UnreadableImageError
 from sapiens_pl.pictures.folder import ImageFiles
-from sapiens_pl.pictures.left_out import can_read_videos
+from sapiens_pl.pictures.left_out import can_read_videos, why_no_videos
 from sapiens_pl.pictures.sources import open_again, open_source
 
 av = pytest.importorskip("av")
@@ -275,6 +275,30 @@ def test_without_pyav_videos_are_left_out_with_the_remedy(tmp_path, monkeypatch)
             source(tmp_path / "a.mp4").pictures()
     finally:
         can_read_videos.cache_clear()
+
+
+def test_pyav_that_cannot_be_loaded_costs_the_videos_only(tmp_path, monkeypatch):
+    import cv2
+
+    def broken(name):
+        raise ImportError("libavcodec.so.62: cannot open shared object file")
+
+    make_clip(tmp_path / "a.mp4", 3)
+    cv2.imwrite(str(tmp_path / "b.png"), picture(0))
+    again = open_again(str(tmp_path))
+    monkeypatch.setattr("sapiens_pl.pictures.left_out.import_module", broken)
+    why_no_videos.cache_clear()
+    try:
+        images = source(tmp_path)
+        assert list(images.pictures().names) == ["a.mp4", "b.png"]
+        says = "a.mp4 is a video, and PyAV cannot be loaded .*libavcodec.*pip install --force-reinstall av"
+        with pytest.raises(UnreadableImageError, match=says):
+            images.read(0)
+        with pytest.raises(UnreadableImageError, match=says):
+            again("a.mp4/a_000000000001", str(tmp_path / "a.mp4"))
+        assert images.read(1).pixels.any()
+    finally:
+        why_no_videos.cache_clear()
 
 
 def test_a_table_is_remembered_until_the_file_changes(tmp_path, monkeypatch):
