@@ -121,7 +121,8 @@ def check_before_download(run: Run, boxes: Any) -> None:
         return
     check_folder(run.folder, run.cfg)
     if not isinstance(boxes, DetectorBoxes):
-        boxes(open_source(run.cfg.data.images, run.cfg.data.max_megapixels, run.cfg.data.source).pictures())
+        data = run.cfg.data
+        boxes(open_source(data.images, data.max_megapixels, data.source, data.video, data.columns).pictures())
 
 
 def pose_module(cfg: DictConfig, network: PoseNetwork) -> PoseModule:
