@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -70,7 +71,8 @@ class OneEuro:
 
     def __call__(self, frames: Iterable[PoseResult]) -> Iterator[PoseResult]:
         """The frames with `smoothed`."""
-        yield from bridged(self._smoothed(frames), self.bridge_seconds)
+        for piece in _forwards(frames):
+            yield from bridged(self._smoothed(piece), self.bridge_seconds)
 
     def _smoothed(self, frames: Iterable[PoseResult]) -> Iterator[PoseResult]:
         states: dict[int, _State] = {}
@@ -130,7 +132,8 @@ class SavitzkyGolay:
 
     def __call__(self, frames: Iterable[PoseResult]) -> Iterator[PoseResult]:
         """The frames with `smoothed`."""
-        yield from bridged(self._smoothed(frames), self.bridge_seconds)
+        for piece in _forwards(frames):
+            yield from bridged(self._smoothed(piece), self.bridge_seconds)
 
     def _smoothed(self, frames: Iterable[PoseResult]) -> Iterator[PoseResult]:
         reach = self.window_seconds / 2 + 1e-9
@@ -198,6 +201,19 @@ def _tracks(frame: PoseResult) -> Iterator[tuple[int, int]]:
     assert frame.track_ids is not None
     ids, rows = np.unique(frame.track_ids, return_index=True)
     yield from ((int(row), int(track)) for row, track in zip(rows, ids) if track != NO_TRACK_ID)
+
+
+def _forwards(frames: Iterable[PoseResult]) -> Iterator[Iterator[PoseResult]]:
+    """The frames in pieces, each of which ends where the clock is set back within the recording."""
+    number, last = 0, -np.inf
+
+    def piece(frame: PoseResult) -> int:
+        nonlocal number, last
+        number, last = number + (_seconds(frame) < last), _seconds(frame)
+        return number
+
+    for _, of_piece in groupby(frames, piece):
+        yield of_piece
 
 
 def _seconds(frame: PoseResult) -> float:

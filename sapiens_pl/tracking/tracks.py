@@ -115,11 +115,15 @@ class _Following:
         self._numbers, self._times_seen = np.empty(0, np.int64), np.empty(0, np.int64)
         self._missed = np.empty(0, bool)  # by the last frame with people
         self._num_people = 0
+        self._now, self._lag = -np.inf, 0.0
         self.errors = array("q")
 
     def numbers(self, bboxes: np.ndarray, scores: np.ndarray, seconds: float) -> np.ndarray:
         """(N,), 0 for nobody; of a frame that has people: time passes by itself in others."""
         settings, found = self._settings, np.full(len(bboxes), -1)
+        if seconds + self._lag < self._now:  # the clock was set back within the recording
+            self._lag = self._now - seconds
+        self._now = seconds = seconds + self._lag
         likeness = self._likeness(bboxes, seconds)
         likely, unlikely = (
             scores >= settings.high_score,

@@ -138,3 +138,12 @@ def test_a_smoother_that_cannot_be_is_a_sentence(smoother, setting, words):
     with pytest.raises(ConfigError) as refused:
         smoother(**setting)
     assert str(refused.value).replace("True", "true").replace("False", "false") == words
+
+
+@pytest.mark.parametrize("smoother", BOTH)
+def test_a_clock_that_is_set_back_begins_anew(smoother):
+    before, after = named(walk(30, 1.0)), named(walk(30, 1.0))
+    later = [one._replace(frame=one.frame._replace(seconds=one.frame.seconds + 100)) for one in before]
+    found = smoothed([*later, *after], smoother)
+    for one, alone in zip(found, smoothed(before, smoother) + smoothed(after, smoother), strict=True):
+        np.testing.assert_allclose(one, alone, atol=0.01)

@@ -46,6 +46,13 @@ def test_who_is_lost_comes_back_as_himself_within_seconds_not_frames(fps):
     assert away(0.7) == {2} and away(1.3) == {2, 4}
 
 
+def test_a_clock_that_is_set_back_goes_on_for_those_who_are_lost():
+    frames = [without(one, 0) if 0.5 <= one.frame.seconds < 2.5 else one for one in walk(10)]
+    back = [one._replace(frame=one.frame._replace(seconds=one.frame.seconds - 50)) for one in frames[6:]]
+    ids = ids_of(frames[:6] + back)
+    assert ids == ids_of(frames) and {row[0] for row in ids[25:]} == {4}
+
+
 def test_frames_that_failed_are_time_that_passes():
     frames = walk(25)
     assert ids_of(frames[:20] + frames[35:]) == [[1, 2, 3]] * (len(frames) - 15)
