@@ -127,9 +127,9 @@ class VideoFrames:
         A time may be half a frame too early.
         """
         pictures, distances = np.full(len(seconds), NOWHERE), np.full(len(seconds), np.inf)
-        for one in np.unique(video).tolist():
-            rows = np.flatnonzero(video == one)
-            pictures[rows], distances[rows] = self._shown(one, seconds[rows])
+        order = np.argsort(video, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(video[order])) + 1) if len(order) else []:
+            pictures[rows], distances[rows] = self._shown(int(video[rows[0]]), seconds[rows])
         return pictures, distances
 
     def _shown(self, video: int, seconds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -100,7 +100,7 @@ def _film(path: str, choice: FrameChoice) -> Film:
     except MemoryError:
         return Film(path, None, nothing, f"{path} needs more memory than there is to look through.")
     chosen = choice.chosen(table.seconds)
-    trouble = table.trouble and f"{path} {table.trouble}"
+    trouble = table.end and f"{path} {table.end}"
     if not len(chosen):
         trouble = (
             f"{path} has no frame in the time that is asked for (data.video): it ends at {table.seconds[-1]:.3f} s."
@@ -126,10 +126,10 @@ def _stretches(starts: np.ndarray, columns: Films) -> np.ndarray:
 def _frame_columns(videos: Names, columns: Films) -> FrameColumns:
     shown = columns.frame >= 0
     pts, seconds = np.zeros(len(shown), np.int64), np.full(len(shown), np.nan)
-    for number, film in enumerate(columns.films):
-        if film.table is not None:
-            here = shown & (columns.film == number)
-            pts[here], seconds[here] = film.table.pts[film.chosen], film.table.seconds[film.chosen]
+    tables = [(film.table, film.chosen) for film in columns.films if film.table is not None]
+    if tables:
+        pts[shown] = np.concatenate([table.pts[chosen] for table, chosen in tables])
+        seconds[shown] = np.concatenate([table.seconds[chosen] for table, chosen in tables])
     counts = np.array([0 if film.table is None else len(film.table.pts) for film in columns.films], np.int64)
     return FrameColumns(videos, np.where(shown, columns.film, -1), columns.frame, pts, seconds, counts)
 

@@ -6,8 +6,6 @@ import os
 import struct
 from typing import Any
 
-from sapiens_pl.pictures.video_damage import is_kind
-
 _REMEDY = "the frames before are read; fetch the file again, or take it as it is."
 _MATROSKA = b"\x1a\x45\xdf\xa3"
 _SEGMENT = b"\x18\x53\x80\x67"
@@ -15,8 +13,6 @@ _UNKNOWN_SIZE = -1
 _TS_PACKET, _TS_SYNC = 188, 0x47
 """Bytes of a packet of an MPEG transport stream, and its first."""
 _HEAD_BYTES = 256
-_NO_LENGTH = 0xFFFFFFFF
-"""Of an AVI that was written to a pipe."""
 
 
 def how_it_ends(path: str, container: Any, stream: Any, num_packets: int, broken: str) -> str:
@@ -71,8 +67,7 @@ def _bytes_said(path: str) -> int:
     with open(path, "rb") as file:
         head, size = file.read(_HEAD_BYTES), os.fstat(file.fileno()).st_size
         if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-            (length,) = struct.unpack("<I", head[4:8])
-            return 0 if length == _NO_LENGTH else 8 + length
+            return 8 + struct.unpack("<I", head[4:8])[0]
         if head[:4] == _MATROSKA:
             return _matroska_size(head)
         if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
@@ -92,7 +87,7 @@ def _mp4_boxes(file: Any, size: int) -> tuple[list[bytes], int]:
         (length,) = struct.unpack(">I", head[:4])
         if length == 1 and len(head) == 16:
             (length,) = struct.unpack(">Q", head[8:])
-        if length < 8 or not is_kind(head[4:8]):  # to the end of the file; what is no box is not judged
+        if length < 8:  # to the end of the file; what is no box is not judged
             return [*kinds, head[4:8]], size
         kinds.append(head[4:8])
         position += length

@@ -6,16 +6,13 @@ Legend: F frames that can be shown, in their order; N packets, in the order that
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sapiens_pl.core.errors import UnreadableImageError
 from sapiens_pl.core.wording import one_line
-from sapiens_pl.pictures.video_damage import has_lost_packets, listed_positions, where
 from sapiens_pl.pictures.video_end import how_it_ends, why_not_opened
-from sapiens_pl.pictures.video_log import DemuxerLog
 
 KEYFRAME, CORRUPT = 1, 2
 NO_TIME = -(2**63)
@@ -38,7 +35,7 @@ class VideoTable(NamedTuple):
         restarts: (N,) bool, keyframes at which nothing before is needed any more, nor shown later.
         stream: the stream's index in the file.
         size, mtime_ns: what the file was.
-        trouble: a sentence without its subject that says what is missing at the end or inside; "" for nothing.
+        end: a sentence without its subject that says what is missing at the end; "" for nothing.
     """
 
     pts: np.ndarray
@@ -53,19 +50,16 @@ class VideoTable(NamedTuple):
     stream: int
     size: int
     mtime_ns: int
-    trouble: str = ""
+    end: str = ""
 
 
 class _Packets(NamedTuple):
-    """Of each packet: times in units of the time base, or NO_TIME; `hidden` is decoded and not shown; `position` is in
-    the file.
-    """
+    """Of each packet: times in units of the time base, or NO_TIME; `hidden` is decoded and not shown."""
 
     pts: np.ndarray
     dts: np.ndarray
     flags: np.ndarray
     hidden: np.ndarray
-    position: np.ndarray
 
 
 def scan(path: str) -> VideoTable:
@@ -78,28 +72,19 @@ def scan(path: str) -> VideoTable:
 
     try:
         status = os.stat(path)
-        log = DemuxerLog()
-        with ExitStack() as opening:
-            with log:
-                container = opening.enter_context(opened(path))
-                stream = video_stream(container)
-                listed = listed_positions(container, stream)
-                packets, broken = _packets(container, stream, log)
+        with opened(path) as container:
+            stream = video_stream(container)
+            packets, broken = _packets(container, stream)
             keys = _keys(packets)
-            lost = has_lost_packets(path, container, listed, packets.position) or log.tells_damage(container, stream)
             if (packets.pts == NO_TIME).any():
                 packets = _decoded_times(path, stream.index, packets)
             table = _table(packets, keys, container, stream, status)
-            trouble = how_it_ends(path, container, stream, len(packets.pts), broken)
+            end = how_it_ends(path, container, stream, len(packets.pts), broken)
     except (OSError, av.FFmpegError) as error:
         raise UnreadableImageError(why_not_opened(path, _why(error))) from None
     if not len(table.pts):
-        also = trouble and f" It {trouble}"
-        raise UnreadableImageError(f"holds no frame of video that can be shown; fetch it again.{also}")
-    if lost and not trouble:
-        place = where(table.seconds)
-        trouble = f"is damaged inside{place}: frames may be missing; fetch it again, or take it as it is."
-    return table._replace(trouble=trouble)
+        raise UnreadableImageError(f"holds no frame of video that can be shown; fetch it again.{end and ' It ' + end}")
+    return table._replace(end=end)
 
 
 def opened(path: str) -> Any:
@@ -136,27 +121,24 @@ def _is_picture(stream: Any) -> bool:
     return bool(stream.disposition & (av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails))
 
 
-def _packets(container: Any, stream: Any, log: DemuxerLog) -> tuple[_Packets, str]:
+def _packets(container: Any, stream: Any) -> tuple[_Packets, str]:
     """All of the stream's, and what the demuxer said if it stopped with an error."""
     import av
 
-    pts, dts, flags, hidden, position, broken = [], [], [], [], [], ""
+    pts, dts, flags, hidden, broken = [], [], [], [], ""
     is_vp8 = stream.codec_context.name == "vp8"
     try:
         for packet in container.demux(stream):
-            log.keep_damage()
             if not packet.size:  # the last one, which flushes
                 continue
             pts.append(NO_TIME if packet.pts is None else packet.pts)
             dts.append(NO_TIME if packet.dts is None else packet.dts)
             flags.append(KEYFRAME * packet.is_keyframe + CORRUPT * packet.is_corrupt)
             hidden.append(packet.is_discard or (is_vp8 and not bytes(packet)[0] & 0x10))
-            position.append(-1 if packet.pos is None else packet.pos)
     except av.FFmpegError as error:
         broken = _why(error)
-    times = np.array(pts, np.int64), np.array(dts, np.int64)
-    others = np.array(flags, np.uint8), np.array(hidden, bool), np.array(position, np.int64)
-    return _Packets(*times, *others), broken
+    columns = np.array(pts, np.int64), np.array(dts, np.int64), np.array(flags, np.uint8), np.array(hidden, bool)
+    return _Packets(*columns), broken
 
 
 def _decoded_times(path: str, index: int, packets: _Packets) -> _Packets:

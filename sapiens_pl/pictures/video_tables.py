@@ -16,7 +16,7 @@ import numpy as np
 from sapiens_pl.core.columns import encoded
 from sapiens_pl.pictures.video_table import VideoTable, scan
 
-_FORM = 3
+_FORM = 2
 """Another number for tables of another form, or that are made in another way."""
 _LEAST_PACKETS = 500
 """Shorter videos are scanned again as fast."""

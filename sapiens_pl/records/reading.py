@@ -47,9 +47,10 @@ class Records:
         if len(kept) < table.num_rows:
             table, source_of, row_of = table.take(pa.array(kept)), source_of[kept], row_of[kept]
         self._source_of, self._row_of = source_of, row_of
-        self._names: pa.ChunkedArray = table.column("name")
-        self._statuses: pa.ChunkedArray = table.column("status")
-        self._videos: pa.ChunkedArray = table.column("video")
+        # Each in one piece: of several, whoever takes a few rows copies all, and that once a video.
+        self._names, self._statuses, self._videos = (
+            pa.concat_arrays(table.column(name).chunks) for name in ("name", "status", "video")
+        )
         self.boxes_digests: np.ndarray = table.column("boxes_digest").to_numpy().astype(np.uint64)
         self.num_people: np.ndarray = table.column("num_people").to_numpy().astype(np.int64)
 
@@ -87,7 +88,7 @@ class Records:
 
     def is_status(self, status: str) -> np.ndarray:
         """Bools, one a picture."""
-        return pc.equal(self._statuses, status).to_numpy().astype(bool)
+        return pc.equal(self._statuses, status).to_numpy(zero_copy_only=False)
 
     def count(self, status: str) -> int:
         return int(self.is_status(status).sum())
@@ -105,11 +106,10 @@ class Records:
 
     def _encoded(self) -> pa.Array:
         """All names as `core.columns` has them, which differs for names that are no Unicode."""
-        column = pa.concat_arrays(self._names.chunks)
         try:
-            return column.cast(pa.string()).cast(pa.large_binary())
+            return self._names.cast(pa.string()).cast(pa.large_binary())
         except pa.ArrowInvalid:
-            return Names.of(map(to_text, column.to_pylist())).arrow()
+            return Names.of(map(to_text, self._names.to_pylist())).arrow()
 
     def names(self, status: str | None = DONE) -> list[str]:
         """Those of the pictures with that status, or of all for None; sorted."""
@@ -118,7 +118,7 @@ class Records:
     def photographs(self) -> list[str]:
         """The names of the pictures that are done and no frames of videos, sorted."""
         order = self._order(DONE)
-        return self._names_at(order[self._videos.is_null().to_numpy().astype(bool)[order]])
+        return self._names_at(order[~self._is_frame[order]])
 
     def results(self, names: Collection[str] | None = None) -> Iterator[PoseResult]:
         """The done pictures, or those of them that are named; sorted by name, a few in memory at a time.
@@ -130,13 +130,12 @@ class Records:
 
     def videos(self) -> list[str]:
         """The names of the videos of which a frame is done, sorted."""
-        is_done = self.is_status(DONE)
-        return sorted(video for video, rows in self._films.items() if is_done[rows].any())
+        return sorted(video for video, rows in self._films.items() if self._is_done[rows].any())
 
     @property
     def num_frames(self) -> int:
         """Of all videos together, that are done."""
-        return int((self.is_status(DONE) & self._videos.is_valid().to_numpy().astype(bool)).sum())
+        return int((self._is_done & self._is_frame).sum())
 
     def frame_names(self, video: str) -> list[str]:
         """The names of the frames of a video that are done, in their order."""
@@ -181,7 +180,7 @@ class Records:
     @cached_property
     def _films(self) -> dict[str, np.ndarray]:
         """Where the rows of each video stand, whatever their status, sorted by name."""
-        videos = pa.concat_arrays(self._videos.chunks).dictionary_encode()
+        videos = self._videos.dictionary_encode()
         codes = videos.indices.fill_null(-1).to_numpy()
         is_frame = np.flatnonzero(codes >= 0)
         order = is_frame[pc.sort_indices(self._names.take(pa.array(is_frame))).to_numpy()]
@@ -191,7 +190,15 @@ class Records:
 
     def _done_frames(self, video: str) -> np.ndarray:
         rows = self._films.get(video, np.empty(0, np.int64))
-        return rows[self.is_status(DONE)[rows]]
+        return rows[self._is_done[rows]]
+
+    @cached_property
+    def _is_done(self) -> np.ndarray:
+        return self.is_status(DONE)
+
+    @cached_property
+    def _is_frame(self) -> np.ndarray:
+        return self._videos.is_valid().to_numpy(zero_copy_only=False)
 
     def _names_at(self, rows: np.ndarray) -> list[str]:
         return [to_text(name) for name in self._names.take(pa.array(rows)).to_pylist()]
@@ -200,7 +207,7 @@ class Records:
         if names is None:
             return order
         wanted = pa.array(sorted(map(to_bytes, names)), pa.binary())
-        return order[pc.is_in(self._names.take(pa.array(order)), wanted).to_numpy()]
+        return order[pc.is_in(self._names.take(pa.array(order)), wanted).to_numpy(zero_copy_only=False)]
 
     def _order(self, status: str | None) -> np.ndarray:
         chosen = np.arange(len(self)) if status is None else np.flatnonzero(self.is_status(status))

@@ -48,66 +48,6 @@ def test_damage_costs_the_frames_that_build_on_it_and_no_other(name, how, at, tm
         assert f"a.mp4, frame {index} (at {index / 30:.3f} s) cannot be decoded: the video is damaged" in str(error)
 
 
-LOSING = {
-    "Matroska": ("a.mkv", {}, 0.5, "damaged inside near second 0.6"),
-    "WebM": ("a.webm", {"codec": "libvpx-vp9", "options": {"crf": "30", "b": "0"}}, 0.5, "damaged inside"),
-    "transport stream": ("a.ts", {}, 0.5, "damaged inside near second 0.8"),
-    "AVI": ("a.avi", {"codec": "mpeg4"}, 0.2, "damaged inside"),
-    "AVI whose index is damaged": ("a.avi", {"codec": "mpeg4"}, b"idx1", "damaged inside"),
-    "Flash": ("a.flv", {}, 0.5, "damaged inside"),
-    "fragments": ("a.mp4", {"container_options": {"movflags": "frag_keyframe+empty_moov"}}, b"mfhd", "damaged inside"),
-}
-
-
-@pytest.mark.parametrize("kind", LOSING)
-def test_frames_that_vanish_from_a_damaged_video_are_told(kind, tmp_path):
-    name, how, at, said = LOSING[kind]
-    path = make_clip(tmp_path / name, 60, **how)
-    images = ImageFiles(str(path))
-    assert len(images.pictures().names) == 60  # nothing is told of it as it was
-    data = path.read_bytes()
-    damage(path, data.rindex(at) / len(data) if isinstance(at, bytes) else at)
-    good, failed = read_all(path)
-    assert 5 <= len(good) < 60 or at == b"idx1"
-    assert isinstance(failed[name], UnreadableImageError)
-    assert f"{name} is {said}" in str(failed[name]) and "frames may be missing; fetch it again" in str(failed[name])
-
-
-def test_packets_that_a_receiver_has_lost_are_told(tmp_path):
-    path = make_clip(tmp_path / "a.ts", 60)
-    data = path.read_bytes()
-    half = len(data) // 2 // 188 * 188
-    path.write_bytes(data[:half] + data[half + 10 * 188 :])
-    assert "a.ts is damaged inside" in str(read_all(path)[1]["a.ts"])
-
-
-def test_a_frame_that_is_forgotten_where_a_transport_stream_is_out_of_step_is_told(tmp_path):
-    path = make_clip(tmp_path / "a.ts", 120)
-    data = path.read_bytes()
-    programs = data.index(b"\x47\x40\x00", len(data) // 4)
-    damage(path, (programs - 150) / len(data))
-    good, failed = read_all(path)
-    assert len(good) == 119 and "a.ts is damaged inside" in str(failed["a.ts"])
-
-
-def test_damage_is_told_of_the_right_videos_of_many_and_again_from_memory(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folder = tmp_path / "videos"
-    folder.mkdir()
-    make_clip(folder / "0.mkv", 600)
-    whole = (folder / "0.mkv").read_bytes()
-    for number in range(1, 8):
-        (folder / f"{number}.mkv").write_bytes(whole)
-        if number % 2:
-            damage(folder / f"{number}.mkv")
-    level = av.logging.get_level()
-    for _ in range(2):
-        names = list(ImageFiles(str(folder)).pictures().names)
-        assert [name for name in names if name.count("/") == 0] == ["1.mkv", "3.mkv", "5.mkv", "7.mkv"]
-        assert len(list((tmp_path / "cache").rglob("*.npz"))) == 8
-    assert av.logging.get_level() == level
-
-
 def test_damaged_frames_fail_in_any_order_of_reading(tmp_path):
     path = make_clip(tmp_path / "a.mp4", 60)
     damage(path)

@@ -226,19 +226,6 @@ def test_frames_are_read_again_by_name_without_a_search(tmp_path, monkeypatch):
     assert isinstance(images, ImageFiles)
 
 
-@pytest.mark.slow
-def test_frames_are_read_again_in_a_process_of_its_own(tmp_path):
-    from sapiens_pl.products.second_read import PictureReader
-
-    path = make_clip(tmp_path / "walk.mp4", 30)
-    reader = PictureReader(60.0, 178.0, lambda: False, str(tmp_path))
-    try:
-        shown = [number_of(reader.read(str(path), f"walk.mp4/walk_{index:012d}")) for index in (0, 1, 7, 28, 3)]
-    finally:
-        reader.close()
-    assert shown == [0, 1, 7, 28, 3]
-
-
 def test_a_source_of_ones_own_need_not_know_of_videos(tmp_path, monkeypatch):
     (tmp_path / "own_source_module.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
