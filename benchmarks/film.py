@@ -38,6 +38,9 @@ def counting_feed(self, reader):
     os.write(count, b"." * (self.num_decoded - before))
     return went_on
 VideoDecoder._feed = counting_feed
+"""
+"""Run in each process, it adds a byte to a file for each packet that is decoded."""
+COMMAND = """
 from sapiens_pl.predict import main
 if __name__ == "__main__":
     main()
@@ -144,7 +147,7 @@ def run(quick: bool) -> list[Result]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         settings, count, script = prepare(folder, num_frames), folder / "count", folder / "counting.py"
-        script.write_text(COUNTING.format(file=str(count)))
+        script.write_text(COUNTING.format(file=str(count)) + COMMAND)
         for name, variants in cases.items():
             count.write_bytes(b"")
             output = folder / f"run{len(rows)}"

@@ -17,6 +17,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from benchmarks.film import COUNTING
 from sapiens_pl.detection.fcos_small import fcos_small
 from sapiens_pl.records.reading import Records
 
@@ -25,17 +26,6 @@ pytest.importorskip("av")
 NUM_FRAMES, KEYFRAMES_EVERY = 300, 25
 NUM_SHORT, NUM_PHOTOGRAPHS = 40, 3
 TABLES = ("parquet/*", "keypoints.csv", "predictions/**/*.json")
-COUNTING = """
-import os
-from sapiens_pl.pictures.video import VideoDecoder
-count, feed = os.open({file!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND), VideoDecoder._feed
-def counting_feed(self, reader):
-    before = self.num_decoded
-    went_on = feed(self, reader)
-    os.write(count, b"." * (self.num_decoded - before))
-    return went_on
-VideoDecoder._feed = counting_feed
-"""
 ONE_BY_ONE = "data.batch_size=1"
 """A batch of another size, as a rank's last one is, may be rounded otherwise."""
 SLOW_STEP = """
