@@ -14,7 +14,7 @@ import numpy as np
 
 from sapiens_pl.core.columns import NO_IMAGE_ID, BoxColumns, Names
 from sapiens_pl.core.left_out import LeftOut
-from sapiens_pl.core.structures import Failure, ImageTask, VideoFrame
+from sapiens_pl.core.structures import Failure, ImageTask, ShardMember, VideoFrame
 
 
 class FrameColumns(NamedTuple):
@@ -42,6 +42,38 @@ class FrameColumns(NamedTuple):
         return VideoFrame(self.videos[video], int(index), int(pts), float(seconds))
 
 
+class ShardColumns(NamedTuple):
+    """From which tar or table each of a source's pictures is.
+
+    `names` are the shards' names, each with a slash behind it the beginning of its pictures' names; `begins` (H + 1,)
+    int64 is where each shard's pictures begin, and the end. `has_suffixes`: a picture's name ends with that of a file,
+    which is no part of its key.
+    """
+
+    names: Names
+    begins: np.ndarray
+    has_suffixes: bool
+
+    def shard_of(self, picture: int) -> int:
+        """The number of a picture's shard."""
+        return int(np.searchsorted(self.begins, picture, side="right")) - 1
+
+    def member(self, picture: int, name: str) -> ShardMember:
+        """Which sample the picture of that name is."""
+        shard = self.names[self.shard_of(picture)]
+        inside = name[len(shard) + 1 :]
+        return ShardMember(shard, key_of(inside)[0] if self.has_suffixes else inside)
+
+
+def key_of(member: str) -> tuple[str, str]:
+    """WebDataset's key of a tar's member, its path up to the first dot of the base name; and what follows that dot, in
+    small letters.
+    """
+    folder, slash, base = member.rpartition("/")
+    stem, _, suffix = base.partition(".")
+    return f"{folder}{slash}{stem}", suffix.lower()
+
+
 class Samples(Protocol):
     """What stands beside a source's pictures: the `.json` of a tar's sample, the other columns of a table's row."""
 
@@ -63,8 +95,9 @@ class Pictures(NamedTuple):
     where reading in order is cheaper, are (S + 1,) int64: pictures `stretches[i]` to `stretches[i + 1]` belong together
     and are dealt to one process: frames of a video from one keyframe to the next. `frames` is set where any picture is
     the frame of a video; its name is then that of the video, a slash, the video's name without folder and suffix, and
-    the frame's index in twelve digits (`a/walk.mp4/walk_000000000012`). `shards` (H + 1,) int64 are where each tar or
-    table begins, and the end: dealt whole where there are enough of them. `samples` has what stands beside pictures.
+    the frame's index in twelve digits (`a/walk.mp4/walk_000000000012`). `dealt_whole` (D + 1,) int64 are where
+    the tars, or the tables' row groups, begin, and the end: dealt whole where there are enough of them. `shards` says
+    from which tar or table each picture is. `samples` has what stands beside pictures.
     """
 
     root: str
@@ -75,12 +108,17 @@ class Pictures(NamedTuple):
     paths: Names | None = None
     stretches: np.ndarray | None = None
     frames: FrameColumns | None = None
-    shards: np.ndarray | None = None
+    dealt_whole: np.ndarray | None = None
+    shards: ShardColumns | None = None
     samples: Samples | None = None
 
     def path(self, index: int) -> str:
         """Where a picture is, for people and to find it again; "" for pixels from memory."""
         return os.path.join(self.root, self.names[index]) if self.paths is None else self.paths[index]
+
+    def member(self, index: int) -> ShardMember | None:
+        """Which sample of which tar or table a picture is."""
+        return None if self.shards is None else self.shards.member(index, self.names[index])
 
     def why_left_out(self, key: str) -> str | None:
         """Why a picture that somebody asks for, by name or path, is none of these, to complete "KEY ...".
@@ -140,6 +178,7 @@ class Tasks(Sequence[ImageTask]):
             image_id=None if image_id == NO_IMAGE_ID else image_id,
             frame=None if self.pictures.frames is None else self.pictures.frames.frame(picture),
             has_given_id=None if boxes.has_given_id is None else boxes.has_given_id[rows],
+            member=self.pictures.member(picture),
         )
 
     @cached_property

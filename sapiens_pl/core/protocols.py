@@ -6,7 +6,7 @@ A new part is one file with a class that does what is said here, one YAML in `co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -54,6 +54,19 @@ class PictureSource(Protocol):
         ...
 
 
+@runtime_checkable
+class ShardedSource(PictureSource, Protocol):
+    """A source of many tars or tables that can be opened some at a time, so that the others take no memory."""
+
+    def shard_names(self) -> Sequence[str]:
+        """What the shards are called in the outputs, in a fixed order; none of them is opened."""
+        ...
+
+    def some_shards(self, numbers: Sequence[int]) -> PictureSource:
+        """A source of these shards alone, which are looked at only now; names of pictures are the same."""
+        ...
+
+
 class BoxedImages(NamedTuple):
     """The pictures with their usable boxes, and the boxes and pictures that cannot be used, and why."""
 
@@ -63,7 +76,11 @@ class BoxedImages(NamedTuple):
 
 @runtime_checkable
 class BoxSource(Protocol):
-    """Says who is in the pictures: a box file of some format, or the whole picture (`conf/boxes`)."""
+    """Says who is in the pictures: a box file of some format, or the whole picture (`conf/boxes`).
+
+    A class may have an attribute `of_each_picture`; True says that the boxes of a picture depend on nothing but that
+    picture and what stands beside it, so that pictures may be asked for some at a time.
+    """
 
     def __call__(self, pictures: Pictures) -> BoxedImages:
         """The boxes of all pictures, in their order.

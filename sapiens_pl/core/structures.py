@@ -9,6 +9,8 @@ Legend: B crops, K keypoints, N instances of one image, H W crop px.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -67,11 +69,29 @@ def video_of(name: str) -> str | None:
     return match and match[1]
 
 
+class ShardMember(NamedTuple):
+    """Which sample of which tar or table a picture is.
+
+    Attributes:
+        shard: the tar's or table's name in the outputs: `00000.tar`.
+        key: what the sample is called inside: WebDataset's `__key__`, the path up to the first dot of the base name
+            (`a/0` of `a/0.jpg`); of a table the row's key, or its number in nine digits.
+    """
+
+    shard: str
+    key: str
+
+
 class LoadedImage(NamedTuple):
-    """`pixels` (H, W, 3) uint8 BGR, upright; `orientation` is the EXIF value (1 to 8) that was undone."""
+    """`pixels` (H, W, 3) uint8 BGR, upright; `orientation` is the EXIF value (1 to 8) that was undone.
+
+    `carried` are the values that stand beside the picture, one for each column of `data.carry`; None where there is no
+    such value.
+    """
 
     pixels: np.ndarray
     orientation: int
+    carried: tuple[str | None, ...] = ()
 
 
 class ImageTask(NamedTuple):
@@ -82,6 +102,7 @@ class ImageTask(NamedTuple):
     `raw_exif` says that the boxes live in the file's pixels before its EXIF orientation, `normalised` that they
     are parts of the image's width and height. `image_id` is the number that a box file calls the image by. `frame` is
     set for frames of videos; `has_given_id` (N,) bool says which of the instance ids a box file has given; None: none.
+    `member` is set for pictures from tars and tables.
     """
 
     name: str
@@ -94,6 +115,7 @@ class ImageTask(NamedTuple):
     image_id: int | None = None
     frame: VideoFrame | None = None
     has_given_id: np.ndarray | None = None
+    member: ShardMember | None = None
 
     @property
     def num_boxes(self) -> int:
@@ -127,11 +149,12 @@ class ImageCrops(NamedTuple):
 
 
 class ImagePart(NamedTuple):
-    """What a batch knows of one of its images, besides the crops."""
+    """What a batch knows of one of its images, besides the crops; `carried` as in `LoadedImage`."""
 
     span: CropSpan
     image_wh: tuple[int, int] | None
     failures: list[Failure]
+    carried: tuple[str | None, ...] = ()
 
 
 class CropBatch(NamedTuple):
@@ -207,6 +230,8 @@ class PoseResult(NamedTuple):
         track_ids: for frames of videos (N,) int64: who each person is over all frames, or `NO_TRACK_ID`. As recorded,
             these are the ids that a box file has given.
         smoothed: for frames of videos, where it was asked for.
+        member: for pictures from tars and tables, which sample.
+        carried: of such pictures, the values that `data.carry` asks for, by its columns.
     """
 
     path: str
@@ -223,6 +248,8 @@ class PoseResult(NamedTuple):
     frame: VideoFrame | None = None
     track_ids: np.ndarray | None = None
     smoothed: SmoothedPoses | None = None
+    member: ShardMember | None = None
+    carried: Mapping[str, str | None] = MappingProxyType({})
 
     def dataframe(self) -> Any:
         """A pandas data frame with a row a person.

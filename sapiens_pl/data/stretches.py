@@ -23,8 +23,8 @@ def dealt_together(pictures: Pictures, indices: np.ndarray, num_takers: int) -> 
 
     Whole tars or tables, if there are enough of them for the takers to get about as many each; else as `pieces` says.
     """
-    if pictures.shards is not None:
-        whole = places_among(pictures.shards, indices)
+    if pictures.dealt_whole is not None:
+        whole = places_among(pictures.dealt_whole, indices)
         rounds = (len(whole) - 1) / num_takers
         if rounds and rounds >= _MOST_BUSY * math.ceil(rounds):
             return whole

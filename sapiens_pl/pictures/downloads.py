@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterable
 
 from sapiens_pl.core.errors import UnreadableShardError
+from sapiens_pl.core.plan import key_of
 from sapiens_pl.core.wording import one_line
 from sapiens_pl.pictures.stored import arrow_file
-from sapiens_pl.pictures.tar_index import key_of
 
 _KEY, _STATUS, _REASON, _DONE = "key", "status", "error_message", "success"
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sapiens_pl.core.columns import NamesBuilder
+from sapiens_pl.core.columns import Names, NamesBuilder
 from sapiens_pl.core.errors import ConfigError, MissingImageError, SapiensError, UnreadableImageError
-from sapiens_pl.core.plan import Pictures
+from sapiens_pl.core.plan import Pictures, ShardColumns
 from sapiens_pl.core.structures import Failure, LoadedImage
 from sapiens_pl.core.wording import one_line, shortened
 from sapiens_pl.pictures import MAX_MEGAPIXELS
@@ -108,6 +108,7 @@ class ParquetImages:
         failures: list[Failure] = []
         names, paths, taken = NamesBuilder(), NamesBuilder(), set[str]()
         begins, groups, stretches = [0], [0], [0]
+        tables: list[str] = []
         for name, path in zip(self._files.names, self._files.paths):
             try:
                 table = self._look_at(path)
@@ -115,6 +116,7 @@ class ParquetImages:
                 failures.append(shard_failure(name, path, error))
                 continue
             self._tables.append(table)
+            tables.append(name)
             taken.clear()
             for row in range(sum(table.groups)):
                 names.add(f"{name}/{self._name_of(table, row, begins[-1], taken)}")
@@ -134,7 +136,8 @@ class ParquetImages:
             tuple(failures),
             paths=paths.build(),
             stretches=np.unique(np.array(stretches, np.int64)),
-            shards=np.unique(np.array(groups, np.int64)),
+            dealt_whole=np.unique(np.array(groups, np.int64)),
+            shards=ShardColumns(Names.of(tables), self._begins, has_suffixes=False),
             samples=self,
         )
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from sapiens_pl.core.columns import NamesBuilder
+from sapiens_pl.core.columns import Names, NamesBuilder
 from sapiens_pl.core.errors import ConfigError, MissingImageError, SapiensError, UnreadableImageError
 from sapiens_pl.core.left_out import LeftOut
-from sapiens_pl.core.plan import Pictures
+from sapiens_pl.core.plan import Pictures, ShardColumns
 from sapiens_pl.core.structures import Failure, LoadedImage
 from sapiens_pl.core.wording import one_line, shortened
 from sapiens_pl.pictures import MAX_MEGAPIXELS
@@ -86,15 +86,14 @@ class TarShards:
 
     def values(self, columns: Collection[str]) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
         """What the samples' `.json` say; as `core.plan.Samples`."""
-        shards = self.pictures().shards
-        assert shards is not None
+        begins = self._begins()
         for tar, index in enumerate(self._indexes):
             noted = np.flatnonzero(index.notes[:, 0] != NO_NOTE)
             for place, (start, size) in zip(noted.tolist(), index.notes[noted].tolist()):
                 if start == SHARED_NOTE:
-                    yield int(shards[tar]) + place, "is that of several pictures, and does not say of which"
+                    yield int(begins[tar]) + place, "is that of several pictures, and does not say of which"
                 else:
-                    yield int(shards[tar]) + place, self._note(tar, start, size)
+                    yield int(begins[tar]) + place, self._note(tar, start, size)
 
     def _note(self, tar: int, start: int, size: int) -> dict[str, Any] | str:
         if size > _MOST_NOTE_BYTES:
@@ -109,15 +108,19 @@ class TarShards:
 
     def _place(self, index: int) -> tuple[int, int]:
         """Which tar, and where in its index."""
+        begins = self._begins()
+        tar = int(np.searchsorted(begins, index, side="right")) - 1
+        return tar, index - int(begins[tar])
+
+    def _begins(self) -> np.ndarray:
         shards = self.pictures().shards
         assert shards is not None
-        tar = int(np.searchsorted(shards, index, side="right")) - 1
-        return tar, index - int(shards[tar])
+        return shards.begins
 
     def _list(self) -> Pictures:
         files, names, paths, begins = self._files, NamesBuilder(), NamesBuilder(), [0]
         failures: list[Failure] = []
-        left_out = LeftOut()
+        left_out, tars = LeftOut(), list[str]()
         for tar, path in zip(files.names, files.paths):
             try:
                 index = tar_index(path)
@@ -131,6 +134,7 @@ class TarShards:
             self._missing |= {begins[-1] + len(index.names) + place: why for place, why in enumerate(lost.values())}
             self._indexes.append(index)
             self._tars.append(path)
+            tars.append(tar)
             for name in (*index.names, *lost):
                 names.add(f"{tar}/{name}")
                 paths.add(f"{path}/{name}")
@@ -145,7 +149,8 @@ class TarShards:
             tuple(failures),
             left_out,
             paths=None if below else paths.build(),
-            shards=np.array(begins, np.int64),
+            dealt_whole=np.array(begins, np.int64),
+            shards=ShardColumns(Names.of(tars), np.array(begins, np.int64), has_suffixes=True),
             samples=self,
         )
 

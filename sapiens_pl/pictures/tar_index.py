@@ -16,6 +16,7 @@ import numpy as np
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import DamagedImageError, SapiensError, UnreadableImageError
 from sapiens_pl.core.left_out import Kind
+from sapiens_pl.core.plan import key_of
 from sapiens_pl.pictures.left_out import looks_like_picture, not_read_here
 from sapiens_pl.pictures.stored import Stamp, StoredFile
 from sapiens_pl.pictures.tar_headers import FILE, FOLDER, LINK, SPARSE, Member, TarDamage, members
@@ -199,10 +200,3 @@ class _Indexer:
             elif key not in plain:
                 notes[picture] = SHARED_NOTE
         return notes
-
-
-def key_of(name: str) -> tuple[str, str]:
-    """A member's sample, and what follows the first dot of its base name, in small letters."""
-    folder, slash, base = name.rpartition("/")
-    stem, _, suffix = base.partition(".")
-    return f"{folder}{slash}{stem}", suffix.lower()

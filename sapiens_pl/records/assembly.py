@@ -92,6 +92,7 @@ class ResultAssembler:
             keypoint_set=self._keypoint_set,
             frame=task.frame,
             track_ids=None if task.frame is None else _given_ids(task)[kept],
+            member=task.member,
         )
 
 

@@ -44,7 +44,7 @@ def test_rows_are_pictures_in_any_order(tmp_path, kind):
     source = open_source(str(tmp_path / "{a,b}.parquet"))
     pictures = source.pictures()
     assert list(pictures.names)[9:11] == ["a.parquet/000000009", "b.parquet/000000000"]
-    assert pictures.shards.tolist() == [0, 4, 8, 10, 14, 18, 20]
+    assert pictures.dealt_whole.tolist() == [0, 4, 8, 10, 14, 18, 20]
     for index in (3, 12, 2, 2, 9, 0, 19):
         assert shade_of(source.read(index)) == 20 * (index % 10)
     assert shade_of(pickle.loads(pickle.dumps(source)).read(17)) == 140

@@ -77,7 +77,7 @@ def test_pictures_are_read_from_several_tars_under_names_below_them(tmp_path):
     source = open_source(str(tmp_path / "{00000..00001}.tar"))
     pictures = source.pictures()
     assert list(pictures.names) == [f"0000{shard}.tar/{shard}{index}.jpg" for shard in (0, 1) for index in range(3)]
-    assert pictures.shards.tolist() == [0, 3, 6] and not pictures.complete and not pictures.failures
+    assert pictures.dealt_whole.tolist() == [0, 3, 6] and not pictures.complete and not pictures.failures
     assert [shade_of(source.read(index)) for index in (5, 0, 3)] == [120, 0, 100]
     assert pictures.path(4) == f"{tmp_path}/00001.tar/11.jpg"
     sent = pickle.loads(pickle.dumps(source))
@@ -205,7 +205,7 @@ def test_damaged_headers_lacking_ends_and_joined_tars_are_told(tmp_path):
     told = ["damaged at byte", "without the mark", "joined", "is no tar", "gunzip", "empty", "does not exist"]
     assert [failure.image for failure in pictures.failures] == [f"{number}.tar" for number in range(1, 8)]
     assert all(words in failure.message for words, failure in zip(told, pictures.failures))
-    assert pictures.shards.tolist() == [0, 3, 4, 7, 10, 10, 10, 10]
+    assert pictures.dealt_whole.tolist() == [0, 3, 4, 7, 10, 10, 10, 10]
 
 
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "a.tar"])
@@ -251,7 +251,7 @@ def test_rows_that_img2dataset_did_not_download_are_pictures_that_fail(tmp_path)
     (tmp_path / "00000_stats.json").write_text("{}")
     source = open_source(str(tmp_path))
     assert list(source.pictures().names) == ["00000.tar/000.jpg", "00000.tar/001", "00000.tar/002"]
-    assert source.pictures().shards.tolist() == [0, 3] and shade_of(source.read(0)) == 5
+    assert source.pictures().dealt_whole.tolist() == [0, 3] and shade_of(source.read(0)) == 5
     with pytest.raises(MissingImageError, match=r"was not downloaded \(failed_to_download: HTTP Error 404\)"):
         source.read(1)
     with pytest.raises(MissingImageError, match="not in its tar"):
