@@ -265,6 +265,9 @@ class RunProduct(Protocol):
     Attributes:
         outputs: files in the folder of the run, and folders, which end with a slash (`parquet/`).
         needs: as for `PictureProduct`.
+
+    A class that shows pictures has a further attribute `photograph`: before `write` is called, it is set to what reads
+    the pixels of a result again, as `Film.photograph` does.
     """
 
     outputs: tuple[str, ...]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from threading import Lock
 from typing import NamedTuple
+
+import numpy as np
 
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import Film, MakingStopped, PictureProduct, Records, RunProduct, VideoProduct
@@ -132,8 +133,11 @@ class Products:
     def film(self, video: str, records: Records, stopped: Callable[[], bool]) -> Film:
         """A video of which a frame is done, as its products see it."""
         path = next(records.frames_of(video)).path
-        read = partial(read_again, self._photographs)
-        return Film(video, path, self._keypoint_set, lambda: records.frames_of(video), read, stopped)
+        return Film(video, path, self._keypoint_set, lambda: records.frames_of(video), self.photograph, stopped)
+
+    def photograph(self, result: PoseResult) -> np.ndarray:
+        """The pixels in which the poses of a result were found, as `read_again`."""
+        return read_again(self._photographs, result)
 
     def frames_in_turn(self) -> Turns:
         """Reads frames again in their order."""
@@ -184,8 +188,9 @@ def make_missing(
     for files in products.of_run:
         if files.missing(done.state):
             num_missing += 1
-            if not stopped():
-                made.add(files.name, files.make(records, done.state))
+            with suppress(MakingStopped):  # it stays missing, and is made next time
+                if not stopped():
+                    made.add(files.name, files.make(records, done.state, products.photograph))
     return made._replace(num_left=num_missing - made.counts.total() - len(made.failures))
 
 

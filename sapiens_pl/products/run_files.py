@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
 
 from sapiens_pl.core.errors import SapiensError, write_error
-from sapiens_pl.core.protocols import Records, RunProduct
-from sapiens_pl.core.structures import Failure
+from sapiens_pl.core.protocols import MakingStopped, Records, RunProduct
+from sapiens_pl.core.structures import Failure, PoseResult
 from sapiens_pl.core.wording import one_line
 from sapiens_pl.products.chosen import ChosenProduct
 from sapiens_pl.products.memory import Memory, made_with
 from sapiens_pl.products.picture_files import REASON_LENGTH
+from sapiens_pl.products.second_read import ReadingStopped
 from sapiens_pl.records.run_folder import RunFolder
 
 
@@ -42,21 +46,29 @@ class RunFiles:
             return True
         return any(size_of(self._run.path / name) != size for name, size in sizes.items())
 
-    def make(self, records: Records, state: str) -> Failure | None:
+    def make(
+        self, records: Records, state: str, photograph: Callable[[PoseResult], np.ndarray] | None = None
+    ) -> Failure | None:
         """Makes all its files anew; they appear when all of them are whole.
+
+        Args:
+            records: of the run.
+            state: as for `missing`.
+            photograph: reads the pixels of a result again, for those that show pictures.
 
         Returns:
             None, or why it cannot be made.
 
         Raises:
             ConfigError: the records are damaged.
+            MakingStopped: the run is to stop, and it stays missing.
             WriteError: no space, no permission, a vanished disk.
         """
         self._memory.forget()
         target = self._run.path / self._product.outputs[0]
         try:
             with TemporaryDirectory(dir=self._run.unfinished) as unfinished:
-                self._product.write(records, Path(unfinished))
+                self._write(records, Path(unfinished), photograph)
                 sizes = _brought_to_disk(Path(unfinished))
                 self._remove_earlier(sizes)
                 for name in sizes:
@@ -65,13 +77,21 @@ class RunFiles:
                     os.replace(Path(unfinished, name), target)
         except OSError as error:
             raise write_error(target, error) from None
-        except SapiensError:
+        except (SapiensError, MakingStopped):
             raise
+        except ReadingStopped:
+            raise MakingStopped from None
         except Exception as error:  # whatever one product makes of odd values
             reason = f"{', '.join(self._product.outputs)} is not made: {one_line(error, REASON_LENGTH)}"
             return Failure("", None, type(error).__name__, reason, self.name)
         self._memory.remember(made_with(self._settings, records=state, sizes=sizes))
         return None
+
+    def _write(self, records: Records, folder: Path, photograph: Callable[[PoseResult], np.ndarray] | None) -> None:
+        product: Any = self._product
+        if hasattr(product, "photograph"):
+            product.photograph = photograph
+        product.write(records, folder)
 
     def _remove_earlier(self, names: Collection[str]) -> None:
         """Of its folders, the files of the same kind that it does not make any more: there were more of them once."""

@@ -14,7 +14,9 @@ from sapiens_pl.data.stretches import dealt_together
 def pictures_in(num_tars: int, stretch: int | None = None) -> Pictures:
     count = 10 * num_tars
     stretches = None if stretch is None else np.arange(0, count + 1, stretch)
-    return Pictures("/s", Names.of(map(str, range(count))), dealt_whole=np.arange(0, count + 1, 10), stretches=stretches)
+    return Pictures(
+        "/s", Names.of(map(str, range(count))), dealt_whole=np.arange(0, count + 1, 10), stretches=stretches
+    )
 
 
 def shares(pictures: Pictures, num_takers: int, indices: np.ndarray | None = None) -> list[np.ndarray]:
