@@ -85,6 +85,8 @@ def listing_of(
 class WholeImage:
     """One box an image: all of it (`boxes=whole_image`)."""
 
+    of_each_picture = True
+
     def __call__(self, source: Pictures) -> BoxedImages:
         return BoxedImages(Tasks(source, whole_pictures(len(source.names))), [])
 

@@ -62,8 +62,12 @@ class ShardedSource(PictureSource, Protocol):
         """What the shards are called in the outputs, in a fixed order; none of them is opened."""
         ...
 
+    def shard_stamp(self, number: int) -> str | None:
+        """Another text where the shard has become another, known without opening it; None: nobody knows."""
+        ...
+
     def some_shards(self, numbers: Sequence[int]) -> PictureSource:
-        """A source of these shards alone, which are looked at only now; names of pictures are the same."""
+        """A source of these alone, which are looked at only when it is asked for pictures; there may be none."""
         ...
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from sapiens_pl.core.wording import one_line, shortened
 from sapiens_pl.pictures import MAX_MEGAPIXELS
 from sapiens_pl.pictures.reading import check_num_bytes, image_of
 from sapiens_pl.pictures.row_bytes import OpenTables, parquet_file, stamp_of
-from sapiens_pl.pictures.shard_files import list_shards, shard_failure
+from sapiens_pl.pictures.shard_files import ShardFiles, list_shards, shard_failure
 from sapiens_pl.pictures.stored import Stamp
 
 _USUAL = ("image", "jpg", "jpeg", "png", "webp", "img", "picture", "bytes", "image_bytes", "content")
@@ -59,12 +60,29 @@ class ParquetImages:
     ) -> None:
         self._images, self._max_megapixels = images, max_megapixels
         self._image_column, self._key_column = (dict(columns or {}).get(name) for name in ("image", "key"))
-        self._files = list_shards(images, (".parquet",), ".parquet")
+        self._take(list_shards(images, (".parquet",), ".parquet"))
+
+    def _take(self, files: ShardFiles, is_part: bool = False) -> None:
+        self._files, self._is_part = files, is_part
         self._open = OpenTables()
         self._pictures: Pictures | None = None
         self._tables: list[_Table] = []
         self._begins = np.zeros(1, np.int64)
         self._wrong: dict[int, str] = {}
+
+    def shard_names(self) -> Sequence[str]:
+        """The tables; as `core.protocols.ShardedSource`."""
+        return self._files.names
+
+    def shard_stamp(self, number: int) -> str | None:
+        """By which the file is known to be the same as before; None: nobody knows."""
+        return self._files.stamp(number)
+
+    def some_shards(self, numbers: Sequence[int]) -> ParquetImages:
+        """A source of these tables, which may hold no pictures at all."""
+        part = copy(self)
+        part._take(self._files.some(numbers), is_part=True)
+        return part
 
     def pictures(self) -> Pictures:
         """What the tables held when it was first asked."""
@@ -125,7 +143,7 @@ class ParquetImages:
                 stretches += [*range(groups[-1] + _STRETCH, groups[-1] + count, _STRETCH), groups[-1] + count]
                 groups.append(groups[-1] + count)
             begins.append(groups[-1])
-        if begins[-1] == 0:
+        if begins[-1] == 0 and not self._is_part:
             said = failures[0].message if failures else "No table has a row."
             raise ConfigError(f"data.images={shortened(str(self._images))} holds no pictures. {said}")
         self._begins = np.array(begins, np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from collections.abc import Sequence
 from itertools import chain, product
 from typing import NamedTuple
 
@@ -28,6 +29,19 @@ class ShardFiles(NamedTuple):
     names: list[str]
     paths: list[str]
     complete: bool
+
+    def stamp(self, number: int) -> str | None:
+        """Another text where the file is another; None where nobody knows."""
+        try:
+            status = os.stat(self.paths[number])
+        except OSError:
+            return None
+        return f"{status.st_size} bytes, {status.st_mtime_ns} ns"
+
+    def some(self, numbers: Sequence[int]) -> ShardFiles:
+        """Those at some places; `complete` stays: nobody says of the others that they are left out."""
+        names, paths = ([column[number] for number in numbers] for column in (self.names, self.paths))
+        return self._replace(names=names, paths=paths)
 
 
 def list_shards(images: str, suffixes: tuple[str, ...], kind: str) -> ShardFiles:

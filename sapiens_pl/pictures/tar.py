@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from sapiens_pl.pictures import MAX_MEGAPIXELS
 from sapiens_pl.pictures.downloads import not_downloaded
 from sapiens_pl.pictures.kept_indexes import places_in_tar, tar_index
 from sapiens_pl.pictures.reading import check_num_bytes, image_of
-from sapiens_pl.pictures.shard_files import list_shards, shard_failure
+from sapiens_pl.pictures.shard_files import ShardFiles, list_shards, shard_failure
 from sapiens_pl.pictures.stored import OpenFiles, Stamp
 from sapiens_pl.pictures.tar_index import NO_NOTE, SHARED_NOTE, TarIndex
 
@@ -44,12 +45,29 @@ class TarShards:
 
     def __init__(self, images: str, max_megapixels: float = MAX_MEGAPIXELS) -> None:
         self._images, self._max_megapixels = images, max_megapixels
-        self._files = list_shards(images, _SUFFIXES, ".tar")
+        self._take(list_shards(images, _SUFFIXES, ".tar"))
+
+    def _take(self, files: ShardFiles, is_part: bool = False) -> None:
+        self._files, self._is_part = files, is_part
         self._open = OpenFiles()
         self._pictures: Pictures | None = None
         self._indexes: list[TarIndex] = []
         self._tars: list[str] = []
         self._missing: dict[int, str] = {}
+
+    def shard_names(self) -> Sequence[str]:
+        """The tars; as `core.protocols.ShardedSource`."""
+        return self._files.names
+
+    def shard_stamp(self, number: int) -> str | None:
+        """By which the file is known to be the same as before; None: nobody knows."""
+        return self._files.stamp(number)
+
+    def some_shards(self, numbers: Sequence[int]) -> TarShards:
+        """A source of these tars, which may hold no pictures at all."""
+        part = copy(self)
+        part._take(self._files.some(numbers), is_part=True)
+        return part
 
     def pictures(self) -> Pictures:
         """What the tars held when it was first asked."""
@@ -139,7 +157,7 @@ class TarShards:
                 names.add(f"{tar}/{name}")
                 paths.add(f"{path}/{name}")
             begins.append(begins[-1] + len(index.names) + len(lost))
-        if begins[-1] == 0:
+        if begins[-1] == 0 and not self._is_part:
             self._refuse(failures, left_out)
         below = all(path == os.path.join(files.root, name) for name, path in zip(files.names, files.paths))
         return Pictures(
