@@ -1,0 +1,58 @@
+"""Making products of a run by hand, for the commands that do so; and telling what was made."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from sapiens_pl.core.errors import ConfigError, SapiensError
+from sapiens_pl.core.terminal import printable
+from sapiens_pl.products.chosen import chosen_formats
+from sapiens_pl.products.making import Made
+from sapiens_pl.products.of_run import make_in_folder
+from sapiens_pl.run.command import EXIT_BAD_CONFIG, EXIT_FAILED, complain, disk_sentence, sentence_of
+from sapiens_pl.run.make_settings import make_settings
+from sapiens_pl.tracking.of_records import TrackingOfRun
+
+_NAMED = 3
+
+
+def make_by_hand(output: Path, settings: Sequence[str]) -> int:
+    """Makes what is missing, and prints what was made.
+
+    Args:
+        output: the run's folder.
+        settings: KEY=VALUE texts, as `make_settings` takes them.
+
+    Returns:
+        The exit code: 0 all that is asked for is there, or has its line in failures.jsonl; 1 nothing of what was
+        missing could be made, or it broke off; 2 a setting or a folder that cannot be used.
+    """
+    try:
+        cfg = make_settings(output, settings)
+        made = make_in_folder(output, cfg, TrackingOfRun(cfg))
+    except SapiensError as error:
+        return complain(str(error), EXIT_BAD_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED)
+    except (HydraException, OmegaConfBaseException) as error:
+        return complain(sentence_of(error), EXIT_BAD_CONFIG)
+    except OSError as error:
+        return complain(disk_sentence(error), EXIT_FAILED)
+    return _tell(output, chosen_formats(cfg), made)
+
+
+def _tell(output: Path, formats: list[str], made: Made) -> int:
+    """Prints what was made; returns the exit code."""
+    failed = Counter(str(failure.product) for failure in made.failures)
+    unnamed = {name for name in (*made.counts, *failed) if name not in formats}  # what stands in for another
+    for name in (*formats, *sorted(unnamed)):
+        print(f"  {name:<20}{made.counts[name]} made" + (f", {failed[name]} could not be made" if failed[name] else ""))
+    print(f"  {'results':<20}{printable(str(output))}")
+    for failure in made.failures[:_NAMED]:
+        print(printable(f"{failure.image}: {failure.message}"))
+    if len(made.failures) > _NAMED:
+        print(f"... and {len(made.failures) - _NAMED} more, in failures.jsonl.")
+    return EXIT_FAILED if made.failures and not made.counts.total() else 0
