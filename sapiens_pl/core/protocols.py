@@ -271,7 +271,8 @@ class RunProduct(Protocol):
         needs: as for `PictureProduct`.
 
     A class that shows pictures has a further attribute `photograph`: before `write` is called, it is set to what reads
-    the pixels of a result again, as `Film.photograph` does.
+    the pixels of a result again, as `Film.photograph` does. One that tells of more than the records has `facts`, which
+    is set to `core.run_facts.RunFacts`.
     """
 
     outputs: tuple[str, ...]

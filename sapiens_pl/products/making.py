@@ -12,6 +12,7 @@ import numpy as np
 
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import Film, MakingStopped, PictureProduct, Records, RunProduct, VideoProduct
+from sapiens_pl.core.run_facts import RunFacts
 from sapiens_pl.core.structures import Failure, PoseResult
 from sapiens_pl.products.chosen import ChosenProduct, check_keypoint_set
 from sapiens_pl.products.in_turn import FrameTurn, Turns
@@ -19,6 +20,7 @@ from sapiens_pl.products.picture_files import PictureFiles, Rereading, read_agai
 from sapiens_pl.products.run_files import RunFiles
 from sapiens_pl.products.second_read import ReadingStopped
 from sapiens_pl.products.video_files import VideoFiles
+from sapiens_pl.records.listing import read_object
 from sapiens_pl.records.pool import BoundedPool
 from sapiens_pl.records.run_folder import RunFolder
 
@@ -84,6 +86,7 @@ class Products:
         photographs: Rereading,
     ) -> None:
         check_keypoint_set(chosen, keypoint_set)
+        self._folder = folder
         self._keypoint_set, self._photographs = keypoint_set, photographs
         self.of_pictures = [PictureFiles(folder, each) for each in chosen if isinstance(each.product, PictureProduct)]
         self.of_videos = [VideoFiles(folder, each) for each in chosen if isinstance(each.product, VideoProduct)]
@@ -139,6 +142,10 @@ class Products:
         """The pixels in which the poses of a result were found, as `read_again`."""
         return read_again(self._photographs, result)
 
+    def facts(self, stopped: Callable[[], bool]) -> RunFacts:
+        """What products of the whole run may know of it besides its records."""
+        return RunFacts(read_object(self._folder.run_file), self._folder.failures.everything, stopped)
+
     def frames_in_turn(self) -> Turns:
         """Reads frames again in their order."""
         return Turns(self._photographs)
@@ -190,7 +197,8 @@ def make_missing(
             num_missing += 1
             with suppress(MakingStopped):  # it stays missing, and is made next time
                 if not stopped():
-                    made.add(files.name, files.make(records, done.state, products.photograph))
+                    facts = products.facts(stopped)
+                    made.add(files.name, files.make(records, done.state, products.photograph, facts))
     return made._replace(num_left=num_missing - made.counts.total() - len(made.failures))
 
 

@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
 from sapiens_pl.core.errors import SapiensError, write_error
 from sapiens_pl.core.protocols import MakingStopped, Records, RunProduct
+from sapiens_pl.core.run_facts import RunFacts
 from sapiens_pl.core.structures import Failure, PoseResult
 from sapiens_pl.core.wording import one_line
 from sapiens_pl.products.chosen import ChosenProduct
@@ -47,7 +47,11 @@ class RunFiles:
         return any(size_of(self._run.path / name) != size for name, size in sizes.items())
 
     def make(
-        self, records: Records, state: str, photograph: Callable[[PoseResult], np.ndarray] | None = None
+        self,
+        records: Records,
+        state: str,
+        photograph: Callable[[PoseResult], np.ndarray] | None = None,
+        facts: RunFacts | None = None,
     ) -> Failure | None:
         """Makes all its files anew; they appear when all of them are whole.
 
@@ -55,6 +59,7 @@ class RunFiles:
             records: of the run.
             state: as for `missing`.
             photograph: reads the pixels of a result again, for those that show pictures.
+            facts: for those that tell of more than the records.
 
         Returns:
             None, or why it cannot be made.
@@ -68,7 +73,8 @@ class RunFiles:
         target = self._run.path / self._product.outputs[0]
         try:
             with TemporaryDirectory(dir=self._run.unfinished) as unfinished:
-                self._write(records, Path(unfinished), photograph)
+                self._tell(photograph, facts)
+                self._product.write(records, Path(unfinished))
                 sizes = _brought_to_disk(Path(unfinished))
                 self._remove_earlier(sizes)
                 for name in sizes:
@@ -87,11 +93,11 @@ class RunFiles:
         self._memory.remember(made_with(self._settings, records=state, sizes=sizes))
         return None
 
-    def _write(self, records: Records, folder: Path, photograph: Callable[[PoseResult], np.ndarray] | None) -> None:
-        product: Any = self._product
-        if hasattr(product, "photograph"):
-            product.photograph = photograph
-        product.write(records, folder)
+    def _tell(self, photograph: Callable[[PoseResult], np.ndarray] | None, facts: RunFacts | None) -> None:
+        """Gives the product what it asks for besides the records."""
+        for name, value in (("photograph", photograph), ("facts", facts)):
+            if hasattr(self._product, name):
+                setattr(self._product, name, value)
 
     def _remove_earlier(self, names: Collection[str]) -> None:
         """Of its folders, the files of the same kind that it does not make any more: there were more of them once."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,11 @@ class FailureList:
     def of_products(self) -> list[Failure]:
         """The products that could not be made."""
         return [failure for failure in _read(self.file) if failure.product is not None]
+
+    def everything(self) -> Iterator[Failure]:
+        """Whatever the list holds, line by line; nothing where there is none."""
+        with suppress(FileNotFoundError), open(self.file, encoding="utf-8", errors="replace", newline="\n") as lines:
+            yield from _failures(lines)
 
     def settle(self, forgotten: Callable[[Failure], bool] = lambda failure: False) -> None:
         """Writes the list anew. Of products, the lines of pictures that are done are kept.
