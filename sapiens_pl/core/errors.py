@@ -54,6 +54,18 @@ class OversizedImageError(SapiensError):
     """An image has more pixels than the limit; it was refused before decoding."""
 
 
+class RemoteError(SapiensError):
+    """What a URL names cannot be read or written, also when it is tried again; the store's other things can."""
+
+
+class MissingRemoteError(RemoteError):
+    """There is nothing at a URL."""
+
+
+class StoreRefusedError(SapiensError):
+    """A store lets nobody in, or cannot be reached: no single picture is to blame, and the run stops."""
+
+
 class BoxError(SapiensError):
     """A box that cannot hold a person: no numbers, no area, or outside the image."""
 

@@ -1,0 +1,300 @@
+"""What lies behind URLs (`s3://`, `gs://`, `hf://`, `https://` ...): the one door to it, by fsspec.
+
+Everything here is tried again with growing waits, within a time limit, and counted (`retries`); it may be called in any
+thread and in forked processes. What may be wrong is a sentence: `MissingRemoteError` (there is nothing of that name),
+`RemoteError` (this one cannot be had), `StoreRefusedError` (no credentials, expired ones, no such bucket, nobody
+answers: the run is to stop), `ConfigError` (a protocol that is not known, or whose library is missing). Credentials
+come from the environment only; what is shown or recorded of a URL is `hidden(url)`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import posixpath
+import re
+from collections.abc import Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from sapiens_pl.core.errors import ConfigError, MissingRemoteError, RemoteError, SapiensError
+from sapiens_pl.core.remote_calls import (
+    Store,
+    check_protocol,
+    is_amazons,
+    path_of,
+    requests,
+    retries,
+    submit,
+    url_of,
+)
+from sapiens_pl.core.remote_sentences import hidden
+
+__all__ = [
+    "Entry",
+    "check_protocol",
+    "fetch",
+    "hidden",
+    "is_url",
+    "list_below",
+    "local_copy",
+    "look",
+    "put",
+    "put_file",
+    "put_if_absent",
+    "read",
+    "reading",
+    "remove",
+    "requests",
+    "retries",
+]
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_RANGE_BYTES = 8 << 20
+_RANGES_IN_FLIGHT = 8
+_MOST_IN_ONE_PUT = 64 << 20
+_TAGS = ("ETag", "etag", "md5Hash", "content_md5", "Content-MD5", "Digest", "commit_hash", "blob_id", "checksum")
+_TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
+
+
+class Entry(NamedTuple):
+    """One thing behind a URL; `num_bytes` is None, and `stamp` (by which it is known to be the same) "", where the
+    store does not say.
+    """
+
+    url: str
+    num_bytes: int | None
+    stamp: str
+
+
+class _CutOff(EOFError):
+    """Fewer bytes came than there are."""
+
+
+def is_url(text: object) -> bool:
+    """Whether this is no path but a URL, of whatever protocol."""
+    return isinstance(text, str) and _URL.match(text) is not None
+
+
+def reading(url: str, start: int = 0, stop: int | None = None) -> Future[bytes]:
+    """Begins to read all the bytes, or those from `start` to `stop`; any number may be under way."""
+    if stop is None:
+        return submit(url, lambda store: store("cat_file", path_of(url)))
+
+    async def part(store: Store) -> bytes:
+        data: bytes = await store("cat_file", path_of(url), start=start, end=stop)
+        if len(data) < stop - start:
+            raise _CutOff(f"{len(data)} of {stop - start} bytes came")
+        # A server that knows no ranges has sent the whole.
+        return data if len(data) == stop - start else data[start:stop]
+
+    return submit(url, part, stop - start)
+
+
+def read(url: str, start: int = 0, stop: int | None = None) -> bytes:
+    """The bytes."""
+    return reading(url, start, stop).result()
+
+
+def look(url: str) -> Entry:
+    """What the store says of one file; MissingRemoteError for a folder."""
+    info = submit(url, lambda store: store("info", path_of(url))).result()
+    if info.get("type") == "directory":
+        raise MissingRemoteError(f"{hidden(url)} is a folder, not a file; end its name with a slash or name a file.")
+    return _entry(url, info)
+
+
+def list_below(url: str) -> list[Entry]:
+    """All files whose URLs begin with this one, which ends with a slash, sorted; none if there are none."""
+    folder = url if url.endswith("/") else f"{url}/"
+    if is_amazons(url):
+        found = _amazons_entries(folder)
+    else:
+        infos: Mapping[str, Any] = {}
+        with suppress(MissingRemoteError):
+            infos = submit(url, lambda store: store("find", path_of(folder), detail=True), done="listed").result()
+        found = [_entry(url_of(path, url), info) for path, info in infos.items() if info.get("type") != "directory"]
+    return sorted(entry for entry in found if entry.url != folder)
+
+
+def fetch(url: str, target: Path, entry: Entry | None = None) -> Entry:
+    """Brings a whole file to the disk, in pieces that are tried again one by one.
+
+    Args:
+        target: its folder is there; what is there of that name is written over.
+        entry: what is known of it.
+
+    Raises:
+        RemoteError: besides what is said above, it has changed meanwhile.
+        OSError: of the disk.
+    """
+    entry = entry or look(url)
+    if entry.num_bytes is None or (entry.num_bytes > _RANGE_BYTES and not _knows_ranges(url)):
+        submit(url, lambda store: store("get_file", path_of(url), str(target)), entry.num_bytes or 1 << 30).result()
+    else:
+        _fetch_pieces(url, target, entry.num_bytes)
+    if entry.num_bytes is not None and target.stat().st_size != entry.num_bytes:
+        raise RemoteError(f"{hidden(url)} has another size than its store says; run the same command again.")
+    return entry
+
+
+def put(url: str, data: bytes) -> None:
+    """Writes a file, which others see when it is whole."""
+    submit(url, lambda store: store("pipe_file", path_of(url), data), len(data), "written").result()
+
+
+def put_file(url: str, source: Path) -> None:
+    """The same from a file of the disk; a large one goes up in pieces, and is seen when it is whole."""
+    size = source.stat().st_size
+    if size <= _MOST_IN_ONE_PUT:
+        put(url, source.read_bytes())
+    else:
+        submit(url, lambda store: store("put_file", str(source), path_of(url)), size, "written").result()
+
+
+def put_if_absent(url: str, data: bytes) -> bool:
+    """Writes a file that is not there yet, and says whether it did; `data` differs from what anybody else would write.
+
+    Raises:
+        RemoteError: also where the store has no such way; some stores write it in any case and say nothing.
+    """
+
+    async def create(store: Store) -> bool:
+        try:
+            await store("pipe_file", path_of(url), data, mode="create")
+        except FileExistsError:
+            return False
+        except Exception as error:
+            if _says_it_is_there(error):
+                return False
+            raise
+        return True
+
+    if submit(url, create, len(data), "written").result():
+        return True
+    try:  # the answer to a first try may have been lost
+        return read(url) == data
+    except MissingRemoteError:
+        return False
+
+
+def remove(url: str) -> None:
+    """Removes a file, if it is there."""
+
+    async def drop(store: Store) -> None:
+        try:
+            await store("rm_file", path_of(url))
+        except FileNotFoundError:
+            return
+
+    submit(url, drop, done="removed").result()
+
+
+def local_copy(url: str) -> Path:
+    """A file of the same name on the disk, with the same bytes: fetched, or as it was fetched before.
+
+    It is kept in `~/.cache/sapiens_pl/remote` (or below `$XDG_CACHE_HOME`) as long as its store says that it is the
+    same, by ETag, size or time; a file of which the store says nothing is fetched each time.
+
+    Raises:
+        ConfigError: in a sentence, whatever is wrong: nothing has begun.
+    """
+    try:
+        return _local_copy(url)
+    except ConfigError:
+        raise
+    except SapiensError as error:
+        raise ConfigError(str(error)) from None
+    except OSError as error:
+        raise ConfigError(
+            f"{hidden(url)} cannot be kept in {_cache_folder()} ({error.strerror}); set XDG_CACHE_HOME, or fetch it "
+            "by hand and name the file."
+        ) from None
+
+
+def _local_copy(url: str) -> Path:
+    entry = look(url)
+    folder = _cache_folder() / _digest(hidden(url))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / _digest(f"{entry.stamp} {entry.num_bytes}") / posixpath.basename(urlsplit(url).path)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several ranks want it at once
+        if entry.stamp and path.is_file():
+            return path
+        for old in folder.glob("*/*"):
+            old.unlink()  # who reads it may go on
+        path.parent.mkdir(exist_ok=True)
+        temporary = path.with_name(f".{path.name}")
+        fetch(url, temporary, entry)
+        os.replace(temporary, path)
+    return path
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sapiens_pl" / "remote"
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _knows_ranges(url: str) -> bool:
+    if urlsplit(url).scheme.lower() not in ("http", "https"):
+        return True
+    info = submit(url, lambda store: store("info", path_of(url))).result()
+    return bool(info.get("partial"))
+
+
+def _fetch_pieces(url: str, target: Path, num_bytes: int) -> None:
+    starts = iter(range(0, num_bytes, _RANGE_BYTES))
+    under_way: list[tuple[int, Future[bytes]]] = []
+    with open(target, "wb") as file:
+        try:
+            while True:
+                for start in starts:
+                    under_way.append((start, reading(url, start, min(start + _RANGE_BYTES, num_bytes))))
+                    if len(under_way) == _RANGES_IN_FLIGHT:
+                        break
+                if not under_way:
+                    return
+                start, piece = under_way.pop(0)
+                file.write(piece.result())
+        finally:
+            for _, piece in under_way:
+                piece.cancel()
+
+
+def _amazons_entries(folder: str) -> list[Entry]:
+    """Page by page, so that each is tried again by itself."""
+    bucket, _, prefix = path_of(f"{folder}x")[:-1].partition("/")
+    found: list[Entry] = []
+    asked: dict[str, str] = {"Bucket": bucket, "Prefix": prefix}
+    while True:
+        page = submit(folder, lambda store: store.system._call_s3("list_objects_v2", **asked), done="listed").result()
+        for info in page.get("Contents", ()):
+            if not info["Key"].endswith("/"):
+                found.append(_entry(f"{urlsplit(folder).scheme}://{bucket}/{info['Key']}", info))
+        if not page.get("IsTruncated"):
+            return found
+        asked["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def _entry(url: str, info: Mapping[str, Any]) -> Entry:
+    size = info.get("size", info.get("Size"))
+    said = next((str(info[name]) for name in (*_TAGS, *_TIMES) if info.get(name)), "")
+    return Entry(url, None if size is None else int(size), said)
+
+
+def _says_it_is_there(error: BaseException | None) -> bool:
+    for _ in range(8):
+        if error is None:
+            return False
+        response = getattr(error, "response", None)
+        if isinstance(response, dict) and response.get("Error", {}).get("Code") == "PreconditionFailed":
+            return True
+        error = error.__cause__
+    return False
