@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from stores import CREDENTIALS, Answer, Line, s3_line
 from torch.utils.data import DataLoader, Dataset
 
 from sapiens_pl.core import remote
 from sapiens_pl.core.errors import ConfigError, MissingRemoteError, RemoteError, StoreRefusedError
-from stores import CREDENTIALS, Answer, Line, s3_line
 
 BIG = os.urandom(20 << 20)
 
