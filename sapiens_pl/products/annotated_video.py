@@ -14,9 +14,10 @@ from sapiens_pl.core.protocols import Film, MakingStopped, VideoProduct
 from sapiens_pl.core.settings import check, either, number, whole_number
 from sapiens_pl.core.structures import NO_TRACK_ID, PoseResult, SmoothedPoses
 from sapiens_pl.pictures.left_out import why_no_videos
-from sapiens_pl.products.drawing import Pen, draw_box, draw_label, draw_skeleton, line_width, track_colour
+from sapiens_pl.products.drawing import Pen, draw_box, draw_skeleton, line_width, track_colour
 from sapiens_pl.products.film_source import FilmSource
 from sapiens_pl.products.h264 import H264Stream
+from sapiens_pl.products.labels import Labels
 
 _SETTINGS = {
     "overlay_score_threshold": number(),
@@ -116,9 +117,10 @@ def draw_people(canvas: np.ndarray, result: PoseResult, keypoint_set: KeypointSe
         draw_box(canvas, bbox, pen)
         draw_skeleton(canvas, keypoints, poses.keypoint_scores[row], keypoint_set, pen)
         if colour is not None:
-            labels.append((str(track_id) if row < num_found else f"({track_id})", bbox, pen))
-    for text, bbox, pen in labels:
-        draw_label(canvas, text, bbox, pen)
+            labels.append((str(track_id) if row < num_found else f"({track_id})", bbox, colour))
+    texts = Labels(canvas)
+    for text, bbox, colour in labels:
+        texts.draw([text], bbox, colour)
 
 
 def _poses(result: PoseResult) -> SmoothedPoses:

@@ -6,6 +6,7 @@ Legend: K keypoints; coordinates in px of the picture drawn on.
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Collection
 from typing import NamedTuple
 
 import cv2
@@ -21,10 +22,15 @@ LINE_PER_IMAGE = 1 / 300
 """Line width as a part of the image's longer side."""
 _LINE_PER_PERSON = 1 / 50
 """The same of a box's longer side, where that is less."""
+_LINE_PER_PART = 1 / 25
+"""The same of a hand's or a face's longer side, where that is less."""
+_FINE_PARTS = ("left_hand", "right_hand", "face")
+_SMALL_SET = 32
+"""Sets of more keypoints crowd them: their points are drawn finer."""
+_OUTLINED_FROM = 1.5
+"""px; thinner lines have no dark edge, or there would be nothing but edge."""
 _GOLDEN = 0.618034
 """Of a circle: colours of neighbouring ids stand far apart, however many there are."""
-_FONT_PX = 22
-"""Height of the font's capitals at scale 1."""
 
 
 class Pen(NamedTuple):
@@ -34,19 +40,21 @@ class Pen(NamedTuple):
         width: of lines, px.
         score_threshold: keypoints with a lower score are not drawn.
         colour: of the box and of the lines; None: green on the person's left, orange on the right, blue between.
+        chosen: (K,) bool, the keypoints that are drawn at all; None: all of them.
     """
 
-    width: int
+    width: float
     score_threshold: float
     colour: Colour | None = None
+    chosen: np.ndarray | None = None
 
 
-def line_width(image_wh: tuple[int, int], bbox_xyxy: np.ndarray | None = None) -> int:
+def line_width(image_wh: tuple[int, int], bbox_xyxy: np.ndarray | None = None) -> float:
     """px that suit the picture, and a person in it."""
     width = max(image_wh) * LINE_PER_IMAGE
     if bbox_xyxy is not None:
         width = min(width, float((bbox_xyxy[2:] - bbox_xyxy[:2]).max()) * _LINE_PER_PERSON)
-    return max(1, round(width))
+    return max(1.0, width)
 
 
 def track_colour(track_id: int) -> Colour:
@@ -56,9 +64,20 @@ def track_colour(track_id: int) -> Colour:
     return round(blue * 255), round(green * 255), round(red * 255)
 
 
+def of_parts(keypoint_set: KeypointSet, parts: Collection[str] | None) -> np.ndarray | None:
+    """(K,) bool: the keypoints of these parts of the body; None for all of them."""
+    if parts is None:
+        return None
+    chosen = np.zeros(keypoint_set.num_keypoints, bool)
+    for part in parts:
+        chosen[list(keypoint_set.parts[part])] = True
+    return chosen
+
+
 def draw_box(canvas: np.ndarray, bbox_xyxy: np.ndarray, pen: Pen) -> None:
     low, high = fixed(bbox_xyxy[:2]), fixed(bbox_xyxy[2:])
-    cv2.rectangle(canvas, low, high, pen.colour or BOX_BGR, max(1, pen.width // 2), cv2.LINE_AA, SUBPIXEL_BITS)
+    thickness = max(1, round(pen.width / 2))
+    cv2.rectangle(canvas, low, high, pen.colour or BOX_BGR, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
 def draw_skeleton(
@@ -71,37 +90,38 @@ def draw_skeleton(
         keypoints: (K, 2) xy.
         scores: (K,).
     """
-    width, shown = pen.width, scores >= pen.score_threshold
+    shown = scores >= pen.score_threshold
+    if pen.chosen is not None:
+        shown = shown & pen.chosen
+    widths = _widths(keypoints, shown, keypoint_set, pen.width)
     for start, end in keypoint_set.skeleton:
         if shown[start] and shown[end]:
             ends = fixed(keypoints[start]), fixed(keypoints[end])
-            cv2.line(canvas, *ends, OUTLINE_BGR, width + 2, cv2.LINE_AA, SUBPIXEL_BITS)
+            width = min(widths[start], widths[end])
+            if width >= _OUTLINED_FROM:
+                cv2.line(canvas, *ends, OUTLINE_BGR, round(width) + 2, cv2.LINE_AA, SUBPIXEL_BITS)
             colour = pen.colour or _link_colour(keypoint_set.names[start], keypoint_set.names[end])
-            cv2.line(canvas, *ends, colour, width, cv2.LINE_AA, SUBPIXEL_BITS)
-    # Whole-body sets crowd faces and hands: their points are drawn finer.
-    radius = width * (1.5 if keypoint_set.num_keypoints <= 32 else 0.7)
+            cv2.line(canvas, *ends, colour, max(1, round(width)), cv2.LINE_AA, SUBPIXEL_BITS)
+    radii = widths * (1.5 if keypoint_set.num_keypoints <= _SMALL_SET else 0.7)
     for index in np.flatnonzero(shown):
         center = fixed(keypoints[index])
-        for grow, colour in ((0.5, OUTLINE_BGR), (0.0, _side_colour(keypoint_set.names[index]))):
-            size = round((radius + grow) * (1 << SUBPIXEL_BITS))
+        edge = 0.5 if widths[index] >= _OUTLINED_FROM else 0.0
+        for grow, colour in ((edge, OUTLINE_BGR), (0.0, _side_colour(keypoint_set.names[index]))):
+            size = round((radii[index] + grow) * (1 << SUBPIXEL_BITS))
             cv2.circle(canvas, center, size, colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
-def draw_label(canvas: np.ndarray, text: str, bbox_xyxy: np.ndarray, pen: Pen) -> None:
-    """A short text on the upper left corner of a box, inside of the picture."""
-    scale = max(10, 5 * pen.width) / _FONT_PX
-    thickness = max(1, pen.width // 2)
-    (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
-    margin = pen.width + 1
-    left, top = np.rint(bbox_xyxy[:2]).astype(int) - (0, height + below + 2 * margin)
-    left = int(np.clip(left, 0, max(0, canvas.shape[1] - width - 2 * margin)))
-    top = int(np.clip(top, 0, max(0, canvas.shape[0] - height - below - 2 * margin)))
-    corner = left + width + 2 * margin, top + height + below + 2 * margin
-    colour = pen.colour or BOX_BGR
-    cv2.rectangle(canvas, (left, top), corner, colour, -1)
-    ink = OUTLINE_BGR if np.dot(colour, (0.114, 0.587, 0.299)) > 110 else BOX_BGR
-    place = left + margin, top + margin + height
-    cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, thickness, cv2.LINE_AA)
+def _widths(keypoints: np.ndarray, shown: np.ndarray, keypoint_set: KeypointSet, width: float) -> np.ndarray:
+    """(K,) float64 px: lines and points of hands and faces are as fine as these are small."""
+    widths = np.full(len(keypoints), width)
+    for part in _FINE_PARTS:
+        indices = np.array(keypoint_set.parts.get(part, ()), np.int64)
+        seen = indices[shown[indices]]
+        if len(seen) > 1:
+            size = float(np.ptp(keypoints[seen], axis=0).max())
+            fine = np.setdiff1d(seen, keypoint_set.parts.get("body", ()))
+            widths[fine] = np.clip(size * _LINE_PER_PART, min(0.6, width), width)
+    return widths
 
 
 def _side_colour(name: str) -> Colour:
