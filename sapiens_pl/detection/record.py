@@ -28,6 +28,7 @@ from sapiens_pl.core.errors import ConfigError, write_error
 from sapiens_pl.core.structures import ListedImage
 from sapiens_pl.core.text_files import to_json
 from sapiens_pl.products.coco_results import PERSON_CATEGORY, image_ids
+from sapiens_pl.records.outlet import remove
 from sapiens_pl.records.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ class DetectionRecord:
             if parts:
                 _write_files(self._folder, list(self.known.values()))
             for path in parts:
-                path.unlink(missing_ok=True)
+                remove(path)
         with suppress(OSError):
             self._folder.detections.rmdir()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sapiens_pl.core.errors import write_error
+from sapiens_pl.records.outlet import remove
 from sapiens_pl.records.run_folder import RunFolder
 
 FOLDER = ".products"
@@ -42,7 +43,7 @@ class Memory:
     def forget(self) -> None:
         """Raises WriteError where that cannot be removed."""
         try:
-            self._file.unlink(missing_ok=True)
+            remove(self._file)
         except OSError as error:
             raise write_error(self._file, error) from None
 
@@ -86,7 +87,7 @@ def forget_videos(folder: Path, videos: Iterable[str]) -> None:
     for product in (folder / FOLDER).glob("*/"):
         for name in names:
             try:
-                (product / name).unlink(missing_ok=True)
+                remove(product / name)
             except NotADirectoryError:
                 break
             except OSError as error:

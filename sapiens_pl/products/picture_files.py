@@ -21,6 +21,7 @@ from sapiens_pl.products.chosen import ChosenProduct
 from sapiens_pl.products.memory import Memory, VideoMemory, made_with
 from sapiens_pl.products.second_read import ReadingStopped
 from sapiens_pl.products.wholeness import Look
+from sapiens_pl.records.outlet import outlet_of
 from sapiens_pl.records.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -152,6 +153,7 @@ def remove_files(folder: Path, product: _OfOne | type[_OfOne], names: Iterable[s
     for name in names:
         path = _path(folder, product, name)
         try:
+            outlet_of(path).remove(Path(path))
             os.unlink(path)
         except (FileNotFoundError, NotADirectoryError):
             continue

@@ -18,6 +18,7 @@ from sapiens_pl.products.chosen import ChosenProduct
 from sapiens_pl.products.memory import Memory, made_with
 from sapiens_pl.products.picture_files import REASON_LENGTH
 from sapiens_pl.products.second_read import ReadingStopped
+from sapiens_pl.records.outlet import remove
 from sapiens_pl.records.run_folder import RunFolder
 
 
@@ -81,6 +82,7 @@ class RunFiles:
                     target = self._run.path / name
                     target.parent.mkdir(exist_ok=True)
                     os.replace(Path(unfinished, name), target)
+                    self._run.outlet.put(target)
         except OSError as error:
             raise write_error(target, error) from None
         except (SapiensError, MakingStopped):
@@ -105,7 +107,7 @@ class RunFiles:
         for output in self._product.outputs:
             for path in (self._run.path / output).glob("*") if output.endswith("/") else ():
                 if path.suffix in kinds and f"{output}{path.name}" not in names and not path.name.startswith("."):
-                    path.unlink()
+                    remove(path)
 
 
 def _brought_to_disk(folder: Path) -> dict[str, int]:

@@ -90,6 +90,7 @@ class VideoFiles:
                     raise write_error(path, error) from None
                 raise
             put_in_place(target, path, named_by_image=True)
+            self._run.outlet.put(path)
         return size
 
     def _unfinished_folder(self, path: Path) -> TemporaryDirectory[str]:

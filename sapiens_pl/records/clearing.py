@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.folders import walk
+from sapiens_pl.records.outlet import remove
 
 
 def empty_folder(folder: Path) -> None:
@@ -23,7 +24,7 @@ def empty_folder(folder: Path) -> None:
         for parent, folders, files in walk(folder, onerror=_fail):
             paths = [os.path.join(parent, name) for name in folders]
             for path in (*(os.path.join(parent, name) for name in files), *filter(os.path.islink, paths)):
-                os.unlink(path)
+                remove(path)
             emptied += [path for path in paths if os.path.lexists(path)]
         for path in reversed(emptied):  # what lies in a folder comes after it
             os.rmdir(path)
@@ -40,7 +41,7 @@ def remove_file(file: Path) -> None:
         ConfigError: it cannot be removed.
     """
     try:
-        file.unlink(missing_ok=True)
+        remove(file)
     except OSError as error:
         raise _cannot(error) from None
 

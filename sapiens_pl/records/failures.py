@@ -16,6 +16,7 @@ from typing import Any
 from sapiens_pl.core.errors import ConfigError, write_error
 from sapiens_pl.core.structures import Failure
 from sapiens_pl.core.text_files import to_json
+from sapiens_pl.records.outlet import remove
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.run_lock import Turn
 
@@ -72,7 +73,7 @@ class FailureList:
         if failures:
             self._write(self._others, b"".join(map(_line, failures)))
         else:
-            self._others.unlink(missing_ok=True)
+            remove(self._others)
 
     def of_products(self) -> list[Failure]:
         """The products that could not be made."""
@@ -106,7 +107,7 @@ class FailureList:
             if lines:
                 self._write(self.file, b"".join(lines))
             else:
-                self.file.unlink(missing_ok=True)
+                remove(self.file)
 
 
 def _order(failure: Failure) -> tuple[Any, ...]:

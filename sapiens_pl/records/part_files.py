@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from sapiens_pl.core.errors import ConfigError, write_error
 from sapiens_pl.core.whole_file import whole_file
+from sapiens_pl.records.outlet import outlet_of
 from sapiens_pl.records.schema import PICTURES, people_schema
 
 _DIGEST_BYTES = 8
@@ -89,6 +90,7 @@ def _write(records: Path, stem: str, table: pa.Table, metadata: dict, rows_a_gro
     path = records / f"{stem}-{digest_of(content)}.parquet"
     with whole_file(path, records / f".new-{secrets.token_hex(8)}", True, False) as file:
         file.write(content)
+    outlet_of(path).put(path)
     return path.name
 
 

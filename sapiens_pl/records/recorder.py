@@ -7,11 +7,12 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Timer
 
 from sapiens_pl.core.errors import WriteError
 from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.records.journal import JournalWriter
+from sapiens_pl.records.outlet import outlet_of
 from sapiens_pl.records.schema import people_batch, pictures_batch
 from sapiens_pl.records.settling import seal
 from sapiens_pl.records.store import Store, store_files
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 
 MAX_PICTURES, MAX_KEYPOINTS = 50_000, 4_000_000
 """What one part holds at most, but for the last batch: 48 MB of coordinates and scores, before compression."""
+_SHARE_FOR_JOURNAL = 0.8
+"""Of `Outlet.flush_seconds`; the rest is for writing the part and showing it."""
 
 
 class Recorder:
@@ -38,6 +41,7 @@ class Recorder:
         self._number = self._pictures = self._keypoints = 0
         self._journal: JournalWriter | None = None
         self._lock = Lock()
+        self._flush_seconds = outlet_of(records).flush_seconds
 
     def append(self, results: Sequence[PoseResult], boxes_digests: Sequence[int] | None = None) -> None:
         """Journals some pictures, done or not, in one frame.
@@ -59,6 +63,7 @@ class Recorder:
                 header = self._store.mark() | {"generation": self._generation}
                 self._journal = JournalWriter(self._records / f"journal-{self._own}-{self._number:04}.arrow", header)
                 self._number += 1
+                self._seal_in_time()
             self._journal.append(pictures, people)
             self._pictures += len(results)
             self._keypoints += people.num_rows * count
@@ -71,6 +76,17 @@ class Recorder:
             if self._journal is not None:
                 with suppress(WriteError):
                     self._journal.sync()
+                self._seal()
+
+    def _seal_in_time(self) -> None:
+        if self._flush_seconds is not None:
+            timer = Timer(self._flush_seconds * _SHARE_FOR_JOURNAL, self._seal_if_there, [self._journal])
+            timer.daemon = True
+            timer.start()
+
+    def _seal_if_there(self, journal: JournalWriter) -> None:
+        with self._lock:
+            if self._journal is journal:
                 self._seal()
 
     def _seal(self) -> None:

@@ -20,7 +20,8 @@ import itertools
 import os
 import secrets
 import shutil
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,6 +30,7 @@ from sapiens_pl.core.whole_file import whole_file
 from sapiens_pl.records.clearing import empty_folder, remove_file
 from sapiens_pl.records.failures import FailureList
 from sapiens_pl.records.members import Members
+from sapiens_pl.records.outlet import Outlet, outlet_of, remove
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.run_lock import RunLock, Turn
 from sapiens_pl.records.schema import DONE
@@ -91,6 +93,11 @@ class RunFolder:
             raise write_error(self.unfinished, error) from None
         self._opened = True
 
+    @property
+    def outlet(self) -> Outlet:
+        """Shows its files to others, where it stands for a URL."""
+        return outlet_of(self.path)
+
     def close(self) -> None:
         if self._opened:  # else the place is another run's
             shutil.rmtree(self.unfinished, ignore_errors=True)
@@ -131,10 +138,10 @@ class RunFolder:
         Other shards keep theirs, if they can be at work.
         """
         self.remove_unfinished()
-        self.closed.unlink(missing_ok=True)
+        remove(self.closed)
         for report in self.processes.glob("*of*.*"):
             if report.name.startswith(self.own_processes) or f"of{self.num_shards}-" not in report.name:
-                report.unlink(missing_ok=True)
+                remove(report)
 
     def remove_unfinished(self) -> None:
         """Removes what killed processes have left half written; only for the holder of the lock."""
@@ -161,17 +168,24 @@ class RunFolder:
 
     def set_detections_aside(self) -> None:
         """For those of another detector; what may have been edited by hand is kept beside."""
+        for part in self.detections.glob("part-*"):
+            remove(part)
         shutil.rmtree(self.detections, ignore_errors=True)
         for file in (self.detections_file, self.detected_images_file):
             with suppress(FileNotFoundError):
                 os.replace(file, file.with_suffix(".old.json"))
+                self.outlet.put(file.with_suffix(".old.json"))
+                self.outlet.remove(file)
 
     def write(self, path: Path, data: bytes, durable: bool = True, of_image: bool = False) -> None:
         """`writing`, for what is in memory already."""
         with self.writing(path, durable, of_image) as file:
             file.write(data)
 
-    def writing(self, path: Path, durable: bool = True, of_image: bool = False) -> AbstractContextManager[BinaryIO]:
+    @contextmanager
+    def writing(self, path: Path, durable: bool = True, of_image: bool = False) -> Iterator[BinaryIO]:
         """A file that appears under its name only when the block has ended well, as `whole_file` has it."""
         temporary = self.unfinished / f"{os.getpid()}-{next(self._numbers)}"
-        return whole_file(path, temporary, durable, of_image)
+        with whole_file(path, temporary, durable, of_image) as file:
+            yield file
+        self.outlet.put(path)

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from sapiens_pl.core.errors import write_error
 from sapiens_pl.records.journal import Journal
+from sapiens_pl.records.outlet import outlet_of, remove
 from sapiens_pl.records.part_files import bring_names_to_disk, is_whole, write_parts
 from sapiens_pl.records.schema import people_schema
 from sapiens_pl.records.store import Store, StoreFile, check_mark, store_files
@@ -100,7 +101,7 @@ def _without_damaged(files: list[StoreFile], looked_at_ns: int) -> list[StoreFil
     bad |= pictures - people
     for file in files:
         if file.kind == "people" and file.stem not in pictures | bad:  # killed before the pictures' part was written
-            file.path.unlink(missing_ok=True)
+            remove(file.path)
     _set_aside([file.path for file in files if file.stem in bad and file.kind != "journal"], "cut short or changed")
     return [file for file in files if file.kind == "journal" or file.stem not in bad]
 
@@ -120,6 +121,8 @@ def _set_aside(paths: list[Path], how: str) -> None:
         try:
             folder.mkdir(exist_ok=True)
             os.replace(path, folder / path.name)
+            outlet_of(path).put(folder / path.name)
+            outlet_of(path).remove(path)
         except FileNotFoundError:
             continue
         except OSError as error:

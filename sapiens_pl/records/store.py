@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from sapiens_pl.core.errors import ConfigError, write_error
 from sapiens_pl.core.keypoint_descriptions import described_set
 from sapiens_pl.core.keypoints import KeypointSet
+from sapiens_pl.records.outlet import outlet_of
 
 FOLDER = "records"
 _OF_FIRST_EDITION = "inputs.txt"
@@ -94,6 +95,7 @@ def make_store(records: Path, keypoint_set: KeypointSet, settings: dict[str, Any
             _rename_unless_there(temporary, path)
     except OSError as error:
         raise write_error(path, error) from None
+    outlet_of(path).put_first(path)
     store = read_store(records)
     assert store is not None
     return store

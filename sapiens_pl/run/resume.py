@@ -22,6 +22,7 @@ from sapiens_pl.products.chosen import Product, all_products, choose_products
 from sapiens_pl.products.removing import check_places, clear_products, places_of
 from sapiens_pl.records.clearing import remove_file
 from sapiens_pl.records.listing import section
+from sapiens_pl.records.outlet import remove
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.schema import ABSENT, DONE, FAILED
@@ -73,7 +74,7 @@ def prepare_folder(
     _refuse_to_resume(folder, cfg, held)
     _take_store(folder, settings, keypoint_set, held, detects)
     if folder.lock.only_one:
-        folder.changed_file.unlink(missing_ok=True)
+        remove(folder.changed_file)
         folder.failures.settle(lambda failure: redo.failed or bool(redo.is_named(Names.of([failure.image])).any()))
 
 

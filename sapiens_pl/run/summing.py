@@ -74,7 +74,7 @@ def closes(folder: RunFolder, account: Account) -> bool:
         return False
     except OSError as error:
         raise write_error(folder.closed, error) from None
-    return True
+    return folder.outlet.put_first(folder.closed)
 
 
 def finish(folder: RunFolder, account: Account, make: Callable[[], Made]) -> Account:

@@ -1,0 +1,149 @@
+"""Who else sees a run's folder: nobody needs to be told where it lies on a disk, but a folder may stand for a URL.
+
+A run whose `output.dir` is a URL works in a folder of this machine, which stands for it. Whatever writes or removes a
+file of a run's folder that is to outlive the process tells the folder's outlet; journals and locks never do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from sapiens_pl.core.folders import walk
+
+
+class Outlet(Protocol):
+    """Shows the files of one run's folder to others; several threads may call.
+
+    What is asked for below `records/` happens in the order in which it was asked for, and so does what is asked for of
+    one file. It may happen later; `wait` returns when it has.
+
+    Attributes:
+        flush_seconds: what is only in a journal is lost with the machine, so it becomes a part after that time; None
+            where the folder itself is safe.
+    """
+
+    flush_seconds: float | None
+
+    def put(self, path: Path) -> None:
+        """A file that is whole is to be seen by others, in place of what they see under its name.
+
+        Raises:
+            WriteError: this, or something that was asked for earlier, could not be done.
+        """
+        ...
+
+    def put_first(self, path: Path) -> bool:
+        """Has a file seen by others unless there is one of its name: of all that do so at once, one gets True.
+
+        The others get False, and the file has the content of the first one's. Returns when that is so.
+
+        Raises:
+            WriteError: as for `put`.
+        """
+        ...
+
+    def remove(self, path: Path) -> None:
+        """A file is not to be seen any more, if it was. The caller removes it here (`remove`).
+
+        Raises:
+            WriteError: as for `put`.
+        """
+        ...
+
+    def fetch(self, path: Path) -> None:
+        """Has a file here that others see, if it is not here yet; raises FileNotFoundError where there is none."""
+        ...
+
+    def refresh(self) -> None:
+        """Takes over what others have put or removed; products stay where they are.
+
+        Raises:
+            WriteError: it cannot be read.
+        """
+        ...
+
+    def names(self, folder: Path) -> Iterator[str]:
+        """The files that are below a folder for others, named from there, with slashes."""
+        ...
+
+    def size(self, path: Path) -> int | None:
+        """Of a file as others see it, in bytes; None where there is none."""
+        ...
+
+    def wait(self) -> None:
+        """Returns when everything that was asked for has happened.
+
+        Raises:
+            WriteError: something could not be done.
+        """
+        ...
+
+
+class SeenAlready(Outlet):
+    """Of a folder on a disk: its files are seen by all who see the disk."""
+
+    flush_seconds = None
+
+    def put(self, path: Path) -> None:
+        """Nothing is to be done; so with all others."""
+
+    def put_first(self, path: Path) -> bool:
+        return True
+
+    def remove(self, path: Path) -> None:
+        pass
+
+    def fetch(self, path: Path) -> None:
+        pass
+
+    def refresh(self) -> None:
+        pass
+
+    def names(self, folder: Path) -> Iterator[str]:
+        top = os.path.join(folder, "")
+        return (os.path.join(parent, file)[len(top) :] for parent, _, files in walk(top) for file in files)
+
+    def size(self, path: Path) -> int | None:
+        try:
+            return path.stat().st_size
+        except OSError:
+            return None
+
+    def wait(self) -> None:
+        pass
+
+
+_ON_DISK = SeenAlready()
+_standing: dict[Path, Outlet] = {}
+
+
+def stand_for(folder: Path, outlet: Outlet) -> None:
+    """From now on, what lies in that folder is shown by that outlet."""
+    _standing[folder] = outlet
+
+
+def stand_no_longer(folder: Path) -> None:
+    """The folder is one like any other again."""
+    _standing.pop(folder, None)
+
+
+def outlet_of(path: str | Path) -> Outlet:
+    """That of the folder in which a file or folder lies, or that it is; `path` is absolute."""
+    if not _standing:
+        return _ON_DISK
+    path = Path(path)
+    return next((_standing[place] for place in (path, *path.parents) if place in _standing), _ON_DISK)
+
+
+def remove(path: str | Path) -> None:
+    """Removes a file here, if it is there, and for others.
+
+    Raises:
+        OSError: it cannot be removed here.
+        WriteError: it cannot be removed for others.
+    """
+    Path(path).unlink(missing_ok=True)
+    outlet_of(path).remove(Path(path))
