@@ -12,10 +12,11 @@ opencv.check_opencv()
 
 if TYPE_CHECKING:
     from sapiens_pl.core.structures import PoseResult
+    from sapiens_pl.detection.finding import Detector
     from sapiens_pl.estimator import PoseEstimator, inference_topdown
 
 __version__ = "0.1.0"
-__all__ = ["PoseEstimator", "PoseResult", "inference_topdown"]
+__all__ = ["Detector", "PoseEstimator", "PoseResult", "inference_topdown"]
 
 
 def __getattr__(name: str) -> Any:

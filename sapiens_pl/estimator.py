@@ -1,11 +1,11 @@
-"""The Python API: poses for lists of images and boxes, or for one image as the original has it."""
+"""The Python API: poses for one image, a list or a stream of them (docs/python.md)."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import lightning as L
 import torch
@@ -14,27 +14,33 @@ from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import KeypointSet, flip_indices_for
 from sapiens_pl.core.plan import Tasks
 from sapiens_pl.core.protocols import PoseNetwork
-from sapiens_pl.core.settings import check
+from sapiens_pl.core.settings import SWITCH, check
 from sapiens_pl.core.structures import CropBatch, PosePrediction, PoseResult
 from sapiens_pl.data.crops import CropCutter
 from sapiens_pl.data.dataset import PictureDataset
+from sapiens_pl.data.image_stream import AskedImage, ImageStream, asked_images
 from sapiens_pl.data.loader import PictureLoader
 from sapiens_pl.data.packing import pack_batches
+from sapiens_pl.data.python_images import ImageLike, described, is_one_image
 from sapiens_pl.data.python_inputs import (
     BoxesLike,
-    ImageLike,
     PythonImages,
     boxed_images,
     checked_boxes,
     checked_images,
-    is_one_image,
+    some_boxes,
 )
 from sapiens_pl.data.settings import PREDICTING
+from sapiens_pl.detection.finding import Detector
 from sapiens_pl.inference.module import PoseModule
 from sapiens_pl.inference.transfer import PendingPrediction
-from sapiens_pl.models.checkpoints import load_network
+from sapiens_pl.models.by_name import load_named
 from sapiens_pl.models.pose_network import checked_network
 from sapiens_pl.records.assembly import ResultAssembler
+
+DETECTOR = "detector"
+"""What `boxes` says for those of the person detector."""
+_PREDICTING = PREDICTING | {"progress": SWITCH}
 
 
 class PoseEstimator:
@@ -45,6 +51,8 @@ class PoseEstimator:
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         precision: `32-true`, `bf16-mixed`, `16-mixed` or `bf16-true`.
         flip_test: average with the mirrored crop's heatmaps.
+        detector: finds the people where `predict` is asked for `boxes="detector"`: a `Detector`, or the name of one of
+            its models; None for its default one, which is loaded when it is needed.
 
     Raises:
         ConfigError: an unknown device or precision, a flip test without left and right, or what is no PoseNetwork.
@@ -56,9 +64,18 @@ class PoseEstimator:
     """
 
     def __init__(
-        self, network: PoseNetwork, *, device: str = "auto", precision: str = "32-true", flip_test: bool = False
+        self,
+        network: PoseNetwork,
+        *,
+        device: str = "auto",
+        precision: str = "32-true",
+        flip_test: bool = False,
+        detector: str | Detector | None = None,
     ) -> None:
+        if not isinstance(detector, str | Detector | None):
+            raise TypeError(f"detector is {described(detector)}; pass a Detector, the name of one, or None.")
         network = checked_network(network, "network")
+        self._detector = detector
         self.keypoint_set: KeypointSet = network.keypoint_set
         self.input_hw, self.crop_settings = network.input_hw, network.crop_settings
         self._fabric = _fabric(device, precision)
@@ -77,11 +94,14 @@ class PoseEstimator:
         num_heads: int | None = None,
         input_hw: tuple[int, int] | None = None,
         keypoint_set: str | Path | KeypointSet | None = None,
+        detector: str | Detector | None = None,
     ) -> PoseEstimator:
         """Loads a Sapiens or Sapiens2 pose checkpoint of any published kind of file.
 
         Args:
-            path: a file, the folder of one, or for Sapiens2 a folder of transformers'.
+            path: a file, the folder of one, for Sapiens2 a folder of transformers', or the name of a published model
+                (`sapiens_1b_308`; `python -m sapiens_pl.models` lists them), whose weights are taken from the Hugging
+                Face hub's cache, else downloaded into it.
             device: as for the class.
             precision: as for the class.
             flip_test: as for the class.
@@ -89,54 +109,128 @@ class PoseEstimator:
             input_hw: height and width of the crops, px; only for networks of unpublished sizes.
             keypoint_set: what the keypoints are, where neither the file nor their number tells: the path of a YAML
                 (models/keypoint_sets/coco_17.yaml has its form), or the name of a set of ours.
+            detector: as for the class.
 
         Raises:
-            CheckpointError: a missing, damaged or foreign file.
+            CheckpointError: a missing, damaged or foreign file, or weights that the hub does not give.
             ConfigError: as the class.
         """
-        network = load_network(path, num_heads, input_hw, dtype=None, keypoint_set=keypoint_set)
-        return cls(network, device=device, precision=precision, flip_test=flip_test)
+        network = load_named(path, num_heads, input_hw, keypoint_set)
+        return cls(network, device=device, precision=precision, flip_test=flip_test, detector=detector)
+
+    def __repr__(self) -> str:
+        height, width = self.input_hw
+        known = f"{self.keypoint_set.dataset_name}, {self.keypoint_set.num_keypoints} keypoints"
+        return f"PoseEstimator({known}, crops of {width}x{height} px, {self._fabric.device})"
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # a path is a sequence of texts, too
+        self, images: ImageLike, boxes: BoxesLike | str = ..., batch_size: int = ..., num_workers: int = ...,
+        progress: bool = ...,
+    ) -> PoseResult: ...  # fmt: skip
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # an iterator is iterable, too
+        self, images: Iterator[ImageLike], boxes: Iterable[BoxesLike] | str | None = ..., batch_size: int = ...,
+        num_workers: int = ..., progress: bool = ...,
+    ) -> Iterator[PoseResult]: ...  # fmt: skip
+
+    @overload
+    def predict(
+        self, images: Iterable[ImageLike], boxes: Iterable[BoxesLike] | str | None = ..., batch_size: int = ...,
+        num_workers: int = ..., progress: bool = ...,
+    ) -> list[PoseResult]: ...  # fmt: skip
 
     def predict(
         self,
-        images: Sequence[ImageLike],
-        boxes: Sequence[BoxesLike] | None = None,
+        images: Any,
+        boxes: Any = None,
         batch_size: int = 16,
         num_workers: int = 0,
-    ) -> list[PoseResult]:
+        progress: bool = False,
+    ) -> PoseResult | list[PoseResult] | Iterator[PoseResult]:
         """Poses of every person in every image, in full batches.
 
         Args:
-            images: paths or (H, W, 3) uint8 BGR arrays.
+            images: one image, a list of them, or an iterator (a generator, say). An image is a path, an (H, W, 3) uint8
+                BGR array as OpenCV has it, a PIL image, or a (3, H, W) RGB tensor, uint8 or from 0 to 1, as torchvision
+                has it (`data/python_images.py` tells all forms); an array or a tensor of four dimensions holds several.
             boxes: for each image (N, 4) xyxy in image px (lists, arrays or tensors), or None for the whole image. An
-                empty array asks for nobody. None for all: every image whole.
+                empty array asks for nobody. None for all: every image whole. `"detector"`: the people that the person
+                detector finds.
             batch_size: crops a forward pass.
-            num_workers: processes that read and crop; 0 does it here.
+            num_workers: processes that read and crop, of an iterator's images threads; 0 does it here.
+            progress: show a bar, which counts images; in a notebook one of its kind.
 
         Returns:
-            One result an image, in their order. What is wrong with an image or a box stands in
-            its result's `error` and harms no other.
+            For one image its result, for a list a list in its order. What is wrong with an image or a box stands in
+            its result's `error` and harms no other. For an iterator an iterator in its order, which takes images as
+            results are asked for, some batches ahead. If the images end with an error, it is raised when the results of
+            those before have been given.
 
         Raises:
-            TypeError: one image where a list is due, or images of another kind (PIL, tensors, bytes, None).
+            TypeError: an image of another kind.
             ValueError: not as many boxes as images, boxes that are not (N, 4), a batch size below 1, or a negative
                 number of workers.
+            ConfigError: the detector's weights cannot be had.
         """
-        check(PREDICTING, {"batch_size": batch_size, "num_workers": num_workers})
-        images = checked_images(images)
+        check(_PREDICTING, {"batch_size": batch_size, "num_workers": num_workers, "progress": progress})
+        by_detector = isinstance(boxes, str) and boxes == DETECTOR
+        if is_one_image(images):
+            boxes_of_all = boxes if by_detector else [boxes]
+            return self.predict([images], boxes_of_all, batch_size, num_workers, progress)[0]
+        if isinstance(images, Iterator):
+            asked = asked_images(images, None if by_detector else some_boxes(boxes))
+            return self._shown(self._stream(asked, by_detector, batch_size, num_workers), None, progress)
+        listed = checked_images(images)
+        if by_detector:
+            asked = (AskedImage(index, image, None) for index, image in enumerate(listed))
+            results = self._stream(asked, True, batch_size, num_workers)
+            return list(self._shown(results, len(listed), progress))
+        results = self._of_list(listed, checked_boxes(boxes, len(listed)), batch_size, num_workers)
+        return list(self._shown(results, len(listed), progress))
+
+    def _of_list(
+        self, images: list[ImageLike], boxes: list[Any], batch_size: int, num_workers: int
+    ) -> Iterator[PoseResult]:
         source = PythonImages(images)
-        tasks, failures = boxed_images(source.pictures(), checked_boxes(boxes, len(images)))
+        tasks, failures = boxed_images(source.pictures(), boxes)
         results: dict[int, PoseResult] = {}
         assembler = ResultAssembler(tasks, self.keypoint_set)
+        next_index = 0
         for batch, prediction in self._predictions(self._loader(source, tasks, batch_size, num_workers)):
             results.update(assembler.add(batch, prediction.result()))
-        return [
-            results[index]._replace(failures=(*failures[index], *results[index].failures))
-            for index in range(len(images))
-        ]
+            while next_index in results:
+                result = results.pop(next_index)
+                yield result._replace(failures=(*failures[next_index], *result.failures))
+                next_index += 1
+
+    def _stream(
+        self, asked: Iterator[AskedImage], by_detector: bool, batch_size: int, num_threads: int
+    ) -> Iterator[PoseResult]:
+        if by_detector:
+            asked = self._people_finder().boxed(asked)
+        images = ImageStream(asked, batch_size, CropCutter(self.input_hw, self.crop_settings), num_threads)
+        assembler = ResultAssembler(images.tasks, self.keypoint_set)
+        for batch, prediction in self._predictions(images):
+            for index, result in assembler.add(batch, prediction.result()):
+                yield images.finished(index, result)
+        images.raise_error()
+
+    def _people_finder(self) -> Detector:
+        if self._detector is None or isinstance(self._detector, str):
+            self._detector = Detector(self._detector)
+        return self._detector.to(self._fabric.device)
+
+    def _shown(self, results: Iterator[PoseResult], total: int | None, progress: bool) -> Iterator[PoseResult]:
+        if not progress:
+            return results
+        from tqdm.auto import tqdm
+
+        return iter(tqdm(results, "poses", total, unit="image"))
 
     def _predictions(
-        self, loader: PictureLoader[CropBatch]
+        self, loader: Iterable[CropBatch]
     ) -> Iterator[tuple[CropBatch, PosePrediction | PendingPrediction]]:
         """Each batch and its outcome, one behind the batch that the device is at work on."""
         last = None
@@ -163,20 +257,18 @@ def inference_topdown(
     images: Any,
     bboxes: Any = None,
     batch_size: int = 16,
-) -> PoseResult | list[PoseResult]:
+) -> Any:
     """The original's call: one image and its boxes give one result; lists of both give a list.
 
     Args:
         estimator: has the network.
-        images: a path or (H, W, 3) uint8 BGR array, or a list of them.
+        images: one image, a list of them or an iterator, as for `PoseEstimator.predict`.
         bboxes: (N, 4) xyxy in image px, or a list of such; None for the whole image.
         batch_size: crops a forward pass.
 
     Raises:
         TypeError, ValueError: as `PoseEstimator.predict`.
     """
-    if is_one_image(images):
-        return estimator.predict([images], [bboxes], batch_size)[0]
     return estimator.predict(images, bboxes, batch_size)
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from sapiens_pl.core.errors import SapiensError
 from sapiens_pl.core.settings import check, one_of, whole_number
 from sapiens_pl.core.structures import PoseResult
-from sapiens_pl.data.python_inputs import ImageLike
+from sapiens_pl.data.python_images import ImageLike
 from sapiens_pl.estimator import PoseEstimator
 from sapiens_pl.pictures import MAX_MEGAPIXELS
 from sapiens_pl.pictures.header import read_header

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
 import cv2
@@ -112,16 +113,20 @@ class PictureDataset(Dataset, Generic[Cut]):
         """Reads one image and cuts it; whatever is wrong with it stays its own failure."""
         if span.image_index in self.condemned:
             return self.cutter.failed(span, self.condemned[span.image_index])
-        task = self.tasks[span.image_index]
-        try:
-            image = self.source.read(int(self.tasks.indices[span.image_index]))
-            return self.cutter.cut(image, task, span)
-        except SapiensError as error:
-            return self.cutter.failed(span, Failure(task.name, None, type(error).__name__, str(error)))
-        except Exception as error:  # libraries raise what they please, and the others must not suffer
-            what = f"{task.path or task.name} could not be {self.cutter.done_to_a_picture}"
-            message = f"{what} ({type(error).__name__}: {one_line(error)}); look at the image."
-            return self.cutter.failed(span, Failure(task.name, None, UnreadableImageError.__name__, message))
+        index = int(self.tasks.indices[span.image_index])
+        return cut_picture(self.cutter, lambda: self.source.read(index), self.tasks[span.image_index], span)
+
+
+def cut_picture(cutter: Cutter[Cut], read: Callable[[], LoadedImage], task: ImageTask, span: CropSpan) -> Cut:
+    """Reads one image and cuts it; whatever is wrong with it stays its own failure."""
+    try:
+        return cutter.cut(read(), task, span)
+    except SapiensError as error:
+        return cutter.failed(span, Failure(task.name, None, type(error).__name__, str(error)))
+    except Exception as error:  # libraries raise what they please, and the others must not suffer
+        what = f"{task.path or task.name} could not be {cutter.done_to_a_picture}"
+        message = f"{what} ({type(error).__name__}: {one_line(error)}); look at the image."
+        return cutter.failed(span, Failure(task.name, None, UnreadableImageError.__name__, message))
 
 
 def prepare_worker(worker_id: int) -> None:

@@ -24,6 +24,11 @@ from sapiens_pl.detection.boxes import DetectorBoxes
 _IMAGES_ON_GPU, _IMAGES_ON_CPU = 8, 1
 
 
+def images_at_a_time(device: torch.device) -> int:
+    """Images in a forward pass, where nobody has said how many."""
+    return _IMAGES_ON_CPU if device.type == "cpu" else _IMAGES_ON_GPU
+
+
 class WholeImage(NamedTuple):
     """What a loader worker makes of one image: (H, W, 3) uint8 BGR pixels, or a failure."""
 
@@ -124,7 +129,7 @@ class DetectionData(L.LightningDataModule):
 
     def predict_dataloader(self) -> PictureLoader[ImageBatch]:
         poses, place, num_images = self._poses, self._poses.place(), len(self.tasks)
-        size = self._boxes.images_per_batch or (_IMAGES_ON_CPU if place.device.type == "cpu" else _IMAGES_ON_GPU)
+        size = self._boxes.images_per_batch or images_at_a_time(place.device)
         first = np.zeros(num_images, np.int64)
         spans = np.stack([np.arange(num_images), first, first + 1], axis=1)
         batches = Batches(spans, np.append(np.arange(0, num_images, size), num_images))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from sapiens_pl.core.errors import NonFiniteError
@@ -32,11 +34,12 @@ class ResultAssembler:
     """Collects predictions by image and box until every planned box of an image has its outcome.
 
     Args:
-        tasks: all images of the run, as the batches' image indices count them.
+        tasks: all images of the run, as the batches' image indices count them; or those that are under way, by these
+            indices.
         keypoint_set: the network's, for every result.
     """
 
-    def __init__(self, tasks: Tasks, keypoint_set: KeypointSet) -> None:
+    def __init__(self, tasks: Tasks | Mapping[int, ImageTask], keypoint_set: KeypointSet) -> None:
         self._tasks, self._keypoint_set = tasks, keypoint_set
         self._pending: dict[int, _Pending] = {}
 
