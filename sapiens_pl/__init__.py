@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from sapiens_pl.core.structures import PoseResult
     from sapiens_pl.detection.finding import Detector
     from sapiens_pl.estimator import PoseEstimator, inference_topdown
+    from sapiens_pl.models.keypoint_sets.maps import convert_keypoints
 
 __version__ = "0.1.0"
-__all__ = ["Detector", "PoseEstimator", "PoseResult", "inference_topdown"]
+__all__ = ["Detector", "PoseEstimator", "PoseResult", "convert_keypoints", "inference_topdown"]
 
 
 def __getattr__(name: str) -> Any:
@@ -25,6 +26,10 @@ def __getattr__(name: str) -> Any:
         from sapiens_pl.core.structures import PoseResult
 
         return PoseResult
+    if name == "convert_keypoints":
+        from sapiens_pl.models.keypoint_sets.maps import convert_keypoints
+
+        return convert_keypoints
     if name in __all__:
         from sapiens_pl import estimator
 

@@ -1,32 +1,45 @@
 """All poses of a run as one COCO annotation file, for annotation programs and for training: `COCO(file)` loads it.
 
-Form: cocodataset.org/#format-data, "Keypoint Detection". All K keypoints of a set stand in one list. Frames of videos
-are images too; as in COCO's video data sets (CocoVID, TAO) they have a `video_id` of the list `videos`, and a
+Form: cocodataset.org/#format-data, "Keypoint Detection". The chosen keypoints of a set stand in one list. Frames of
+videos are images too; as in COCO's video data sets (CocoVID, TAO) they have a `video_id` of the list `videos`, and a
 `frame_id`, which counts the frames that a player shows from 0; their people have a `track_id`.
+
+What programs do not keep of other keys, they keep in `attributes`: who a person is in the run, and in which box the
+person was posed, so that a corrected file tells what was changed (`accuracy/corrections.py`, `boxes/coco_people.py`).
+Coordinates have two decimals, as many as datumaro keeps, so that a round trip through it changes nothing.
 
 Legend: N people of one image, K keypoints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from heapq import nsmallest
 from itertools import count
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
 from sapiens_pl.core.instance_scores import instance_scores
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import Records, RunProduct
-from sapiens_pl.core.settings import check, number
-from sapiens_pl.core.structures import PoseResult
+from sapiens_pl.core.settings import check, either, number, one_of, whole_number
+from sapiens_pl.core.structures import ListedImage, PoseResult
+from sapiens_pl.models.keypoint_sets.subsets import ALL, SUBSETS, subset_columns, subset_of
 from sapiens_pl.products.coco_results import PERSON_CATEGORY, image_ids, track_of
 from sapiens_pl.products.frame_columns import ListedVideos
-from sapiens_pl.products.json_files import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded, to_json
+from sapiens_pl.products.json_files import SCORE_DECIMALS, rounded, to_json
 
 ABSENT, HIDDEN, VISIBLE = 0, 1, 2
 """COCO's flags of a keypoint: not labelled (its place is 0, 0), labelled but not visible, labelled and visible."""
+COORDINATE_DECIMALS = 2
+"""px; datumaro's COORDINATE_ROUNDING_DIGITS."""
+_SETTINGS = {
+    "visible_threshold": number(),
+    "subset": one_of(*SUBSETS),
+    "worst": either(whole_number(1), None),
+}
 
 
 class CocoAnnotations(RunProduct):
@@ -34,44 +47,80 @@ class CocoAnnotations(RunProduct):
 
     Args:
         visible_threshold: keypoints with that score or a higher one are visible.
+        subset: which keypoints, one of `SUBSETS`.
+        worst: so many people only, those whose keypoints have the lowest mean score, with their images; None: all.
 
     Raises:
-        ConfigError: it is no number.
+        ConfigError: no number, an unknown subset, no whole number above 0.
     """
 
     outputs = ("coco_annotations.json",)
 
-    def __init__(self, visible_threshold: float) -> None:
-        check({"visible_threshold": number()}, {"visible_threshold": visible_threshold}, "output")
-        self._threshold = visible_threshold
+    def __init__(self, visible_threshold: float, subset: str = ALL, worst: int | None = None) -> None:
+        values = {"visible_threshold": visible_threshold, "subset": subset, "worst": worst}
+        check(_SETTINGS, values, "output")
+        self._threshold, self._subset, self._worst = visible_threshold, subset, worst
+        self.needs = () if subset == ALL else ("body",)
 
     def write(self, records: Records, folder: Path) -> None:
-        images, of_frames, videos = [], [], ListedVideos()
-        for result in records.results():
-            images.append(result.listing)
-            of_frames.append(videos.keys_of(result.frame, result.image_wh))
-        ids = image_ids(images)  # they depend on all the names, so the poses are read once more
-        numbers = count(1)
-        people = (
-            person | {"id": next(numbers), "image_id": image_id}
-            for image_id, result in zip(ids, records.results())
-            for person in _people_of(result, self._threshold)
-        )
-        listed = (
-            {"id": image_id, "file_name": image.name, "width": image.width, "height": image.height} | of_frame
-            for image_id, image, of_frame in zip(ids, images, of_frames)
-        )
+        columns = subset_columns(records.keypoint_set, self._subset)
+        listed = _listed(records, columns, self._worst)
         with open(folder / self.outputs[0], "w", encoding="utf-8", newline="\n") as file:
-            file.write('{"categories": [' + to_json(_category(records.keypoint_set)) + "],\n")
-            if videos.videos:
+            file.write('{"info": {"description": "sapiens_pl"}, "licenses": [],\n')
+            file.write('"categories": [' + to_json(_category(subset_of(records.keypoint_set, columns))) + "],\n")
+            if listed.videos:
                 file.write('"videos": ')
-                _write_list(videos.videos, file)
+                _write_list(listed.videos, file)
                 file.write(",\n")
             file.write('"images": ')
-            _write_list(listed, file)
+            _write_list(listed.rows(), file)
             file.write(',\n"annotations": ')
-            _write_list(people, file)
+            _write_list(self._people(records, listed, columns), file)
             file.write("}\n")
+
+    def _people(self, records: Records, listed: _Listed, columns: list[int]) -> Iterator[dict[str, Any]]:
+        """One entry a person; the ids of people count from 1."""
+        numbers = count(1)
+        for index, result in enumerate(records.results()):
+            rows = listed.chosen.get(index, ()) if listed.chosen is not None else range(len(result.instance_ids))
+            people = list(people_of(result, self._threshold, columns)) if rows else []
+            for row in rows:
+                yield {"id": next(numbers), "image_id": listed.ids[index], **people[row]}
+
+
+class _Listed(NamedTuple):
+    """The images and their ids, what is said of frames, and of some people which: rows by the number of their image."""
+
+    images: list[ListedImage]
+    ids: list[int]
+    of_frames: list[dict[str, int]]
+    videos: list[dict[str, Any]]
+    chosen: Mapping[int, list[int]] | None
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        for index, (image, image_id, of_frame) in enumerate(zip(self.images, self.ids, self.of_frames)):
+            if self.chosen is None or index in self.chosen:
+                size = {"width": image.width, "height": image.height}
+                yield {"id": image_id, "file_name": image.name} | size | of_frame
+
+
+def _listed(records: Records, columns: list[int], worst: int | None) -> _Listed:
+    """In one pass; the ids depend on all the names, so the poses are read once more."""
+    images, of_frames, videos = [], [], ListedVideos()
+
+    def scored() -> Iterator[tuple[float, int, int]]:
+        for index, result in enumerate(records.results()):
+            images.append(result.listing)
+            of_frames.append(videos.keys_of(result.frame, result.image_wh))
+            if worst is not None and len(result.instance_ids):
+                means = result.keypoint_scores[:, columns].mean(axis=1, dtype=np.float64)
+                yield from ((mean, index, row) for row, mean in enumerate(means.tolist()))
+
+    some = nsmallest(worst or 0, scored()) if worst is not None else list(scored())
+    chosen: dict[int, list[int]] = {}
+    for index, row in sorted((index, row) for _, index, row in some):
+        chosen.setdefault(index, []).append(row)
+    return _Listed(images, image_ids(images), of_frames, videos.videos, None if worst is None else chosen)
 
 
 def _category(keypoint_set: KeypointSet) -> dict[str, Any]:
@@ -84,24 +133,38 @@ def _category(keypoint_set: KeypointSet) -> dict[str, Any]:
     }
 
 
-def _people_of(result: PoseResult, threshold: float) -> Iterator[dict[str, Any]]:
-    """One entry a person, without its own id and the image's."""
-    flags = visibilities(result, threshold)
-    places = rounded(np.where(flags[:, :, None] == ABSENT, 0, result.keypoints), COORDINATE_DECIMALS)
+def people_of(result: PoseResult, threshold: float, columns: list[int]) -> Iterator[dict[str, Any]]:
+    """One entry a person, without its own id and the image's, with the keypoints of these columns."""
+    flags = visibilities(result, threshold)[:, columns]
+    places = rounded(np.where(flags[:, :, None] == ABSENT, 0, result.keypoints[:, columns]), COORDINATE_DECIMALS)
     scores = rounded(instance_scores(result.bbox_scores, result.keypoint_scores), SCORE_DECIMALS)
-    for row, (left, top, right, bottom) in enumerate(result.bboxes.tolist()):
+    corners = rounded(result.bboxes, COORDINATE_DECIMALS)
+    boxes = rounded(np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1), COORDINATE_DECIMALS)
+    for row, bbox in enumerate(boxes.tolist()):
         triples = zip(*places[row].T.tolist(), flags[row].tolist())
+        track = track_of(result, row)
         yield {
             "category_id": PERSON_CATEGORY,
-            "bbox": [left, top, right - left, bottom - top],
-            "area": (right - left) * (bottom - top),
+            "bbox": bbox,
+            "area": bbox[2] * bbox[3],
+            "segmentation": [],  # datumaro of CVAT asks for it
             "iscrowd": 0,
             "num_keypoints": int((flags[row] != ABSENT).sum()),
             "keypoints": [number for triple in triples for number in triple],
             "score": float(scores[row]),
-            "instance_id": int(result.instance_ids[row]),
-            **track_of(result, row),
+            **track,
+            "attributes": _attributes(result, row) | track,
         }
+
+
+def _attributes(result: PoseResult, row: int) -> dict[str, Any]:
+    """Who somebody is, and the box that the person was posed in, to its last bit.
+
+    `posed_id` is the instance's id, by a name that FiftyOne does not use for something else. The box is a text, as few
+    programs take lists for attributes.
+    """
+    box = " ".join(map(repr, result.bboxes[row].tolist()))
+    return {"posed_id": int(result.instance_ids[row]), "posed_bbox": box, "posed_score": float(result.bbox_scores[row])}
 
 
 def visibilities(result: PoseResult, threshold: float) -> np.ndarray:
