@@ -14,7 +14,9 @@ from sapiens_pl.boxes.classes import is_person_name
 from sapiens_pl.boxes.image_finder import ImageFinder, plain_id
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.local_copies import local_copy
 from sapiens_pl.core.plan import Pictures
+from sapiens_pl.core.remote import is_url
 
 LENGTHS = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
 """The lists of keypoints that a person may have, and how many each holds."""
@@ -70,7 +72,8 @@ def read_annotations(path: str | Path) -> Annotations:
     """
     pycocotools()
     try:
-        content = Path(path).expanduser().read_bytes()
+        held = local_copy(str(path)) if is_url(str(path)) else Path(path).expanduser()
+        content = held.read_bytes()
         if not content.strip():
             raise _Unusable("is empty; give a COCO keypoint annotation file")
         data = json.loads(content)  # of bytes it tells UTF-8, UTF-16 and UTF-32 apart

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.local_copies import local_copy
+from sapiens_pl.core.remote import is_url
 from sapiens_pl.core.text_files import open_text, read_text
 
 
@@ -39,13 +41,15 @@ class JsonReader:
 
 
 def existing_file(file: str | None, key: str = "boxes.file") -> str:
-    """The path of a file that a setting names.
+    """The path of a file that a setting names; of one behind a URL that of its copy.
 
     Raises:
         ConfigError: it names none, or none that is there.
     """
     if not file:
         raise ConfigError(f"{key} is not set; give the file with the boxes.")
+    if is_url(file):
+        return str(local_copy(file))
     path = os.path.expanduser(str(file))
     if not os.path.isfile(path):
         raise ConfigError(f"{key}={file} does not exist; give the file with the boxes.")

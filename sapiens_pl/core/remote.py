@@ -9,19 +9,16 @@ come from the environment only; what is shown or recorded of a URL is `hidden(ur
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import os
-import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from sapiens_pl.core.errors import ConfigError, MissingRemoteError, RemoteError, SapiensError
+from sapiens_pl.core.errors import MissingRemoteError, RemoteError, SapiensError
 from sapiens_pl.core.remote_calls import (
     Store,
     check_protocol,
@@ -41,8 +38,8 @@ __all__ = [
     "hidden",
     "is_url",
     "list_below",
-    "local_copy",
     "look",
+    "look_at",
     "put",
     "put_file",
     "put_if_absent",
@@ -102,9 +99,34 @@ def read(url: str, start: int = 0, stop: int | None = None) -> bytes:
 
 def look(url: str) -> Entry:
     """What the store says of one file; MissingRemoteError for a folder."""
-    info = submit(url, lambda store: store("info", path_of(url))).result()
+    (found,) = look_at([url])
+    if isinstance(found, SapiensError):
+        raise found
+    return found
+
+
+def look_at(urls: Sequence[str]) -> list[Entry | SapiensError]:
+    """The same of many, which are asked for together."""
+    return [_looked(url, info) for url, info in [(url, submit(url, partial(_info, url))) for url in urls]]
+
+
+async def _info(url: str, store: Store) -> Mapping[str, Any]:
+    info: Mapping[str, Any] = await store("info", path_of(url))
+    return info
+
+
+def _looked(url: str, coming: Future[Mapping[str, Any]]) -> Entry | SapiensError:
+    try:
+        info = coming.result()
+    except SapiensError as error:
+        if is_amazons(url) and type(error) is RemoteError:  # an answer without a body does not say why
+            try:
+                _amazons_entries(url, most=1)
+            except SapiensError as reason:
+                return reason
+        return error
     if info.get("type") == "directory":
-        raise MissingRemoteError(f"{hidden(url)} is a folder, not a file; end its name with a slash or name a file.")
+        return MissingRemoteError(f"{hidden(url)} is a folder, not a file; end its name with a slash or name a file.")
     return _entry(url, info)
 
 
@@ -139,6 +161,8 @@ def fetch(url: str, target: Path, entry: Entry | None = None) -> Entry:
         _fetch_pieces(url, target, entry.num_bytes)
     if entry.num_bytes is not None and target.stat().st_size != entry.num_bytes:
         raise RemoteError(f"{hidden(url)} has another size than its store says; run the same command again.")
+    if (entry.num_bytes or 0) > _RANGE_BYTES and look(url).stamp != entry.stamp:
+        raise RemoteError(f"{hidden(url)} has changed while it was fetched; run the same command again.")
     return entry
 
 
@@ -194,54 +218,6 @@ def remove(url: str) -> None:
     submit(url, drop, done="removed").result()
 
 
-def local_copy(url: str) -> Path:
-    """A file of the same name on the disk, with the same bytes: fetched, or as it was fetched before.
-
-    It is kept in `~/.cache/sapiens_pl/remote` (or below `$XDG_CACHE_HOME`) as long as its store says that it is the
-    same, by ETag, size or time; a file of which the store says nothing is fetched each time.
-
-    Raises:
-        ConfigError: in a sentence, whatever is wrong: nothing has begun.
-    """
-    try:
-        return _local_copy(url)
-    except ConfigError:
-        raise
-    except SapiensError as error:
-        raise ConfigError(str(error)) from None
-    except OSError as error:
-        raise ConfigError(
-            f"{hidden(url)} cannot be kept in {_cache_folder()} ({error.strerror}); set XDG_CACHE_HOME, or fetch it "
-            "by hand and name the file."
-        ) from None
-
-
-def _local_copy(url: str) -> Path:
-    entry = look(url)
-    folder = _cache_folder() / _digest(hidden(url))
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / _digest(f"{entry.stamp} {entry.num_bytes}") / posixpath.basename(urlsplit(url).path)
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # several ranks want it at once
-        if entry.stamp and path.is_file():
-            return path
-        for old in folder.glob("*/*"):
-            old.unlink()  # who reads it may go on
-        path.parent.mkdir(exist_ok=True)
-        temporary = path.with_name(f".{path.name}")
-        fetch(url, temporary, entry)
-        os.replace(temporary, path)
-    return path
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sapiens_pl" / "remote"
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
 def _knows_ranges(url: str) -> bool:
     if urlsplit(url).scheme.lower() not in ("http", "https"):
         return True
@@ -268,17 +244,17 @@ def _fetch_pieces(url: str, target: Path, num_bytes: int) -> None:
                 piece.cancel()
 
 
-def _amazons_entries(folder: str) -> list[Entry]:
-    """Page by page, so that each is tried again by itself."""
+def _amazons_entries(folder: str, most: int = 1000) -> list[Entry]:
+    """Page by page, so that each is tried again by itself; with less than 1000, so many of the first."""
     bucket, _, prefix = path_of(f"{folder}x")[:-1].partition("/")
     found: list[Entry] = []
-    asked: dict[str, str] = {"Bucket": bucket, "Prefix": prefix}
+    asked: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": most}
     while True:
         page = submit(folder, lambda store: store.system._call_s3("list_objects_v2", **asked), done="listed").result()
         for info in page.get("Contents", ()):
             if not info["Key"].endswith("/"):
                 found.append(_entry(f"{urlsplit(folder).scheme}://{bucket}/{info['Key']}", info))
-        if not page.get("IsTruncated"):
+        if not page.get("IsTruncated") or most < 1000:
             return found
         asked["ContinuationToken"] = page["NextContinuationToken"]
 

@@ -130,7 +130,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         if error is None:
             return
         yield error
-        error = error.__cause__
+        error = error.__cause__ or error.__context__
 
 
 def _status_of(error: BaseException) -> int | None:

@@ -54,6 +54,7 @@ class ImageDataModule(L.LightningDataModule):
         source: what brings the images, as for `pictures.sources.open_source`.
         video: which frames of videos, as for `pictures.video_choice.frame_choice`.
         columns: which columns of tables of pictures, as for `pictures.sources.open_source`.
+        scratch_gib: what copies of tars and tables from behind URLs may take of the disk; None: half of what is free.
         finished: says in `setup` which images need not be done again.
         stopped: asked before each batch; True ends the run after the batch in flight.
         agree: called in `setup` with the names of the images left to do, gives those that all ranks take for left.
@@ -80,6 +81,7 @@ class ImageDataModule(L.LightningDataModule):
         source: str | None = None,
         video: Mapping[str, Any] | None = None,
         columns: Mapping[str, Any] | None = None,
+        scratch_gib: float | None = None,
         finished: FinishedCheck = nothing_finished,
         crop_settings: CropSettings = SAPIENS_CROPS,
         stopped: Callable[[], bool] = lambda: False,
@@ -97,7 +99,7 @@ class ImageDataModule(L.LightningDataModule):
         check(LOADING, vars(self))
         check_shard(num_shards, shard)
         self.num_shards, self.shard = num_shards, shard
-        self.source = open_source(images, max_megapixels, source, video, columns)
+        self.source = open_source(images, max_megapixels, source, video, columns, scratch_gib)
         # A rank that finds nothing left to do is in order.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self._pictures: Pictures | None = None

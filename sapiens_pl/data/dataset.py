@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from torch.utils.data import Dataset, get_worker_info
 
-from sapiens_pl.core.errors import SapiensError, UnreadableImageError
+from sapiens_pl.core.errors import SapiensError, StoreRefusedError, UnreadableImageError
 from sapiens_pl.core.plan import Tasks
 from sapiens_pl.core.protocols import PictureSource
 from sapiens_pl.core.structures import CropSpan, Failure, ImageTask, LoadedImage
@@ -97,6 +97,7 @@ class PictureDataset(Dataset, Generic[Cut]):
 
     def __getitem__(self, index: int) -> list[Cut]:
         worker = get_worker_info()
+        self._read_ahead(index, 1 if worker is None else worker.num_workers)
         if self.watch is None or worker is None:
             return [self._image(span) for span in self.batches[index]]
         images = []
@@ -105,6 +106,14 @@ class PictureDataset(Dataset, Generic[Cut]):
             images.append(self._image(span))
         self.watch.resting(worker.id)
         return images
+
+    def _read_ahead(self, index: int, step: int) -> None:
+        """Tells a source for which reading is mostly waiting what is read now, and what for this process's next."""
+        ahead = getattr(self.source, "ahead", None)
+        if ahead is not None:
+            spans = [span for batch in (index, index + step) if batch < len(self) for span in self.batches[batch]]
+            wanted = [span.image_index for span in spans if span not in self.read_alone]
+            ahead([int(self.tasks.indices[image]) for image in wanted if image not in self.condemned])
 
     def _image(self, span: CropSpan) -> Cut:
         return self.read_alone[span] if span in self.read_alone else self.cut(span)
@@ -121,6 +130,8 @@ def cut_picture(cutter: Cutter[Cut], read: Callable[[], LoadedImage], task: Imag
     """Reads one image and cuts it; whatever is wrong with it stays its own failure."""
     try:
         return cutter.cut(read(), task, span)
+    except StoreRefusedError:  # no picture's fault: the run stops
+        raise
     except SapiensError as error:
         return cutter.failed(span, Failure(task.name, None, type(error).__name__, str(error)))
     except Exception as error:  # libraries raise what they please, and the others must not suffer

@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 
 from torch.utils.data import DataLoader
 
-from sapiens_pl.core.errors import ReadersLostError
+from sapiens_pl.core.errors import ReadersLostError, StoreRefusedError
 from sapiens_pl.data.blame import Blame
 from sapiens_pl.data.dataset import PictureDataset
 from sapiens_pl.data.sharing import LargeArrays
@@ -182,6 +182,8 @@ class PictureLoader(Generic[Batch]):
 
     def _examine(self, error: Exception, watch: WorkerWatch) -> None:
         """Returns if there is only more waiting to do."""
+        if isinstance(error, StoreRefusedError):
+            raise StoreRefusedError(_sentence_of(error)) from None
         text = " ".join(str(error).split())
         if "DataLoader timed out" in text:  # our own polling
             return
@@ -258,6 +260,11 @@ def _forget(error: BaseException) -> None:
         traceback.clear_frames(error.__traceback__)
     finally:
         sys.unraisablehook = hook
+
+
+def _sentence_of(error: StoreRefusedError) -> str:
+    """Without the traceback that torch puts before it."""
+    return str(error).strip().splitlines()[-1].partition(f"{StoreRefusedError.__name__}: ")[2] or str(error)
 
 
 def _last_line(error: BaseException) -> str:

@@ -13,6 +13,7 @@ LOADING = {
     "prefetch_factor": whole_number(1),
     "max_megapixels": number(above=0),
     "read_timeout": number(above=0),
+    "scratch_gib": either(number(0), None),
 }
 PREDICTING = {"batch_size": whole_number(1), "num_workers": whole_number(0)}
 """Of `PoseEstimator.predict`."""

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from sapiens_pl.core.errors import CheckpointError, ConfigError, SapiensError
 from sapiens_pl.core.geometry import CropSettings
 from sapiens_pl.core.keypoints import KeypointSet
+from sapiens_pl.core.local_copies import local_copy
+from sapiens_pl.core.remote import is_url
 from sapiens_pl.core.settings import check
 from sapiens_pl.models.keypoint_sets import metadata_of, set_of_network
 from sapiens_pl.models.sapiens import SapiensPose
@@ -93,11 +95,14 @@ def load_network(
 
 
 def expanded(path: str | Path, name: str) -> Path:
-    """The path with the home folder in place of `~`.
+    """The path with the home folder in place of `~`; of a URL that of its copy on this machine.
 
     Raises:
         CheckpointError: it can be no path.
+        ConfigError: what lies behind the URL cannot be fetched.
     """
+    if is_url(path):
+        return local_copy(str(path))
     try:
         if "\0" not in str(path):
             return Path(path).expanduser()

@@ -15,6 +15,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sapiens_pl.core.errors import CheckpointError
+from sapiens_pl.core.local_copies import local_copy
+from sapiens_pl.core.remote import is_url
 from sapiens_pl.core.wording import one_line
 from sapiens_pl.models.archive import LEGACY_MAGIC, read_archive
 from sapiens_pl.models.mapping import FileMap
@@ -130,7 +132,7 @@ def weights_files(checkpoint: Path) -> list[Path]:
 
 def checkpoint_sha256(checkpoint: str | Path) -> str:
     """Of a file its SHA-256, hexadecimal; of a folder that of its one weights file, or of all that are read."""
-    path = Path(checkpoint).expanduser()
+    path = local_copy(str(checkpoint)) if is_url(checkpoint) else Path(checkpoint).expanduser()
     files = weights_files(path)
     files += [path / name for name in SETTINGS_FILES if (path / name).is_file()]
     if len(files) == 1:

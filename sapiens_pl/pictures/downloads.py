@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from sapiens_pl.core.errors import UnreadableShardError
 from sapiens_pl.core.plan import key_of
 from sapiens_pl.core.wording import one_line
-from sapiens_pl.pictures.stored import arrow_file
+from sapiens_pl.pictures.stored import arrow_file, is_file
 
 _KEY, _STATUS, _REASON, _DONE = "key", "status", "error_message", "success"
 
@@ -20,7 +20,7 @@ def not_downloaded(tar: str, names: Iterable[str]) -> dict[str, str]:
         UnreadableShardError: the table is damaged; a sentence without its subject.
     """
     path = f"{os.path.splitext(tar)[0]}.parquet"
-    if not os.path.isfile(path):
+    if not is_file(path):
         return {}
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from sapiens_pl.core.columns import Names
-from sapiens_pl.pictures.stored import Stamp
+from sapiens_pl.core.remote import hidden, is_url
+from sapiens_pl.pictures.stored import Stamp, stamp_at
 from sapiens_pl.pictures.tar_index import TarIndex, index_of_tar
 
 _FORM = 1
@@ -29,11 +30,10 @@ def tar_index(path: str) -> TarIndex:
     """The index of a tar, from the cache or from the tar.
 
     Raises:
-        OSError: it cannot be read.
+        OSError, RemoteError: it cannot be read.
         UnreadableImageError: it is no regular file; a sentence without its subject.
     """
-    status = os.stat(path)
-    stamp = Stamp(status.st_size, status.st_mtime_ns)
+    stamp = stamp_at(path)
     file = _file_of(path)
     kept = _load(file)
     if kept is not None and kept.stamp == stamp:
@@ -41,6 +41,12 @@ def tar_index(path: str) -> TarIndex:
     index = index_of_tar(path, kept)
     _save(file, index)
     return index
+
+
+def has_index(path: str) -> bool:
+    """Whether the index of a tar is in the cache; raises as `tar_index`."""
+    kept = _load(_file_of(path))
+    return kept is not None and kept.stamp == stamp_at(path)
 
 
 @lru_cache(maxsize=4)
@@ -55,7 +61,8 @@ def _file_of(path: str) -> Path | None:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sapiens_pl" / "tars"
     except RuntimeError:  # there is no home
         return None
-    digest = hashlib.blake2b(os.fsencode(os.path.abspath(path)), digest_size=16).hexdigest()
+    where = hidden(path) if is_url(path) else os.path.abspath(path)
+    digest = hashlib.blake2b(os.fsencode(where), digest_size=16).hexdigest()
     return folder / f"{digest}.npz"
 
 

@@ -10,15 +10,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sapiens_pl.core.columns import Names, NamesBuilder
-from sapiens_pl.core.errors import ConfigError, MissingImageError, SapiensError, UnreadableImageError
+from sapiens_pl.core.errors import (
+    ConfigError,
+    MissingImageError,
+    SapiensError,
+    StoreRefusedError,
+    UnreadableImageError,
+)
 from sapiens_pl.core.plan import Pictures, ShardColumns
+from sapiens_pl.core.remote import hidden, is_url
 from sapiens_pl.core.structures import Failure, LoadedImage
 from sapiens_pl.core.wording import one_line, shortened
-from sapiens_pl.pictures import MAX_MEGAPIXELS
+from sapiens_pl.pictures import MAX_MEGAPIXELS, scratch
 from sapiens_pl.pictures.reading import check_num_bytes, image_of
-from sapiens_pl.pictures.row_bytes import OpenTables, parquet_file, stamp_of
+from sapiens_pl.pictures.row_bytes import OpenTables, parquet_file
 from sapiens_pl.pictures.shard_files import ShardFiles, list_shards, shard_failure
-from sapiens_pl.pictures.stored import Stamp
+from sapiens_pl.pictures.stored import Stamp, is_file, stamp_at
 
 _USUAL = ("image", "jpg", "jpeg", "png", "webp", "img", "picture", "bytes", "image_bytes", "content")
 """Columns that hold pictures where several hold bytes."""
@@ -47,6 +54,7 @@ class ParquetImages:
         images: tables, as for `list_shards`.
         max_megapixels: larger pictures are refused.
         columns: `image` has the bytes, None: told by the schema; `key` names the rows, None: their numbers do.
+        scratch_gib: as for `scratch.begin`, where they lie behind URLs.
 
     Raises:
         ConfigError: there are no such tables.
@@ -57,10 +65,13 @@ class ParquetImages:
         images: str,
         max_megapixels: float = MAX_MEGAPIXELS,
         columns: Mapping[str, str | None] | None = None,
+        scratch_gib: float | None = None,
     ) -> None:
         self._images, self._max_megapixels = images, max_megapixels
         self._image_column, self._key_column = (dict(columns or {}).get(name) for name in ("image", "key"))
         self._take(list_shards(images, (".parquet",), ".parquet"))
+        if any(map(is_url, self._files.paths[:1])):
+            scratch.begin(scratch_gib)
 
     def _take(self, files: ShardFiles, is_part: bool = False) -> None:
         self._files, self._is_part = files, is_part
@@ -84,6 +95,14 @@ class ParquetImages:
         part._take(self._files.some(numbers), is_part=True)
         return part
 
+    def will_need(self, numbers: Sequence[int]) -> None:
+        """Begins to fetch tables from behind URLs that `some_shards` will be asked for, as far as there is room."""
+        scratch.want_all(self._files.paths[number] for number in numbers)
+
+    def release(self) -> None:
+        """Removes the copies of tables from behind URLs, whose pictures are all read."""
+        scratch.drop(filter(is_url, self._files.paths))
+
     def pictures(self) -> Pictures:
         """What the tables held when it was first asked."""
         if self._pictures is None:
@@ -104,7 +123,7 @@ class ParquetImages:
         """The picture at this path: a table's, a column and the number of a row."""
         above, _, row = path.rpartition(os.sep)
         table, column = os.path.split(above)
-        if not row.isdecimal() or not os.path.isfile(table):
+        if not row.isdecimal() or not is_file(table):
             raise MissingImageError(f"{path} is not there; it names no row of a table.")
         return _read(_OPEN, table, column, int(row), None, path, max_megapixels)
 
@@ -127,9 +146,13 @@ class ParquetImages:
         names, paths, taken = NamesBuilder(), NamesBuilder(), set[str]()
         begins, groups, stretches = [0], [0], [0]
         tables: list[str] = []
+        scratch.want_all(self._files.paths)
         for name, path in zip(self._files.names, self._files.paths):
             try:
-                table = self._look_at(path)
+                with scratch.at_hand(path, even_so=False):
+                    table = self._look_at(path)
+            except StoreRefusedError:
+                raise
             except (OSError, SapiensError) as error:
                 failures.append(shard_failure(name, path, error))
                 continue
@@ -138,7 +161,7 @@ class ParquetImages:
             taken.clear()
             for row in range(sum(table.groups)):
                 names.add(f"{name}/{self._name_of(table, row, begins[-1], taken)}")
-                paths.add(f"{path}/{table.column}/{row}")
+                paths.add(f"{hidden(path)}/{table.column}/{row}")
             for count in table.groups:
                 stretches += [*range(groups[-1] + _STRETCH, groups[-1] + count, _STRETCH), groups[-1] + count]
                 groups.append(groups[-1] + count)
@@ -163,10 +186,9 @@ class ParquetImages:
         """Raises OSError or SapiensError, whose sentence has no subject."""
         import pyarrow as pa
 
-        if not os.path.isfile(path):
-            os.stat(path)
+        stamp = stamp_at(path)
+        if not is_url(path) and not os.path.isfile(path):
             raise UnreadableImageError("is not a regular file; only files are read.")
-        stamp = stamp_of(path)
         try:
             file = parquet_file(path)
             schema, metadata = file.schema_arrow, file.metadata

@@ -8,7 +8,14 @@ import stat
 import time
 from collections.abc import Callable
 
-from sapiens_pl.core.errors import MissingImageError, OversizedImageError, SapiensError, UnreadableImageError
+from sapiens_pl.core.errors import (
+    MissingImageError,
+    OversizedImageError,
+    RemoteError,
+    SapiensError,
+    StoreRefusedError,
+    UnreadableImageError,
+)
 from sapiens_pl.core.structures import LoadedImage
 from sapiens_pl.pictures.header import read_header
 from sapiens_pl.pictures.orientation import upright
@@ -59,6 +66,8 @@ def image_of(read: Callable[[], bytes], path: str, max_megapixels: float) -> Loa
         data = _read_patiently(read)
         header = read_header(data, max_megapixels)
         return LoadedImage(upright(decode(data, header), header.orientation), header.orientation)
+    except (RemoteError, StoreRefusedError):  # their sentences have a subject
+        raise
     except SapiensError as error:
         raise type(error)(f"{path} {error}") from None
     except MemoryError:

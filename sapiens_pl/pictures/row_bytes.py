@@ -15,7 +15,7 @@ import numpy as np
 
 from sapiens_pl.core.errors import UnreadableImageError
 from sapiens_pl.core.wording import one_line
-from sapiens_pl.pictures.stored import Stamp, arrow_file
+from sapiens_pl.pictures.stored import Stamp, arrow_file, stamp_at
 
 _BYTES_AT_A_TIME, _ROWS_AT_A_TIME = 64 << 20, 256
 _BUFFER_BYTES = 1 << 20
@@ -30,11 +30,6 @@ def parquet_file(path: str) -> Any:
     return pq.ParquetFile(arrow_file(path), buffer_size=_BUFFER_BYTES, pre_buffer=False)
 
 
-def stamp_of(path: str) -> Stamp:
-    status = os.stat(path)
-    return Stamp(status.st_size, status.st_mtime_ns)
-
-
 class RowBytes:
     """One column of one file.
 
@@ -44,7 +39,7 @@ class RowBytes:
     """
 
     def __init__(self, path: str, column: str) -> None:
-        self.stamp = stamp_of(path)
+        self.stamp = stamp_at(path)
         self._file = parquet_file(path)
         metadata = self._file.metadata
         counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Sequence
-from itertools import chain, product
+from itertools import chain
 from typing import NamedTuple
 
-from sapiens_pl.core.errors import ConfigError, UnreadableShardError
+from sapiens_pl.core.errors import ConfigError, RemoteError, UnreadableShardError
+from sapiens_pl.core.remote import Entry, hidden, is_url
 from sapiens_pl.core.structures import Failure
 from sapiens_pl.core.text_files import open_text
 from sapiens_pl.core.wording import one_line, shortened
+from sapiens_pl.pictures.addresses import is_list_of_urls, list_addresses
+from sapiens_pl.pictures.braces import expand_braces
+from sapiens_pl.pictures.looks import entries_of
 
 _LISTS = (".txt", ".lst", ".list")
 _MAGIC = "*?[{"
 _OUTSIDE = "_outside"
-_RANGE = re.compile(r"(-?\d+|[A-Za-z])\.\.(-?\d+|[A-Za-z])(?:\.\.(-?\d+))?")
-_MOST = 10_000_000
-"""Shards that braces may stand for; more are a slip of the pen."""
+_LOOKED_AT = 64
+"""URLs that a store is asked about together."""
 
 
 class ShardFiles(NamedTuple):
@@ -32,6 +34,9 @@ class ShardFiles(NamedTuple):
 
     def stamp(self, number: int) -> str | None:
         """Another text where the file is another; None where nobody knows."""
+        if is_url(self.paths[number]):
+            entry = entries_of(self.paths[number : number + _LOOKED_AT])[0]
+            return f"{entry.num_bytes} bytes, {entry.stamp}" if isinstance(entry, Entry) and entry.stamp else None
         try:
             status = os.stat(self.paths[number])
         except OSError:
@@ -49,7 +54,7 @@ def list_shards(images: str, suffixes: tuple[str, ...], kind: str) -> ShardFiles
 
     Args:
         images: a file, a glob, braces as in `{00000..00099}` or `{a,b}`, several of these between `::`, a folder
-            (searched to the bottom), or a list file with a path a line.
+            (searched to the bottom), or a list file with a path a line; or URLs.
         suffixes: of shards, in small letters.
         kind: what they are called, for sentences.
 
@@ -58,6 +63,9 @@ def list_shards(images: str, suffixes: tuple[str, ...], kind: str) -> ShardFiles
     """
     if not isinstance(images, str | os.PathLike):
         raise ConfigError(f"data.images={images} is no text; give {kind} files.")
+    if is_url(str(images)) or is_list_of_urls(str(images)):
+        found = list_addresses(str(images), lambda url: _path_of_url(url).endswith(suffixes), f"{kind} files")
+        return ShardFiles(found.root.rstrip("/"), found.names, found.urls, found.complete)
     given = os.path.expanduser(str(images))
     if os.path.isdir(given):
         root = os.path.abspath(given)
@@ -73,6 +81,10 @@ def list_shards(images: str, suffixes: tuple[str, ...], kind: str) -> ShardFiles
     if not paths:
         raise ConfigError(f"data.images={shortened(str(images))} names no {kind} files; correct it.")
     return ShardFiles(root, [_name(path, root) for path in paths], paths, os.path.isdir(given))
+
+
+def _path_of_url(url: str) -> str:
+    return hidden(url).lower().removesuffix("?...")
 
 
 def _walk(root: str) -> list[str]:
@@ -114,83 +126,14 @@ def _name(path: str, root: str) -> str:
     return os.path.join(_OUTSIDE, path.lstrip(os.sep))
 
 
-def expand_braces(text: str) -> list[str]:
-    """All texts that one with braces stands for, as shells and WebDataset read them: ranges and lists, also nested.
-
-    Raises:
-        ConfigError: they are too many.
-    """
-    found = [each for part in text.split("::") for each in _expanded(part)]
-    if len(found) > _MOST:
-        raise ConfigError(f"data.images={shortened(text)} stands for {len(found)} files; shorten the range.")
-    return found
-
-
-def _expanded(text: str) -> list[str]:
-    pieces: list[list[str]] = []
-    position = begin = 0
-    while position < len(text):
-        end = _closing(text, position) if text[position] == "{" else -1
-        choices = _choices(text[position + 1 : end]) if end > 0 else None
-        if choices is None:
-            position += 1
-            continue
-        pieces += [[text[begin:position]], choices]
-        position = begin = end + 1
-    return list(map("".join, product(*pieces, [text[begin:]])))
-
-
-def _closing(text: str, start: int) -> int:
-    """Where the brace that opens at `start` closes, or -1."""
-    depth = 0
-    for position in range(start, len(text)):
-        depth += (text[position] == "{") - (text[position] == "}")
-        if depth == 0:
-            return position
-    return -1
-
-
-def _choices(inside: str) -> list[str] | None:
-    """What a pair of braces stands for; None where they are part of a name."""
-    numbers = _RANGE.fullmatch(inside)
-    if numbers:
-        return _range(*numbers.groups())
-    parts, depth, begin = [], 0, 0
-    for position, sign in enumerate(inside):
-        depth += (sign == "{") - (sign == "}")
-        if sign == "," and depth == 0:
-            parts.append(inside[begin:position])
-            begin = position + 1
-    if not parts:
-        return None
-    return [each for part in (*parts, inside[begin:]) for each in _expanded(part)]
-
-
-def _range(first: str, last: str, step: str | None) -> list[str] | None:
-    letters = first.isalpha(), last.isalpha()
-    if any(letters):
-        if not all(letters):
-            return None
-        start, stop = ord(first), ord(last)
-    else:
-        start, stop = int(first), int(last)
-    stride = abs(int(step)) if step and int(step) else 1
-    if abs(stop - start) // stride > _MOST:
-        raise ConfigError(f"data.images: {{{first}..{last}}} stands for too many files; shorten the range.")
-    values = range(start, stop + 1, stride) if start <= stop else range(start, stop - 1, -stride)
-    if all(letters):
-        return list(map(chr, values))
-    is_padded = any(text.lstrip("-")[:1] == "0" and len(text.lstrip("-")) > 1 for text in (first, last))
-    width = max(len(first), len(last)) if is_padded else 0
-    return [f"{value:0{width}d}" for value in values]
-
-
 def shard_failure(name: str, path: str, why: object) -> Failure:
-    """A shard of which pictures are missing.
+    """A shard of which pictures are missing; what a store says of one has a subject already.
 
     Args:
         why: an OSError, or a sentence without its subject.
     """
+    if isinstance(why, RemoteError):
+        return Failure(name, None, UnreadableShardError.__name__, str(why))
     if isinstance(why, OSError):
         is_missing = isinstance(why, FileNotFoundError | NotADirectoryError)
         reason = why.strerror or one_line(why)
@@ -199,4 +142,4 @@ def shard_failure(name: str, path: str, why: object) -> Failure:
             if is_missing
             else f"cannot be read ({reason}); mend that and run again."
         )
-    return Failure(name, None, UnreadableShardError.__name__, f"{path} {why}")
+    return Failure(name, None, UnreadableShardError.__name__, f"{hidden(path)} {why}")

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+from sapiens_pl.core.errors import ConfigError, SapiensError
+from sapiens_pl.core.remote import check_protocol, is_url
 from sapiens_pl.pictures.left_out import looks_like_picture, not_read_here
+from sapiens_pl.pictures.looks import listing
 
 
 def source_of_folder(images: str, sources: Mapping[str, Any]) -> str | None:
@@ -17,6 +20,8 @@ def source_of_folder(images: str, sources: Mapping[str, Any]) -> str | None:
         images: what `data.images` says.
         sources: the contents of `conf/sources` by name; `takes_folders` says `of` which files, and `without` which.
     """
+    if is_url(images):
+        return _source_of_urls(images, sources)
     wanted = {name: source.takes_folders for name, source in sources.items() if "takes_folders" in source}
     fits = dict.fromkeys(wanted, False)
     try:
@@ -34,6 +39,29 @@ def source_of_folder(images: str, sources: Mapping[str, Any]) -> str | None:
     except OSError:  # no folder; what it is, its source says
         return None
     return next((name for name in wanted if fits[name]), None)
+
+
+def _source_of_urls(images: str, sources: Mapping[str, Any]) -> str | None:
+    """The same for a folder of a bucket or a server."""
+    if not images.endswith("/") or any(sign in images for sign in "*[{"):
+        return None
+    check_protocol(images)
+    try:
+        names = [entry.url[len(images) :] for entry in listing(images)]
+    except ConfigError:
+        raise
+    except SapiensError as error:
+        raise ConfigError(f"data.images: {error}") from None
+    shown = [name for name in names if not name.startswith((".", "_"))]
+    if any("/" in name or looks_like_picture(name) or not_read_here(name) is not None for name in shown):
+        return None
+    for name, source in sources.items():
+        folders = source.get("takes_folders")
+        if folders is None or any(_is_one(each, folders.get("without", [])) for each in shown):
+            continue
+        if any(_is_one(each, folders.of) for each in shown):
+            return name
+    return None
 
 
 def _is_one(name: str, patterns: Any) -> bool:

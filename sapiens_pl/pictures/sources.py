@@ -17,6 +17,7 @@ from sapiens_pl.core.errors import ConfigError, UnreadableImageError
 from sapiens_pl.core.protocols import PictureSource
 from sapiens_pl.core.structures import LoadedImage
 from sapiens_pl.pictures import MAX_MEGAPIXELS
+from sapiens_pl.pictures.addresses import is_list_of_urls
 from sapiens_pl.pictures.shard_folders import source_of_folder
 
 
@@ -26,6 +27,7 @@ def open_source(
     source: str | None = None,
     video: Mapping[str, Any] | None = None,
     columns: Mapping[str, Any] | None = None,
+    scratch_gib: float | None = None,
 ) -> PictureSource:
     """The source for these images.
 
@@ -35,12 +37,13 @@ def open_source(
         source: a name in `conf/sources`, or a class by its dotted name; None: by what the sources say they take.
         video: which frames of videos (`data.video`); goes to sources that take it.
         columns: which of a table's columns (`data.columns`); only a source that takes them may be given any.
+        scratch_gib: that whole files from behind URLs may take on the disk (`data.scratch_gib`).
 
     Raises:
         ConfigError: no such source, or it does not take what it is given.
     """
     chosen, options = _chosen(images, source), {"images": images, "max_megapixels": max_megapixels}
-    settings = {"video": video, "columns": columns}
+    settings = {"video": video, "columns": columns, "scratch_gib": scratch_gib}
     taken = inspect.signature(_class_of(chosen)).parameters
     options |= {name: value for name, value in settings.items() if value is not None and name in taken}
     if "columns" not in taken and any((columns or {}).values()):
@@ -88,6 +91,8 @@ def _chosen(images: Any, source: str | None) -> DictConfig | type[PictureSource]
     """What a file in `conf/sources` says, or the class that is given by its dotted name."""
     known = _known_sources()
     source = source or source_of_folder(str(images), known)
+    if source is None and is_list_of_urls(str(images)):
+        source = "urls"
     if source is None:
         fitting = [(len(pattern), each) for each in known.values() for pattern in _takes(each, str(images))]
         # Files come last of all, and say themselves what they cannot be.

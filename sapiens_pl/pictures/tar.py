@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any
@@ -11,22 +12,32 @@ from typing import Any
 import numpy as np
 
 from sapiens_pl.core.columns import Names, NamesBuilder
-from sapiens_pl.core.errors import ConfigError, MissingImageError, SapiensError, UnreadableImageError
+from sapiens_pl.core.errors import (
+    ConfigError,
+    MissingImageError,
+    RemoteError,
+    SapiensError,
+    StoreRefusedError,
+    UnreadableImageError,
+)
 from sapiens_pl.core.left_out import LeftOut
 from sapiens_pl.core.plan import Pictures, ShardColumns
+from sapiens_pl.core.remote import hidden, is_url, reading
 from sapiens_pl.core.structures import Failure, LoadedImage
 from sapiens_pl.core.wording import one_line, shortened
-from sapiens_pl.pictures import MAX_MEGAPIXELS
+from sapiens_pl.pictures import MAX_MEGAPIXELS, scratch
+from sapiens_pl.pictures.ahead import Ahead, Request
 from sapiens_pl.pictures.downloads import not_downloaded
-from sapiens_pl.pictures.kept_indexes import places_in_tar, tar_index
+from sapiens_pl.pictures.kept_indexes import has_index, places_in_tar, tar_index
 from sapiens_pl.pictures.reading import check_num_bytes, image_of
 from sapiens_pl.pictures.shard_files import ShardFiles, list_shards, shard_failure
-from sapiens_pl.pictures.stored import OpenFiles, Stamp
+from sapiens_pl.pictures.stored import OpenFiles, is_copied, is_file, stamp_at
 from sapiens_pl.pictures.tar_index import NO_NOTE, SHARED_NOTE, TarIndex
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".tar.lz4")
 """Compressed ones are looked for as well, to be refused by name."""
 _MOST_NOTE_BYTES = 1 << 26
+_MOST_AHEAD = 1 << 26
 
 
 class TarShards:
@@ -38,18 +49,21 @@ class TarShards:
     Args:
         images: tars, as for `list_shards`.
         max_megapixels: larger pictures are refused.
+        scratch_gib: as for `scratch.begin`, where they lie behind URLs.
 
     Raises:
         ConfigError: there are no such tars.
     """
 
-    def __init__(self, images: str, max_megapixels: float = MAX_MEGAPIXELS) -> None:
+    def __init__(self, images: str, max_megapixels: float = MAX_MEGAPIXELS, scratch_gib: float | None = None) -> None:
         self._images, self._max_megapixels = images, max_megapixels
         self._take(list_shards(images, _SUFFIXES, ".tar"))
+        if any(map(is_url, self._files.paths[:1])):
+            scratch.begin(scratch_gib)
 
     def _take(self, files: ShardFiles, is_part: bool = False) -> None:
         self._files, self._is_part = files, is_part
-        self._open = OpenFiles()
+        self._open, self._ahead = OpenFiles(), Ahead()
         self._pictures: Pictures | None = None
         self._indexes: list[TarIndex] = []
         self._tars: list[str] = []
@@ -69,6 +83,18 @@ class TarShards:
         part._take(self._files.some(numbers), is_part=True)
         return part
 
+    def will_need(self, numbers: Sequence[int]) -> None:
+        """Begins to fetch tars from behind URLs that `some_shards` will be asked for, as far as there is room."""
+        scratch.want_all(self._files.paths[number] for number in numbers)
+
+    def release(self) -> None:
+        """Removes the copies of tars from behind URLs, whose pictures are all read."""
+        scratch.drop(filter(is_url, self._files.paths))
+
+    def ahead(self, indices: Sequence[int]) -> None:
+        """Begins to read pictures that will be asked for, where each takes a request; all others are forgotten."""
+        self._ahead.want({index: begin for index in indices if (begin := self._request(index)) is not None})
+
     def pictures(self) -> Pictures:
         """What the tars held when it was first asked."""
         if self._pictures is None:
@@ -82,19 +108,30 @@ class TarShards:
         if index in self._missing:
             raise MissingImageError(f"{path} {self._missing[index]}")
         tar, place = self._place(index)
+        coming = self._ahead.take(index)
+        if coming is not None:
+            return image_of(coming.result, path, self._max_megapixels)
         return _read(self._open, self._tars[tar], self._indexes[tar], place, path, self._max_megapixels)
+
+    def _request(self, index: int) -> Request | None:
+        """None for what is on the disk, or cannot be read."""
+        if index in self._missing:
+            return None
+        tar, place = self._place(index)
+        url, tars, size = self._tars[tar], self._indexes[tar], int(self._indexes[tar].sizes[place])
+        if not is_url(url) or tars.why_not(place) or not 0 < size < _MOST_AHEAD or is_copied(url, tars.stamp):
+            return None
+        start = int(tars.starts[place])
+        return Request(size, lambda: reading(url, start, start + size))
 
     @staticmethod
     def read_path(path: str, max_megapixels: float) -> LoadedImage:
         """The picture at this path: that of its tar, and behind it the member's."""
-        tar = os.path.dirname(path)
-        while not os.path.isfile(tar):
-            if tar == os.path.dirname(tar):
-                raise MissingImageError(f"{path} is not there; no part of it is a tar.")
-            tar = os.path.dirname(tar)
-        status = os.stat(tar)
+        tar = _tar_of(path)
         try:
-            index, places = places_in_tar(tar, Stamp(status.st_size, status.st_mtime_ns))
+            index, places = places_in_tar(tar, stamp_at(tar))
+        except (RemoteError, StoreRefusedError):
+            raise
         except (OSError, SapiensError) as error:
             raise UnreadableImageError(f"{tar} {error}") from None
         place = places.get(path[len(tar) + 1 :])
@@ -139,10 +176,14 @@ class TarShards:
         files, names, paths, begins = self._files, NamesBuilder(), NamesBuilder(), [0]
         failures: list[Failure] = []
         left_out, tars = LeftOut(), list[str]()
+        scratch.want_all(files.paths)
         for tar, path in zip(files.names, files.paths):
             try:
-                index = tar_index(path)
+                with scratch.at_hand(path, even_so=is_url(path) and not has_index(path)):
+                    index = tar_index(path)
                 lost = not_downloaded(path, index.names)
+            except StoreRefusedError:
+                raise
             except (OSError, SapiensError) as error:
                 failures.append(shard_failure(tar, path, error))
                 continue
@@ -155,7 +196,7 @@ class TarShards:
             tars.append(tar)
             for name in (*index.names, *lost):
                 names.add(f"{tar}/{name}")
-                paths.add(f"{path}/{name}")
+                paths.add(f"{hidden(path)}/{name}")
             begins.append(begins[-1] + len(index.names) + len(lost))
         if begins[-1] == 0 and not self._is_part:
             self._refuse(failures, left_out)
@@ -175,6 +216,19 @@ class TarShards:
     def _refuse(self, failures: list[Failure], left_out: LeftOut) -> None:
         said = [failure.message for failure in failures[:1]] + left_out.sentences()
         raise ConfigError(" ".join([f"data.images={shortened(str(self._images))} holds no pictures.", *said]))
+
+
+def _tar_of(path: str) -> str:
+    """The tar that a picture's path begins with."""
+    tar = path
+    if is_url(path):
+        beginnings = [path[: match.end() - 1] for match in re.finditer(r"\.tar/", path, re.IGNORECASE)]
+        tar = next(filter(is_file, beginnings), "")
+    while not is_url(tar) and not os.path.isfile(tar):
+        if tar == os.path.dirname(tar):
+            raise MissingImageError(f"{path} is not there; no part of it is a tar.")
+        tar = os.path.dirname(tar)
+    return tar
 
 
 _OPEN = OpenFiles()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from sapiens_pl.core.columns import decoded
-from sapiens_pl.pictures.stored import StoredFile
+from sapiens_pl.pictures.stored import RemoteFile, StoredFile
 
 FILE, LINK, SPARSE, FOLDER, SPECIAL = range(5)
 """What a member may be."""
@@ -46,7 +46,7 @@ class TarDamage(Exception):
     """What is wrong with a tar from some place on, or with all of it; a sentence without its subject."""
 
 
-def members(file: StoredFile) -> Iterator[Member]:
+def members(file: StoredFile | RemoteFile) -> Iterator[Member]:
     """The members in their order.
 
     Raises:
@@ -92,7 +92,7 @@ _AS_IF_CUT = "as if it had been cut off; what followed is missing. Fetch it agai
 class _Window:
     """A file's bytes, read in larger pieces."""
 
-    def __init__(self, file: StoredFile) -> None:
+    def __init__(self, file: StoredFile | RemoteFile) -> None:
         self._file, self._start, self._data = file, 0, b""
 
     def at(self, start: int, count: int) -> bytes:

@@ -18,7 +18,7 @@ from sapiens_pl.core.errors import DamagedImageError, SapiensError, UnreadableIm
 from sapiens_pl.core.left_out import Kind
 from sapiens_pl.core.plan import key_of
 from sapiens_pl.pictures.left_out import looks_like_picture, not_read_here
-from sapiens_pl.pictures.stored import Stamp, StoredFile
+from sapiens_pl.pictures.stored import RemoteFile, Stamp, StoredFile, open_stored
 from sapiens_pl.pictures.tar_headers import FILE, FOLDER, LINK, SPARSE, Member, TarDamage, members
 
 NO_NOTE, SHARED_NOTE = -1, -2
@@ -76,10 +76,10 @@ def index_of_tar(path: str, earlier: TarIndex | None = None) -> TarIndex:
         earlier: what stood there before: it names the pictures that a tar has lost since.
 
     Raises:
-        OSError: it cannot be read.
+        OSError, RemoteError: it cannot be read.
         UnreadableImageError: it is no regular file; a sentence without its subject.
     """
-    file = StoredFile(path)
+    file = open_stored(path)
     try:
         return _Indexer().index(file, earlier)
     finally:
@@ -96,7 +96,7 @@ class _Indexer:
         self._left_out: dict[str, Kind] = {}
         self._others: dict[str, list[str]] = {}
 
-    def index(self, file: StoredFile, earlier: TarIndex | None) -> TarIndex:
+    def index(self, file: StoredFile | RemoteFile, earlier: TarIndex | None) -> TarIndex:
         damage = ""
         try:
             for member in members(file):

@@ -14,6 +14,7 @@ from sapiens_pl.accuracy.annotations import read_annotations
 from sapiens_pl.core.devices import start_afresh
 from sapiens_pl.core.keypoints import flip_indices_for
 from sapiens_pl.core.protocols import PoseNetwork
+from sapiens_pl.core.remote import is_url
 from sapiens_pl.detection.boxes import DetectorBoxes
 from sapiens_pl.inference.batch_size import best_batch_size
 from sapiens_pl.inference.module import PoseModule
@@ -108,6 +109,8 @@ def fill_in_weights(cfg: DictConfig) -> None:
 def needs_download(cfg: DictConfig) -> bool:
     """Whether the weights are neither given nor in the hub's cache."""
     hub = cfg.model.hub
+    if is_url(cfg.model.checkpoint):
+        return True
     return cfg.model.checkpoint is None and hub.repository is not None and not cached_weights(hub.repository, hub.file)
 
 

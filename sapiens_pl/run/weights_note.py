@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import lightning as L
 
 from sapiens_pl.core.devices import GIB, host_peak_gib
+from sapiens_pl.models.checkpoints import expanded
 from sapiens_pl.models.tensors import weights_files
 from sapiens_pl.run.account import Loading
 
@@ -30,7 +30,7 @@ class LoadingNote(L.Callback):
         self._building_seconds = building_seconds
         self.loading: Loading | None = None
         self._held_before = host_peak_gib()
-        files = [] if checkpoint is None else weights_files(Path(checkpoint).expanduser())
+        files = [] if checkpoint is None else weights_files(expanded(checkpoint, "model.checkpoint"))
         self._file_gib = sum(file.stat().st_size for file in files) / GIB
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: Any) -> None:

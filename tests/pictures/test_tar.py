@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from sapiens_pl.core.errors import ConfigError, DamagedImageError, MissingImageError, UnreadableImageError
+from sapiens_pl.pictures.braces import expand_braces
 from sapiens_pl.pictures.folder import ImageFiles
 from sapiens_pl.pictures.kept_indexes import tar_index
-from sapiens_pl.pictures.shard_files import expand_braces
 from sapiens_pl.pictures.sources import open_again, open_source
 from sapiens_pl.pictures.tar import TarShards
 
