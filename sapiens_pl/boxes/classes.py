@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sapiens_pl.boxes.image_finder import plain_id
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.not_counted import most_frequent
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,18 @@ _SHOWN = 30
 """Characters of what a file says, in a sentence."""
 _NAMED_AT_MOST = 10
 ClassId = int | str
+Wanted = ClassId | Sequence[ClassId] | None
+"""The person's class, a number or a name, or several; None: told by the classes' names."""
+
+
+class People(NamedTuple):
+    """Which classes of a file are people; `classes` are the rows of each class by its name, `num_others` those of the
+    others.
+    """
+
+    kinds: set[ClassId | None]
+    classes: dict[str, int]
+    num_others: int
 
 
 class ClassRule:
@@ -33,7 +46,7 @@ class ClassRule:
 
     Args:
         path: the file, for sentences.
-        wanted: the person's class as `boxes.category_id` has it, a number or a name; None: told by the names.
+        wanted: the person's class as `boxes.category_id` has it, or several.
         names: the classes' names by number, where the file has them.
         usual: the person's number where nothing is named, of a numbering that everybody keeps to; None: no such.
         first: the smallest number of that numbering; a smaller one shows that the file has another.
@@ -42,15 +55,15 @@ class ClassRule:
     def __init__(
         self,
         path: str,
-        wanted: int | str | None = None,
+        wanted: Wanted = None,
         names: Mapping[ClassId, str] | None = None,
         usual: int | None = None,
         first: int = 0,
     ) -> None:
         self.path, self.names, self.usual, self.first = path, names or {}, usual, first
-        self.wanted = None if wanted is None else plain_id(wanted)
+        self.wanted = wanted_classes(wanted)
 
-    def people(self, kinds: Iterable[ClassId | None] | Counter[ClassId | None]) -> set[ClassId | None]:
+    def people(self, kinds: Iterable[ClassId | None] | Counter[ClassId | None]) -> People:
         """The people among these classes, one a row or counted; a row without a class (None) is one.
 
         Raises:
@@ -68,16 +81,22 @@ class ClassRule:
         others: Counter[ClassId | None] = Counter(left)
         if others:
             log.info("%s: left out %d rows of other classes (%s).", self.path, others.total(), self._listed(others))
-        return people | {None}
+        by_name = Counter[str]()
+        for kind, count in counts.items():
+            if kind is not None:
+                by_name[str(self.names.get(kind, kind))[:_SHOWN]] += count
+        return People(people | {None}, most_frequent(by_name), others.total())
 
     def _sought(self) -> str:
         if self.wanted is None:
             return "known for people; say which one is with boxes.category_id="
-        return f"boxes.category_id={self.wanted}; say which one is a person"
+        wanted = list(self.wanted) if len(self.wanted) > 1 else self.wanted[0]
+        return f"boxes.category_id={wanted}; say which one is a person"
 
     def _among(self, given: set[ClassId]) -> set[ClassId]:
         if self.wanted is not None:
-            return {kind for kind in given if kind == self.wanted or self._name(kind) == _plain(self.wanted)}
+            names = set(map(_plain, self.wanted))
+            return {kind for kind in given if kind in self.wanted or self._name(kind) in names}
         if self.names or any(isinstance(kind, str) for kind in given):
             return {kind for kind in given if is_person_name(self._name(kind))}
         if self.usual is not None:
@@ -93,6 +112,20 @@ class ClassRule:
         names = {kind: f" {str(self.names[kind])[:_SHOWN]!r}" for kind, _ in given if kind in self.names}
         texts = [f"{str(kind)[:_SHOWN]}{names.get(kind, '')} ({count})" for kind, count in given]
         return ", ".join(texts[:_NAMED_AT_MOST]) + (", ..." if len(texts) > _NAMED_AT_MOST else "")
+
+
+def wanted_classes(wanted: Wanted) -> tuple[ClassId, ...] | None:
+    """The person's classes as a setting has them, by their values.
+
+    Raises:
+        ConfigError: the list has none.
+    """
+    if wanted is None:
+        return None
+    listed = [wanted] if isinstance(wanted, int | str) else list(wanted)
+    if not listed:
+        raise ConfigError("boxes.category_id=[] names no class; give the person's, or null.")
+    return tuple(map(plain_id, listed))
 
 
 def is_person_name(name: Any) -> bool:
@@ -134,8 +167,10 @@ class ClassColumn(NamedTuple):
         return +counts
 
 
-def people_in(path: str, num_rows: int, columns: Mapping[str, ClassColumn], wanted: int | str | None) -> np.ndarray:
-    """(N,) bool: the people of a table whose columns are called as one likes.
+def people_in(
+    path: str, num_rows: int, columns: Mapping[str, ClassColumn], wanted: Wanted
+) -> tuple[np.ndarray, People]:
+    """(N,) bool: the people of a table whose columns are called as one likes; and what classes it has.
 
     Args:
         columns: the columns that may be the class, by their names.
@@ -147,16 +182,17 @@ def people_in(path: str, num_rows: int, columns: Mapping[str, ClassColumn], want
         log.warning("%s: the column %s was not looked at, as no class in it is a person.", path, name)
         del by_name[name], given[name]
     if not by_name:
-        return np.ones(num_rows, bool)
+        return np.ones(num_rows, bool), People({None}, {}, 0)
     in_words = {name for name, kinds in given.items() if any(isinstance(kind, str) for kind in kinds)}
     in_numbers = set(by_name) - in_words
-    preferred = in_numbers if isinstance(wanted, int) and in_numbers else in_words or in_numbers
+    are_numbers = all(isinstance(kind, int) for kind in wanted_classes(wanted) or [""])
+    preferred = in_numbers if are_numbers and in_numbers else in_words or in_numbers
     chosen = next(name for name in by_name if name in preferred)
     coco = chosen in ("category_id", "category_ids")
     rule = ClassRule(f"{path} ({chosen})", wanted, usual=COCO_PERSON if coco else None, first=int(coco))
     column = by_name[chosen]
     people = rule.people(column.counts)
-    return np.array([kind in people for kind in column.kinds], bool)[column.codes]
+    return np.array([kind in people.kinds for kind in column.kinds], bool)[column.codes], people
 
 
 def _has_classes(name: str, by_name: Mapping[str, set[ClassId | None]]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, NamedTuple
 
-from sapiens_pl.boxes.classes import COCO_PERSON, ClassId, ClassRule, class_id
+from sapiens_pl.boxes.classes import COCO_PERSON, ClassId, ClassRule, Wanted, class_id
 from sapiens_pl.boxes.coco_images import ListedImages, listed_images, with_frames
 from sapiens_pl.boxes.files import JsonReader, RepeatedKeys, existing_file, filled_text
 from sapiens_pl.boxes.image_finder import ImageNumbers, NoImage, plain_id
@@ -14,6 +14,7 @@ from sapiens_pl.boxes.rules import BoxRules
 from sapiens_pl.boxes.table import BoxRow
 from sapiens_pl.boxes.units import check_within
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.not_counted import RowsNotCounted
 from sapiens_pl.core.plan import Pictures
 from sapiens_pl.core.protocols import BoxedImages
 from sapiens_pl.core.wording import shown
@@ -32,7 +33,7 @@ class CocoBoxes:
         images_file: for detection results, a COCO file whose `images` list tells the image ids;
             without it, an id is looked for in the file names (785 in `000000000785.jpg`). Where images are frames of
             videos, `coco_images.with_frames` says which.
-        category_id: the person category's id, or its name; None: told by the file's `categories`, without them 1.
+        category_id: the person category's id, or its name, or several; None: told by the file's `categories`, without them 1.
         rules: as in `BoxRules`; the thresholds touch only boxes that have a score.
     """
 
@@ -41,7 +42,7 @@ class CocoBoxes:
         file: str | None,
         images_file: str | None = None,
         *,
-        category_id: int | str | None = None,
+        category_id: Wanted = None,
         format: str = "xywh",
         score_threshold: float | None = 0.3,
         nms_threshold: float | None = 0.3,
@@ -67,7 +68,8 @@ class CocoBoxes:
         if source.frames is not None:
             listed = with_frames(source, listed, given, listing_path, self.rules.first_frame)
         rows, bad_rows = _numbered(annotations)
-        rows = self._people(rows, given)
+        rows, not_counted = self._people(rows, given)
+        not_counted = not_counted._replace(rows=len(annotations))
         found, lost = _with_names(rows, listed, source, listing_path)
         if listed.names and lost and not found and len(lost) == len({str(entry["image_id"]) for _, entry in rows}):
             raise ConfigError(
@@ -77,11 +79,11 @@ class CocoBoxes:
             )
         box_listing = listing_of(
             self.file, "entry", found, listed.ids, bad_rows, {**lost, **listed.lost}, isinstance(data, list)
-        )._replace(spoken_of=listed.spoken_of)
+        )._replace(spoken_of=listed.spoken_of, not_counted=not_counted)
         check_within(self.file, box_listing.table, listed.sizes(given), self.rules)
         return assign_boxes(source, box_listing, self.rules)
 
-    def _people(self, rows: list[_Numbered], listing: dict[str, Any]) -> list[_Numbered]:
+    def _people(self, rows: list[_Numbered], listing: dict[str, Any]) -> tuple[list[_Numbered], RowsNotCounted]:
         names = _category_names(listing)
         if listing.get("categories") and not names and self.category_id is None:
             raise ConfigError(
@@ -91,7 +93,7 @@ class CocoBoxes:
         rule = ClassRule(self.file, self.category_id, names, usual=COCO_PERSON, first=COCO_PERSON)
         kinds = [class_id(row.entry.get("category_id")) for row in rows]
         people = rule.people(kinds)
-        rows = [row for row, kind in zip(rows, kinds) if kind in people]
+        rows = [row for row, kind in zip(rows, kinds) if kind in people.kinds]
         alone = [row for row in rows if plain_id(row.entry.get("iscrowd") or 0) in (0, "False", "false")]
         labelled = [row for row in alone if plain_id(row.entry.get("num_keypoints", 1)) != 0]
         if alone and not labelled:
@@ -99,7 +101,8 @@ class CocoBoxes:
             labelled = alone
         if len(labelled) < len(rows):
             log.info("%s: left out %d crowds or people without keypoints.", self.file, len(rows) - len(labelled))
-        return labelled
+        ignored = len(rows) - len(labelled)
+        return labelled, RowsNotCounted(classes=people.classes, other_classes=people.num_others, ignored=ignored)
 
 
 class _Numbered(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sapiens_pl.boxes.classes import people_in
+from sapiens_pl.boxes.classes import Wanted, people_in
 from sapiens_pl.boxes.files import empty_error, existing_file
 from sapiens_pl.boxes.image_finder import ImageNumbers, NoImage
 from sapiens_pl.boxes.matching import BoxListing, assign_boxes
@@ -22,6 +22,7 @@ from sapiens_pl.boxes.table_parts import TableBuilder, TablePart, part_of_rows
 from sapiens_pl.boxes.video_frames import VideoFrames
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.not_counted import RowsNotCounted
 from sapiens_pl.core.plan import Pictures
 from sapiens_pl.core.protocols import BoxedImages
 from sapiens_pl.core.text_files import open_text
@@ -69,7 +70,7 @@ class CsvBoxes:
 
     Args:
         file: the table.
-        category_id: the person's class, a number or a name; None: told by the classes' names, or COCO's number 1 in a
+        category_id: the person's class, a number or a name, or several; None: told by the classes' names, or COCO's number 1 in a
             column category_id.
         format: as in `BoxRules`; None to tell it by the names of the columns.
         rules: as in `BoxRules`.
@@ -79,7 +80,7 @@ class CsvBoxes:
     """
 
     def __init__(
-        self, file: str | None, *, category_id: int | str | None = None, format: str | None = None, **rules: Any
+        self, file: str | None, *, category_id: Wanted = None, format: str | None = None, **rules: Any
     ) -> None:
         self.file, self.category_id = existing_file(file), category_id
         if format is not None:
@@ -101,11 +102,13 @@ class CsvBoxes:
         builder, bad_rows = self._read(columns)
         table, classes = builder.build()
         moments = builder.moments
-        people = people_in(self.file, table.num_rows, classes, self.category_id)
-        if not people.all():
-            table = table.select(np.flatnonzero(people))
-            moments = None if moments is None else moments[people]
-        listing = BoxListing(self.file, "line", table, None, bad_rows)
+        not_counted = RowsNotCounted(rows=table.num_rows + len(bad_rows))
+        is_one, people = people_in(self.file, table.num_rows, classes, self.category_id)
+        if not is_one.all():
+            table = table.select(np.flatnonzero(is_one))
+            moments = None if moments is None else moments[is_one]
+        not_counted = not_counted._replace(classes=people.classes, other_classes=people.num_others)
+        listing = BoxListing(self.file, "line", table, None, bad_rows, not_counted=not_counted)
         if moments is not None:
             listing = self._with_frames(source, listing, moments, columns.in_seconds)
         return assign_boxes(source, _by_name(listing, source) if columns.by_id else listing, self.rules)

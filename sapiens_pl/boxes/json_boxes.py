@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sapiens_pl.boxes.classes import ClassColumn, people_in
+from sapiens_pl.boxes.classes import ClassColumn, Wanted, people_in
 from sapiens_pl.boxes.files import existing_file
 from sapiens_pl.boxes.json_entries import CLASS_KEYS, Where, is_one_box, json_entries, row_of, where_and_boxes
 from sapiens_pl.boxes.matching import BoxListing, assign_boxes
@@ -16,6 +16,7 @@ from sapiens_pl.boxes.table import BoxRow, table_of
 from sapiens_pl.boxes.video_frames import VideoFrames
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.not_counted import RowsNotCounted
 from sapiens_pl.core.plan import Pictures
 from sapiens_pl.core.protocols import BoxedImages
 
@@ -34,14 +35,12 @@ class JsonBoxes:
 
     Args:
         file: the box file.
-        category_id: the person's class, a number or a name; None: told by the classes' names, or COCO's number 1 for
+        category_id: the person's class, a number or a name, or several; None: told by the classes' names, or COCO's number 1 for
             a `category_id`.
         rules: as in `BoxRules`.
     """
 
-    def __init__(
-        self, file: str | None, *, category_id: int | str | None = None, format: str = "xyxy", **rules: Any
-    ) -> None:
+    def __init__(self, file: str | None, *, category_id: Wanted = None, format: str = "xyxy", **rules: Any) -> None:
         self.file, self.category_id = existing_file(file), category_id
         self.rules = BoxRules(format, **rules)
 
@@ -71,11 +70,14 @@ class JsonBoxes:
             number, reason = bad_rows[0]
             raise ConfigError(f"{self.file} has no boxes that can be read; {unit} {number}: {reason}; correct it.")
         whose = np.array(of_rows, np.int64)
+        not_counted = RowsNotCounted(rows=len(rows) + len(bad_rows))
         if classes:
             columns = {key: ClassColumn.of(map(values.get, range(len(rows)))) for key, values in classes.items()}
-            people = people_in(self.file, len(rows), columns, self.category_id)
-            rows, whose = [row for row, is_one in zip(rows, people.tolist()) if is_one], whose[people]
-        listing = BoxListing(self.file, unit, table_of(rows, [where.name for where in places]), None, bad_rows)
+            is_one, people = people_in(self.file, len(rows), columns, self.category_id)
+            rows, whose = [row for row, is_person in zip(rows, is_one.tolist()) if is_person], whose[is_one]
+            not_counted = not_counted._replace(classes=people.classes, other_classes=people.num_others)
+        table = table_of(rows, [where.name for where in places])
+        listing = BoxListing(self.file, unit, table, None, bad_rows, not_counted=not_counted)
         if source.frames is not None:
             listing = self._with_frames(source, listing, places, whose)
         return assign_boxes(source, listing, self.rules)

@@ -14,12 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from sapiens_pl.boxes.image_finder import ImageFinder, NoImage, either
-from sapiens_pl.boxes.rules import BoxRules, strict_error
+from sapiens_pl.boxes.rules import BoxRules, Ruled, strict_error
 from sapiens_pl.boxes.table import BoxRow, BoxTable, table_of
 from sapiens_pl.boxes.units import check_inverted, check_units, check_usable, note_high_scores
 from sapiens_pl.boxes.video_frames import NOT_CHOSEN, VideoFrames
-from sapiens_pl.core.columns import NO_IMAGE_ID, whole_pictures
+from sapiens_pl.core.columns import NO_IMAGE_ID, Names, whole_pictures
 from sapiens_pl.core.errors import BoxError, ConfigError
+from sapiens_pl.core.not_counted import FIRST_NAMES, RowsNotCounted, Some
 from sapiens_pl.core.plan import Pictures, Tasks
 from sapiens_pl.core.protocols import BoxedImages
 from sapiens_pl.core.structures import Failure
@@ -42,6 +43,7 @@ class DealtImages(NamedTuple):
     num_done_before: int
     num_failed_before: int
     num_without_boxes: int
+    not_counted: RowsNotCounted | None = None
 
 
 class BoxListing(NamedTuple):
@@ -52,7 +54,8 @@ class BoxListing(NamedTuple):
     told, with the reason. `unit` is what the rows' numbers count: line, entry. `lost` has the numbers and names that
     mean no picture, which have no rows here. `lists_others`: names without a row may be those of a whole data set, so
     that what is not below `data.images` is not missed. `spoken_of` (V,) bool: the videos that it is about, besides
-    those of its rows. `origin` says where a picture's rows are from, if not all are from `file`.
+    those of its rows. `origin` says where a picture's rows are from, if not all are from `file`. `not_counted` says how
+    many rows the file has, and what of them is not in the table; `rows` of 0: those of the table and `bad_rows`.
     """
 
     file: str
@@ -64,6 +67,7 @@ class BoxListing(NamedTuple):
     lists_others: bool = False
     spoken_of: np.ndarray | None = None
     origin: Callable[[int], str] | None = None
+    not_counted: RowsNotCounted = RowsNotCounted()
 
 
 def listing_of(
@@ -102,12 +106,13 @@ def assign_boxes(source: Pictures, listing: BoxListing, rules: BoxRules) -> Boxe
     check_units(listing.file, table, rules)
     finder = ImageFinder(source)
     meant = finder.find_all(table.names)
-    of_videos = {} if source.frames is None else _fill_in_frames(listing, meant, VideoFrames(source), finder)
+    frames = None if source.frames is None else VideoFrames(source)
+    of_videos = {} if frames is None else _fill_in_frames(listing, meant, frames, finder)
     lost = _lost(listing, meant, finder, of_videos)
     if lost and not (meant >= 0).any():
         _check_some_image_is_meant(listing.file, lost, source)
     failures = _without_image(listing, rules)
-    whose, table = _by_image(table, meant, len(source.names))
+    whose, table, num_repeated = _by_image(table, meant, len(source.names))
     origin = listing.origin or (lambda index: f"{listing.file}, {listing.unit}")
     ruled = rules.apply(source, whose, table, origin)
     check_inverted(listing.file, ruled.failures, table.num_rows, rules)
@@ -118,7 +123,39 @@ def assign_boxes(source: Pictures, listing: BoxListing, rules: BoxRules) -> Boxe
     if listing.image_ids is not None:
         ruled.boxes.image_ids[meant[meant >= 0]] = listing.image_ids[meant >= 0]
     unusable = failures + ruled.failures + _without_an_image(listing.file, lost, source)
-    return BoxedImages(Tasks(source, ruled.boxes), unusable)
+    unnamed_videos = Some() if frames is None else _some(frames.videos, _silent(listing, meant, frames))
+    not_counted = _not_counted(listing, ruled, num_repeated, lost)._replace(
+        unnamed=_some(source.names, _unnamed(source, meant)), unnamed_videos=unnamed_videos
+    )
+    return BoxedImages(Tasks(source, ruled.boxes), unusable, not_counted)
+
+
+def _not_counted(listing: BoxListing, ruled: Ruled, num_repeated: int, lost: Mapping[str, NoImage]) -> RowsNotCounted:
+    """What became of each row; those of which nothing else is known have no picture here."""
+    known, bad = listing.not_counted, len(listing.bad_rows)
+    counts = known._replace(
+        file=listing.file,
+        rows=known.rows or listing.table.num_rows + bad,
+        used=len(ruled.boxes.bboxes_xyxy),
+        below_score=ruled.num_below,
+        overlapping=ruled.num_overlapping,
+        unusable=len(ruled.failures) + bad,
+        inverted=ruled.num_inverted,
+        repeated=num_repeated,
+        unknown=Some.of(lost, len(lost)),
+    )
+    return counts._replace(without_picture=counts.rows - counts.used - counts.num_left_out)
+
+
+def _unnamed(source: Pictures, meant: np.ndarray) -> np.ndarray:
+    """(n,) int64: photographs that the file does not name."""
+    is_unnamed = np.ones(len(source.names), bool) if source.frames is None else source.frames.video < 0
+    is_unnamed[meant[meant >= 0]] = False
+    return np.flatnonzero(is_unnamed)
+
+
+def _some(names: Names, places: np.ndarray) -> Some:
+    return Some(len(places), list(names.select(places[:FIRST_NAMES])))
 
 
 def _fill_in_frames(
@@ -140,15 +177,21 @@ def _fill_in_frames(
     num_not_chosen = int((meant == NOT_CHOSEN).sum())
     if num_not_chosen:
         log.info("%s also names %d frames that data.video leaves out.", listing.file, num_not_chosen)
-    silent = ~frames.any_of(meant[meant >= 0]) & (frames.num_frames > 0)
-    silent &= True if listing.spoken_of is None else ~listing.spoken_of
-    if silent.any():
-        videos = [frames.videos[video] for video in np.flatnonzero(silent)[:3].tolist()]
+    silent = _silent(listing, meant, frames)
+    if len(silent):
+        videos = [frames.videos[video] for video in silent[:3].tolist()]
         log.warning(
             "%s says nothing of %d of the %d videos, so that nobody is in them: %s.",
-            listing.file, silent.sum(), len(silent), either(videos),
+            listing.file, len(silent), frames.num_videos, either(videos),
         )  # fmt: skip
     return of_videos
+
+
+def _silent(listing: BoxListing, meant: np.ndarray, frames: VideoFrames) -> np.ndarray:
+    """(n,) int64: videos that the file says nothing of."""
+    silent = ~frames.any_of(meant[meant >= 0]) & (frames.num_frames > 0)
+    silent &= True if listing.spoken_of is None else ~listing.spoken_of
+    return np.flatnonzero(silent)
 
 
 def _lost(
@@ -166,8 +209,8 @@ def _lost(
     return lost
 
 
-def _by_image(table: BoxTable, meant: np.ndarray, num_images: int) -> tuple[np.ndarray, BoxTable]:
-    """The rows that mean an image, ordered by image, and the (N,) images.
+def _by_image(table: BoxTable, meant: np.ndarray, num_images: int) -> tuple[np.ndarray, BoxTable, int]:
+    """The rows that mean an image, ordered by image, and the (N,) images; and how many only repeat another row.
 
     Args:
         meant: (U,) which image each name means, -1 for none.
@@ -178,9 +221,10 @@ def _by_image(table: BoxTable, meant: np.ndarray, num_images: int) -> tuple[np.n
         order = order[np.argsort(whose[order], kind="stable")]
         whose, table = whose[order], table.select(order)
     repeated = _repeated(whose, table, np.bincount(meant[meant >= 0], minlength=num_images) > 1)
-    return (np.delete(whose, repeated), table.select(np.delete(np.arange(len(whose)), repeated))) if repeated else (
-        whose, table,
-    )  # fmt: skip
+    if repeated:
+        kept = np.delete(np.arange(len(whose)), repeated)
+        whose, table = whose[kept], table.select(kept)
+    return whose, table, len(repeated)
 
 
 def _repeated(whose: np.ndarray, table: BoxTable, has_names: np.ndarray) -> list[int]:

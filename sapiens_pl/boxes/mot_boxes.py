@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from sapiens_pl.boxes.video_frames import VideoFrames
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.folders import walk
+from sapiens_pl.core.not_counted import RowsNotCounted
 from sapiens_pl.core.plan import Pictures
 from sapiens_pl.core.protocols import BoxedImages
 
@@ -81,7 +83,8 @@ class MotBoxes:
         has_image = numbers[whose] == lines.frames
         table = lines.table.select(np.flatnonzero(has_image))
         table = table._replace(names=Names.of(names.values()), whose=whose[has_image])
-        listing = BoxListing(self.file, "line", table, numbers, lines.bad_rows, lost)
+        not_counted = lines.not_counted
+        listing = BoxListing(self.file, "line", table, numbers, lines.bad_rows, lost, not_counted=not_counted)
         return assign_boxes(source, listing, self.rules)
 
     def _of_videos(self, source: Pictures, frames: VideoFrames) -> BoxedImages:
@@ -102,6 +105,7 @@ class MotBoxes:
             bad_rows,
             lost,
             spoken_of=spoken_of,
+            not_counted=reduce(RowsNotCounted.plus, (part.not_counted for part in parts)),
             origin=lambda picture: f"{files[int(of_picture.video[picture])]}, line",
         )
         return assign_boxes(source, listing, self.rules)
@@ -119,7 +123,8 @@ class MotBoxes:
         none = np.zeros(count, np.int64)
         moments = Moments(video_name, none, lines.frames.astype(np.float64), np.zeros(count, bool))
         placed = place(frames, file, moments, self.rules.first_frame, _COUNTS_FROM)
-        return _Part(file, with_pictures(lines.table, placed.pictures, source.names), placed, lines.bad_rows)
+        table = with_pictures(lines.table, placed.pictures, source.names)
+        return _Part(file, table, placed, lines.bad_rows, lines.not_counted)
 
     def _one_video(self, frames: VideoFrames) -> int:
         """Whose boxes a single file has: the only video's, or those of the one that it is called after."""
@@ -140,6 +145,7 @@ class _Part(NamedTuple):
     table: BoxTable
     placed: Placed
     bad_rows: list[tuple[int, str]]
+    not_counted: RowsNotCounted
 
 
 def _sequence_of(path: str) -> str:

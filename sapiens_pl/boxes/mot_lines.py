@@ -19,6 +19,7 @@ from sapiens_pl.boxes.files import empty_error, lines_of, whole
 from sapiens_pl.boxes.table import BoxRow, BoxTable, table_of
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.not_counted import RowsNotCounted
 from sapiens_pl.core.text_files import open_text
 
 _COLUMNS_WITH_CLASS = 9
@@ -40,12 +41,16 @@ _Line = tuple[int, int, list[str]]
 
 
 class MotLines(NamedTuple):
-    """`frames` (n,) int64 of the rows of `table`, which names nothing; `all_frames`: those of other classes too."""
+    """`frames` (n,) int64 of the rows of `table`, which names nothing; `all_frames`: those of other classes too.
+
+    `not_counted` has the lines that there are, and those that are not in the table.
+    """
 
     frames: np.ndarray
     table: BoxTable
     all_frames: np.ndarray
     bad_rows: list[tuple[int, str]]
+    not_counted: RowsNotCounted
 
 
 def read_mot(path: str) -> MotLines:
@@ -100,6 +105,7 @@ def _of_columns(path: str, columns: np.ndarray) -> MotLines:
     is_visdrone = width == 10 and _may_be_visdrone(columns[:, 7:])
     has_class = is_visdrone or width == _COLUMNS_WITH_CLASS
     used = columns[:, 6] != 0 if has_class else np.ones(num_lines, bool)
+    not_counted = RowsNotCounted(rows=num_lines, ignored=num_lines - int(used.sum()))
     if not used.any():
         raise _all_ignored(path, num_lines)
     if has_class:
@@ -108,7 +114,8 @@ def _of_columns(path: str, columns: np.ndarray) -> MotLines:
         for value, count in zip(values.tolist(), counts.tolist()):
             kinds[None if value == -1 else int(value)] += count
         people = ClassRule(path, names=_VISDRONE if is_visdrone else _PEOPLE_OF_MOT16).people(kinds)
-        used &= np.isin(columns[:, 7], [-1 if kind is None else kind for kind in people])
+        used &= np.isin(columns[:, 7], [-1 if kind is None else kind for kind in people.kinds])
+        not_counted = not_counted._replace(classes=people.classes, other_classes=people.num_others)
     rows = np.flatnonzero(used)
     chosen = columns[rows]
     scores = chosen[:, 6].copy() if width > 6 else np.full(len(rows), np.nan)
@@ -116,7 +123,7 @@ def _of_columns(path: str, columns: np.ndarray) -> MotLines:
     ids = chosen[:, 1].astype(np.int64)
     none = np.zeros(len(rows), np.int64)
     table = BoxTable(Names.of([""]), none, chosen[:, 2:6], scores, np.where(ids == -1, 0, ids), ids != -1, rows + 1, {})
-    return MotLines(chosen[:, 0].astype(np.int64), table, columns[:, 0].astype(np.int64), [])
+    return MotLines(chosen[:, 0].astype(np.int64), table, columns[:, 0].astype(np.int64), [], not_counted)
 
 
 def _line_by_line(path: str) -> MotLines:
@@ -133,13 +140,14 @@ def _line_by_line(path: str) -> MotLines:
         raise ConfigError(f"{path}, line {bad_rows[0][0]}: {bad_rows[0][1]}; give a MOTChallenge file.")
     if not lines:
         raise empty_error(path)
-    people = _people(path, lines)
+    people, not_counted = _people(path, lines)
+    not_counted = not_counted._replace(rows=len(lines) + len(bad_rows))
     table = table_of([_row(fields, number) for number, _, fields in people])
     frames = np.array([frame for _, frame, _ in people], np.int64)
-    return MotLines(frames, table, np.array([frame for _, frame, _ in lines], np.int64), bad_rows)
+    return MotLines(frames, table, np.array([frame for _, frame, _ in lines], np.int64), bad_rows, not_counted)
 
 
-def _people(path: str, lines: Sequence[_Line]) -> list[_Line]:
+def _people(path: str, lines: Sequence[_Line]) -> tuple[list[_Line], RowsNotCounted]:
     """Without what ground truth says is to be ignored, and without other classes."""
     names = _VISDRONE if _is_visdrone(lines) else _PEOPLE_OF_MOT16
     widths = (10,) if names is _VISDRONE else (_COLUMNS_WITH_CLASS,)
@@ -148,7 +156,9 @@ def _people(path: str, lines: Sequence[_Line]) -> list[_Line]:
         raise _all_ignored(path, len(lines))
     kinds = [_class(fields[7]) if len(fields) in widths else None for _, _, fields in used]
     people = ClassRule(path, names=names).people(kinds)
-    return [line for line, kind in zip(used, kinds) if kind in people]
+    ignored = len(lines) - len(used)
+    not_counted = RowsNotCounted(classes=people.classes, other_classes=people.num_others, ignored=ignored)
+    return [line for line, kind in zip(used, kinds) if kind in people.kinds], not_counted
 
 
 def _all_ignored(path: str, num_lines: int) -> ConfigError:

@@ -38,13 +38,21 @@ INVERTED = "is inverted (its right or lower side comes before the left or upper 
 class Ruled(NamedTuple):
     """What the rules make of rows: the boxes of all pictures, and the rows that cannot be used.
 
-    `places` (F,) int64 are the failures' rows; `num_left_out` counts those that a threshold left out.
+    `places` (F,) int64 are the failures' rows, of which `num_inverted` are inverted; `num_below` and `num_overlapping`
+    count those that a threshold left out.
     """
 
     boxes: BoxColumns
     failures: list[Failure]
     places: np.ndarray
-    num_left_out: int
+    num_inverted: int
+    num_below: int
+    num_overlapping: int
+
+    @property
+    def num_left_out(self) -> int:
+        """Those that a threshold left out."""
+        return self.num_below + self.num_overlapping
 
 
 class BoxRules:
@@ -109,11 +117,13 @@ class BoxRules:
         ]
         kept = np.ones(len(whose), bool)
         kept[unusable] = False
+        num_usable = int(kept.sum())
         if self.score_threshold is not None:
             kept &= np.isnan(table.scores) | (table.scores >= self.score_threshold)
+        num_above = int(kept.sum())
         if self.nms_threshold is not None:
             kept[suppressed(whose, corners, table.scores, kept, self.nms_threshold)] = False
-        num_left_out = len(whose) - len(unusable) - int(kept.sum())
+        num_kept = int(kept.sum())
         if not kept.all():
             whose, corners, ids = whose[kept], corners[kept], ids[kept]
         scores = table.scores if len(whose) == len(table.scores) else table.scores[kept]
@@ -128,7 +138,8 @@ class BoxRules:
             self.normalised,
             table.has_id if kept.all() else table.has_id[kept],
         )
-        return Ruled(boxes, failures, unusable, num_left_out)
+        num_inverted = sum(INVERTED in failure.message for failure in failures)
+        return Ruled(boxes, failures, unusable, num_inverted, num_usable - num_above, num_above - num_kept)
 
     def _failure(
         self,

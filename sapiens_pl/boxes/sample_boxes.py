@@ -13,6 +13,7 @@ from sapiens_pl.boxes.rules import BoxRules, strict_error
 from sapiens_pl.boxes.table import BoxRow
 from sapiens_pl.boxes.table_parts import TableBuilder, TablePart, part_of_rows
 from sapiens_pl.core.errors import BoxError, ConfigError
+from sapiens_pl.core.not_counted import Some
 from sapiens_pl.core.plan import Pictures, Samples, Tasks
 from sapiens_pl.core.protocols import BoxedImages
 from sapiens_pl.core.structures import Failure
@@ -70,7 +71,9 @@ class SampleBoxes:
         listing = BoxListing(source.root, "sample", builder.build()[0], None, [])
         boxed = assign_boxes(source, listing, self.rules)
         known = np.delete(np.arange(len(source.names)), unknown)
-        return BoxedImages(Tasks(source, boxed.tasks.boxes, known), [*boxed.failures, *failures])
+        tasks = Tasks(source, boxed.tasks.boxes, known)
+        not_counted = boxed.not_counted and boxed.not_counted._replace(file="", unnamed=Some())
+        return BoxedImages(tasks, [*boxed.failures, *failures], not_counted)
 
     def _told(self, samples: Samples) -> Iterator[_Told]:
         """Pictures with the rows that their samples give, or why these give none."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
 
-from sapiens_pl.boxes.classes import ClassRule
+from sapiens_pl.boxes.classes import ClassRule, People, Wanted
 from sapiens_pl.boxes.files import lines_of
-from sapiens_pl.boxes.image_finder import either, one_spelling
+from sapiens_pl.boxes.image_finder import either, one_spelling, photographs_of
 from sapiens_pl.boxes.rules import BoxRules
 from sapiens_pl.boxes.table import BoxRow, table_of
 from sapiens_pl.boxes.units import check_inverted, check_units, check_usable
@@ -21,6 +21,7 @@ from sapiens_pl.boxes.yolo_data_set import CLASS_FILES, DataSet, data_set_of
 from sapiens_pl.boxes.yolo_labels import Columns, Label, columns_of, parse_line, score_and_id, what_is_wrong
 from sapiens_pl.core.errors import AmbiguousNameError, ConfigError
 from sapiens_pl.core.folders import walk
+from sapiens_pl.core.not_counted import RowsNotCounted, Some
 from sapiens_pl.core.plan import Pictures, Tasks
 from sapiens_pl.core.protocols import BoxedImages
 from sapiens_pl.core.structures import Failure
@@ -42,7 +43,7 @@ class YoloBoxes:
 
     Args:
         file: the folder.
-        category_id: the person's class, a number or a name; None: told by a `data.yaml` or `classes.txt` beside the
+        category_id: the person's class, a number or a name, or several; None: told by a `data.yaml` or `classes.txt` beside the
             labels, without one 0.
         rules: as in `BoxRules`.
 
@@ -50,9 +51,7 @@ class YoloBoxes:
         ConfigError: no such folder, or it has nothing for any of the images (when called).
     """
 
-    def __init__(
-        self, file: str | None, *, category_id: int | str | None = None, format: str = "cxcywhn", **rules: Any
-    ) -> None:
+    def __init__(self, file: str | None, *, category_id: Wanted = None, format: str = "cxcywhn", **rules: Any) -> None:
         if not file or not os.path.isdir(os.path.expanduser(str(file))):
             raise ConfigError(f"boxes.file={file} is no folder; give the one with YOLO's label files (.txt).")
         self.folder, self.category_id = os.path.expanduser(str(file)), category_id
@@ -66,7 +65,8 @@ class YoloBoxes:
             for number, line in lines_of(path)
         ]
         data_set = data_set_of(self.folder)
-        people = self._people(labels, data_set)
+        kinds = self._people(labels, data_set)
+        people = [label for label in labels if label.kind in kinds.kinds]
         columns = columns_of(people, data_set.keypoints, self.folder)
         people.sort(key=lambda label: label.image)
         whose = np.array([label.image for label in people], np.int64)
@@ -75,12 +75,23 @@ class YoloBoxes:
         ruled = self.rules.apply(source, whose, table, lambda index: f"{files[index]}, line")
         check_inverted(self.folder, ruled.failures, len(people), self.rules)
         check_usable(self.folder, ruled.failures, len(people))
-        return BoxedImages(Tasks(source, ruled.boxes), failures + ruled.failures)
+        not_counted = RowsNotCounted(
+            file=self.folder,
+            rows=len(labels),
+            used=len(ruled.boxes.bboxes_xyxy),
+            classes=kinds.classes,
+            other_classes=kinds.num_others,
+            below_score=ruled.num_below,
+            overlapping=ruled.num_overlapping,
+            unusable=len(ruled.failures),
+            inverted=ruled.num_inverted,
+            unnamed=_without_file(source, files),
+        )
+        return BoxedImages(Tasks(source, ruled.boxes), failures + ruled.failures, not_counted)
 
-    def _people(self, labels: list[Label], data_set: DataSet) -> list[Label]:
+    def _people(self, labels: list[Label], data_set: DataSet) -> People:
         where = f"{self.folder} (classes of {data_set.file})" if data_set.file else self.folder
-        people = ClassRule(where, self.category_id, data_set.names, usual=0).people(label.kind for label in labels)
-        return [label for label in labels if label.kind in people]
+        return ClassRule(where, self.category_id, data_set.names, usual=0).people(label.kind for label in labels)
 
     def _label_files(self, source: Pictures) -> tuple[dict[int, str], list[Failure]]:
         """Each image's label file, and the label files that could be more than one image's.
@@ -154,6 +165,13 @@ class YoloBoxes:
             for name in sorted(names):
                 if name.endswith(".txt") and not name.startswith(".") and name not in CLASS_FILES:
                     yield os.path.join(parent, name)
+
+
+def _without_file(source: Pictures, files: Collection[int]) -> Some:
+    """Photographs without a label file."""
+    photographs = photographs_of(source)
+    unnamed = (source.names[index] for index in photographs if index not in files)
+    return Some.of(unnamed, len(photographs) - sum(index in files for index in photographs))
 
 
 def _row(image: str, label: Label, columns: Columns) -> BoxRow:

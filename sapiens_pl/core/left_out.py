@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
+from sapiens_pl.core.not_counted import FIRST_NAMES, FilesNotCounted, most_frequent
 from sapiens_pl.core.wording import shortened
 
-_FIRST_NAMES = 3
 _MOST_RUN_FOLDERS = 100
 
 
@@ -92,12 +92,20 @@ class LeftOut:
             said.append(f"Links to what is listed under its own name are left out: {links}.")
         return said
 
+    def not_counted(self) -> FilesNotCounted | None:
+        """The files for `run.json`; None if there are none."""
+        if not self.files:
+            return None
+        counts = Counter(kind.label for kind in self.files.values())
+        why = next(iter(self.files.values())).why
+        return FilesNotCounted(len(self.files), most_frequent(counts), list(self.files)[:FIRST_NAMES], why)
+
     def account(self) -> dict[str, Any]:
-        """The same for `run.json`."""
+        """What lies there for `run.json`, with what another run must find again."""
         counts = Counter(kind.label for kind in self.files.values())
         return {
             "files": dict(counts.most_common()),
-            "first_files": list(self.files)[:_FIRST_NAMES],
+            "first_files": list(self.files)[:FIRST_NAMES],
             "run_folders": list(self.run_folders)[:_MOST_RUN_FOLDERS],
             "links": len(self.links),
             "links_followed": self.followed,
@@ -106,8 +114,8 @@ class LeftOut:
 
 
 def _first_few(names: Collection[str]) -> str:
-    few = ", ".join(map(shortened, islice(names, _FIRST_NAMES)))
-    return few if len(names) <= _FIRST_NAMES else f"{few}, ... ({len(names)} in all)"
+    few = ", ".join(map(shortened, islice(names, FIRST_NAMES)))
+    return few if len(names) <= FIRST_NAMES else f"{few}, ... ({len(names)} in all)"
 
 
 def _and_above(name: str) -> Iterator[str]:

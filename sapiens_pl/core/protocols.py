@@ -14,6 +14,7 @@ import numpy as np
 
 from sapiens_pl.core.geometry import CropSettings
 from sapiens_pl.core.keypoints import KeypointSet
+from sapiens_pl.core.not_counted import RowsNotCounted
 from sapiens_pl.core.plan import Pictures, Tasks
 from sapiens_pl.core.structures import Failure, LoadedImage, PoseResult
 
@@ -72,10 +73,14 @@ class ShardedSource(PictureSource, Protocol):
 
 
 class BoxedImages(NamedTuple):
-    """The pictures with their usable boxes, and the boxes and pictures that cannot be used, and why."""
+    """The pictures with their usable boxes, and the boxes and pictures that cannot be used, and why.
+
+    `not_counted` says what became of a box file's rows; None where there is nothing of the kind.
+    """
 
     tasks: Tasks
     failures: list[Failure]
+    not_counted: RowsNotCounted | None = None
 
 
 @runtime_checkable

@@ -14,6 +14,7 @@ from sapiens_pl.boxes.matching import DealtImages
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.geometry import SAPIENS_CROPS, CropSettings
+from sapiens_pl.core.not_counted import RowsNotCounted
 from sapiens_pl.core.plan import Pictures, Tasks, box_columns
 from sapiens_pl.core.protocols import BoxedImages, BoxSource
 from sapiens_pl.core.settings import check
@@ -122,6 +123,8 @@ class ImageDataModule(L.LightningDataModule):
         """Differs where the images listed, or the boxes of a box file, are others."""
         self.all_mine = False
         """True if `tasks` are this rank's only."""
+        self.boxes_not_counted: RowsNotCounted | None = None
+        """What became of the rows of a box file, or of what a detector has found in this rank's images."""
 
     def pictures(self) -> Pictures:
         """All images there are; they are looked for once, and what was left out is said by rank 0."""
@@ -155,6 +158,7 @@ class ImageDataModule(L.LightningDataModule):
 
     def _deal(self, boxed: BoxedImages | DealtImages) -> None:
         tasks, of_boxes = boxed.tasks, digests(boxed.tasks.boxes)
+        self.boxes_not_counted = boxed.not_counted
         self.plan_digest = digest_of_plan(tasks.pictures.names, None if isinstance(boxed, DealtImages) else of_boxes)
         of_boxes = of_boxes[tasks.indices]
         finished = self.finished(tasks.names, of_boxes)

@@ -103,7 +103,8 @@ class DetectorBoxes:
         unknown = len(self.share) - int(found.is_known.sum()) - len(lost) - of_share
         tasks, unusable = self.tasks(pictures, self.share[found.is_known])
         failures = [*self.failures, *lost, *unusable]
-        return DealtImages(tasks, failures, self.num_done_before, self.num_failed_before, unknown)
+        counted = self.rules.counted if self.rules.counted.rows else None
+        return DealtImages(tasks, failures, self.num_done_before, self.num_failed_before, unknown, counted)
 
     def known(self, pictures: Pictures, indices: np.ndarray) -> np.ndarray:
         """(n,) bool: images that have been looked at for people, and frames between such.

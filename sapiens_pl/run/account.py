@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sapiens_pl.core.errors import ConfigError, WriteError
+from sapiens_pl.core.not_counted import NotCounted
 from sapiens_pl.core.typed_json import plain, typed
 from sapiens_pl.records.listing import read_object, visible
 from sapiens_pl.records.run_folder import RunFolder
@@ -35,8 +36,7 @@ _SIDE_BY_SIDE = ("terms", "work")
 
 
 class Counts(NamedTuple):
-    """What came out of this run; `*_before` is what earlier runs had done of its images; `absent` ones
-    were named, and are not there yet."""
+    """What came out of this run; `*_before`: of earlier runs; `absent` ones were named, and are not there yet."""
 
     images_planned: int = 0
     images_done_before: int = 0
@@ -152,9 +152,9 @@ class Terms(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What one process says at its end; `counts` are missing where it broke off too early to know. `plan`
-    differs where the images listed or their boxes are others; `shard_from` says which variables of the environment
-    have said which shard it is."""
+    """What one process says at its end; `counts` are missing where it broke off too early to know. `plan` differs where
+    the images listed or their boxes are others; `shard_from`: which variables of the environment have said the shard.
+    """
 
     shard: int = 0
     num_shards: int = 1
@@ -170,10 +170,11 @@ class Report(NamedTuple):
     work: Work | None = None
     terms: Terms = Terms()
     shard_from: str | None = None
+    not_counted: NotCounted | None = None
 
 
 class Account(NamedTuple):
-    """`run.json`. `looked_at`: when a run last found nothing left to do here."""
+    """`run.json`. `looked_at`: when a run last found nothing left to do here; `not_counted`: what it was given besides."""
 
     version: int = VERSION
     status: str | None = None
@@ -182,6 +183,7 @@ class Account(NamedTuple):
     looked_at: str | None = None
     progress: Progress | None = None
     counts: Counts | None = None
+    not_counted: NotCounted | None = None
     folder: FolderCounts | None = None
     processes_expected: int | None = None
     processes_ended: int | None = None
@@ -243,8 +245,7 @@ def read_reports(folder: RunFolder) -> list[Report]:
 
 
 def write_live(folder: RunFolder, live: Live) -> None:
-    """How far this process is."""
-    with suppress(WriteError):  # nothing depends on it
+    with suppress(WriteError):  # nothing depends on how far this process is
         path = folder.processes / f"{folder.own_processes}{folder.rank}.progress"
         folder.write(path, json.dumps(plain(live)).encode(), durable=False)
 
@@ -292,8 +293,7 @@ def video_progress(lives: list[Live]) -> VideoProgress | None:
     at_work = [each for each in videos if each.frames_done < each.frames_planned]
     speeds = [each.times_real_time for each in at_work or videos if each.times_real_time]
     return VideoProgress(
-        frames_done=sum(each.frames_done for each in videos),
-        frames_planned=sum(each.frames_planned for each in videos),
+        *(sum(each.frames_done for each in videos), sum(each.frames_planned for each in videos)),
         seconds_done=round(sum(each.seconds_done for each in videos), 3),
         seconds_planned=round(sum(each.seconds_planned for each in videos), 3),
         times_real_time=round(sum(speeds), 3) if speeds else None,

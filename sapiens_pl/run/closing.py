@@ -19,6 +19,7 @@ from sapiens_pl.accuracy.annotations import read_annotations
 from sapiens_pl.accuracy.of_run import evaluate_run
 from sapiens_pl.core.devices import device_name, device_peak_gib, host_peak_gib
 from sapiens_pl.core.errors import ConfigError, SapiensError, WriteError
+from sapiens_pl.core.not_counted import NotCounted
 from sapiens_pl.core.terminal import printable
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.inference.module import PoseModule
@@ -68,6 +69,7 @@ def close_run(run: Run, outcome: RunCounts, work: Work | None, others: list[int]
         counts=counts,
         work=work,
         terms=run.report.terms._replace(left_out=pictures.left_out.account()),
+        not_counted=NotCounted(pictures.left_out.not_counted(), run.data.boxes_not_counted, not run.data.all_mine),
     )
     write_report(run.folder, run.report)
     speak_for_fallen(run.folder, run.data, run.report, others)

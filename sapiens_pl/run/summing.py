@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from sapiens_pl.core.errors import ConfigError, write_error
+from sapiens_pl.core.not_counted import sum_of
 from sapiens_pl.products.making import Made
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.schema import ABSENT, DONE
@@ -146,11 +147,12 @@ def summed(reports: list[Report], earlier: Account) -> Account:
         incomplete=unequal,
         looked_at=max(nothing_left) if len(nothing_left) == len(reports) else earlier.looked_at,
         counts=Counts(*map(sum, zip(*counts))) if counts else None,
+        not_counted=sum_of([report.not_counted for report in reports if report.not_counted], earlier.not_counted),
         folder=earlier.folder,
         processes_expected=expected,
         processes_ended=len(reports),
         work=sum_of_work(works) if works else earlier.work,
-        processes=[report._replace(terms=Terms()) for report in reports],
+        processes=[report._replace(terms=Terms(), not_counted=None) for report in reports],
         terms=Terms(*(next(filter(None, said), None) for said in zip(*(r.terms for r in reports), earlier.terms))),
     )
 

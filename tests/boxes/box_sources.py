@@ -18,7 +18,7 @@ def boxes_of(kind, tmp_path, content, *names, complete=True, **options):
         path.write_bytes(content)
     else:
         path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
-    tasks, failures = kind(str(path), **options)(Pictures("/photos", Names.of(names or ("a.jpg",)), complete))
+    tasks, failures, _ = kind(str(path), **options)(Pictures("/photos", Names.of(names or ("a.jpg",)), complete))
     return {task.name: task.bboxes_xyxy.tolist() for task in tasks}, failures
 
 

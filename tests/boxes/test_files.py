@@ -102,7 +102,7 @@ def test_a_single_box_needs_no_list_around_it(tmp_path, content):
 )
 def test_scores_and_ids_of_json_have_the_names_of_tables(tmp_path, content):
     (tmp_path / "b.json").write_text(json.dumps(content))
-    (task,), failures = JsonBoxes(str(tmp_path / "b.json"))(Pictures("/photos", Names.of(["a.jpg"]), True))
+    (task,), failures, _ = JsonBoxes(str(tmp_path / "b.json"))(Pictures("/photos", Names.of(["a.jpg"]), True))
     assert (task.bbox_scores.tolist(), task.instance_ids.tolist(), failures) == ([0.5], [7], [])
 
 
@@ -146,7 +146,7 @@ def test_ids_that_fit_into_no_column_are_not_handed_on(tmp_path):
         listed["annotations"].append({"id": 2**64, "image_id": given, "bbox": [0, 0, 5, 5]})
         (tmp_path / "b.json").write_text(json.dumps(listed))
         source = Pictures("/photos", Names.of(["a.jpg"]), True)
-        (task,), failures = CocoBoxes(str(tmp_path / "b.json"))(source)
+        (task,), failures, _ = CocoBoxes(str(tmp_path / "b.json"))(source)
         assert task.image_id == expected and task.instance_ids.tolist() == [0] and not failures
 
 
@@ -271,7 +271,7 @@ def test_every_form_says_the_same_of_the_same_people(tmp_path):
     source = Pictures("/photos", Names.of(people), True)
     for kind, content in forms:
         (tmp_path / "form").write_text(content if isinstance(content, str) else json.dumps(content))
-        tasks, failures = kind(str(tmp_path / "form"))(source)
+        tasks, failures, _ = kind(str(tmp_path / "form"))(source)
         assert not failures, (kind, failures)
         for task, of_image in zip(tasks, people.values()):
             expected = np.reshape([(x, y, x + w, y + h) for x, y, w, h, _, _ in of_image], (-1, 4))

@@ -162,7 +162,7 @@ MALFORMED = {
 @pytest.mark.parametrize("form", MALFORMED)
 def test_malformed_rows_are_named_and_the_good_ones_stay(tmp_path, form):
     kind, text, expected = MALFORMED[form]
-    (task,), failures = from_text(kind, tmp_path, text, "a.jpg")
+    (task,), failures, _ = from_text(kind, tmp_path, text, "a.jpg")
     assert task.bboxes_xyxy.tolist() == [[0, 0, 5, 5]]
     assert len(failures) == len(expected)
     for number, reason in expected.items():
@@ -177,7 +177,7 @@ def test_malformed_yolo_lines_are_named(tmp_path):
     (tmp_path / "a.txt").write_text(
         "0 0.5 0.5 0.1 0.1\n0 0.5 0.5 0.1\n0 0.1 0.2 0.3 0.4 0.1 0.2 0.3 0.4\n0 0.5 x 0.1 0.1\n"
     )
-    (task, other), failures = YoloBoxes(str(tmp_path))(source_of("a.jpg", "b.jpg"))
+    (task, other), failures, _ = YoloBoxes(str(tmp_path))(source_of("a.jpg", "b.jpg"))
     assert task.num_boxes == 1 and task.normalised and other.num_boxes == 0
     assert [f"a.txt, line {number}" in f.message for number, f in zip((2, 3, 4), failures)] == [True] * 3
     with pytest.raises(ConfigError, match=r"a.txt, line 2.*strict"):
@@ -190,7 +190,7 @@ def test_malformed_yolo_lines_are_named(tmp_path):
 
 def test_mot_ground_truth_leaves_out_what_is_marked_and_no_people(tmp_path):
     text = "1,1,1,1,5,5,1,1,0.5\n1,2,1,1,5,5,0,1,1\n1,3,1,1,5,5,1,3,1\n2,1,2,2,5,5,1,7,1\n2,-1,2,2,5,5,0.25,1,1\n"
-    (one, two), failures = from_text(MotBoxes, tmp_path, text, "f_0001.png", "f_0002.png")
+    (one, two), failures, _ = from_text(MotBoxes, tmp_path, text, "f_0001.png", "f_0002.png")
     assert one.instance_ids.tolist() == [1] and two.instance_ids.tolist() == [1, 1] and not failures
     assert two.bbox_scores.tolist() == [1.0, 0.25] and two.bboxes_xyxy.tolist() == [[1, 1, 6, 6]] * 2
     assert (one.image_id, two.image_id) == (1, 2)
@@ -214,10 +214,10 @@ def test_mot_ground_truth_leaves_out_what_is_marked_and_no_people(tmp_path):
 )
 def test_frames_of_a_sequence(tmp_path, names, frame_of):
     text = "".join(f"{frame},{frame},1,1,5,5,-1,-1,-1,-1\n" for frame in frame_of)
-    tasks, failures = from_text(MotBoxes, tmp_path, text, *names)
+    tasks, failures, _ = from_text(MotBoxes, tmp_path, text, *names)
     assert not failures and {int(t.instance_ids[0]): t.name for t in tasks if t.num_boxes} == frame_of
     assert all((task.bbox_scores == 1).all() for task in tasks)
-    _, failures = from_text(MotBoxes, tmp_path, text + "99,1,1,1,5,5,1,-1,-1,-1\n", *names)
+    _, failures, _ = from_text(MotBoxes, tmp_path, text + "99,1,1,1,5,5,1,-1,-1,-1\n", *names)
     assert [f.image for f in failures] == ["frame 99"] and "boxes.txt names frame 99" in failures[0].message
 
 

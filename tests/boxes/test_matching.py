@@ -26,7 +26,7 @@ def from_json(tmp_path, text, *names, **options):
 
 
 def test_coco_annotations_give_the_twelve_people(people):
-    tasks, failures = CocoBoxes(str(COCO / "test_coco.json"))(list_images(COCO))
+    tasks, failures, _ = CocoBoxes(str(COCO / "test_coco.json"))(list_images(COCO))
     assert not failures
     assert [task.num_boxes for task in tasks] == [1, 2, 4, 5]
     annotations = json.loads((COCO / "test_coco.json").read_text())["annotations"]
@@ -54,7 +54,7 @@ def test_coco_detections_find_their_images_with_and_without_a_list():
 
 def test_json_keeps_order_scores_and_ids(tmp_path):
     content = {"a.jpg": [[0, 0, 10, 20], [5, 5, 9, 9, 0.25], {"bbox": [1, 1, 2, 2], "score": 0.5, "id": 77}]}
-    (a, b), failures = from_json(tmp_path, content, "a.jpg", "b.jpg")
+    (a, b), failures, _ = from_json(tmp_path, content, "a.jpg", "b.jpg")
     assert a.bboxes_xyxy.tolist() == [[0, 0, 10, 20], [5, 5, 9, 9], [1, 1, 2, 2]]
     assert a.bbox_scores.tolist() == [1.0, 0.25, 0.5]
     assert a.instance_ids.tolist() == [0, 1, 77]
@@ -73,7 +73,7 @@ def test_json_keeps_order_scores_and_ids(tmp_path):
     ],
 )
 def test_the_ways_to_write_json_mean_the_same(tmp_path, text):
-    tasks, failures = from_json(tmp_path, text, "a.jpg", "s/b.jpg")
+    tasks, failures, _ = from_json(tmp_path, text, "a.jpg", "s/b.jpg")
     assert tasks[0].bboxes_xyxy.tolist() == [[0, 0, 4, 4], [1, 1, 3, 3]]
     assert tasks[0].instance_ids.tolist() == [0, 1]
     assert tasks[1].num_boxes == 0 and not failures
@@ -81,7 +81,7 @@ def test_the_ways_to_write_json_mean_the_same(tmp_path, text):
 
 def test_xywh_and_thresholds(tmp_path):
     content = {"a.jpg": [[10, 20, 30, 40, 0.9], [11, 21, 30, 40, 0.8], [200, 20, 30, 40, 0.1]]}
-    (task,), _ = from_json(tmp_path, content, "a.jpg", format="xywh", score_threshold=0.2, nms_threshold=0.5)
+    (task,), *_ = from_json(tmp_path, content, "a.jpg", format="xywh", score_threshold=0.2, nms_threshold=0.5)
     assert task.bboxes_xyxy.tolist() == [[10, 20, 40, 60]]
 
 
@@ -105,7 +105,7 @@ BAD_BOXES = [
 
 
 def test_bad_boxes_are_named_and_the_good_one_stays(tmp_path):
-    (task,), failures = from_json(tmp_path, {"a.jpg": [*BAD_BOXES, [1, 2, 3, 4]]}, "a.jpg")
+    (task,), failures, _ = from_json(tmp_path, {"a.jpg": [*BAD_BOXES, [1, 2, 3, 4]]}, "a.jpg")
     assert task.bboxes_xyxy.tolist() == [[1, 2, 3, 4]]
     assert task.instance_ids.tolist() == [len(BAD_BOXES)]
     assert [failure.instance_id for failure in failures] == list(range(len(BAD_BOXES)))
@@ -114,7 +114,7 @@ def test_bad_boxes_are_named_and_the_good_one_stays(tmp_path):
 
 def test_a_box_file_naming_absent_images_is_accounted_for(tmp_path):
     content = {"a.jpg": [[0, 0, 1, 1]], "gone.jpg": [[0, 0, 1, 1]], "empty.jpg": []}
-    tasks, failures = from_json(tmp_path, content, "a.jpg")
+    tasks, failures, _ = from_json(tmp_path, content, "a.jpg")
     assert len(tasks) == 1
     assert [(f.image, f.instance_id, f.error) for f in failures] == [
         ("gone.jpg", None, "MissingImageError"),
@@ -123,7 +123,7 @@ def test_a_box_file_naming_absent_images_is_accounted_for(tmp_path):
 
 
 def test_alike_names_in_other_folders_are_not_mixed_up(tmp_path):
-    tasks, failures = from_json(tmp_path, {"x/a.jpg": [[0, 0, 1, 1]], "a.jpg": [[0, 0, 2, 2]]}, "x/a.jpg", "y/a.jpg")
+    tasks, failures, _ = from_json(tmp_path, {"x/a.jpg": [[0, 0, 1, 1]], "a.jpg": [[0, 0, 2, 2]]}, "x/a.jpg", "y/a.jpg")
     assert [task.num_boxes for task in tasks] == [1, 0]
     assert tasks[0].bboxes_xyxy.tolist() == [[0, 0, 1, 1]]
     assert [failure.image for failure in failures] == ["a.jpg"]
@@ -131,12 +131,12 @@ def test_alike_names_in_other_folders_are_not_mixed_up(tmp_path):
 
 def test_ids_that_are_no_numbers_give_way_to_positions(tmp_path):
     rows = [{"bbox": [0, 0, 1, 1], "id": identity} for identity in ("seven", 2**70, True, 5)]
-    (task,), _ = from_json(tmp_path, {"a.jpg": rows}, "a.jpg")
+    (task,), *_ = from_json(tmp_path, {"a.jpg": rows}, "a.jpg")
     assert task.instance_ids.tolist() == [0, 1, 2, 5]
 
 
 def test_the_whole_image_is_one_box():
-    tasks, _ = WholeImage()(source_of("a.jpg"))
+    tasks, *_ = WholeImage()(source_of("a.jpg"))
     assert tasks[0].bboxes_xyxy is None and tasks[0].num_boxes == 1
 
 

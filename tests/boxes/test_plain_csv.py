@@ -56,7 +56,7 @@ ODD_ROWS = [
 def outcome(path, **options):
     """Boxes, scores and ids by image, and the failures; or the sentence."""
     try:
-        tasks, failures = CsvBoxes(str(path), **options)(PICTURES)
+        tasks, failures, _ = CsvBoxes(str(path), **options)(PICTURES)
     except ConfigError as error:
         return str(error)
     return [[each.tolist() for each in task[2:5]] for task in tasks], failures
@@ -105,7 +105,7 @@ def test_plain_rows_are_not_walked_one_by_one(delimiter, point, tmp_path, monkey
     monkeypatch.setattr(
         CsvBoxes, "_one_by_one", lambda self, *given: walked.append(len((p := walk(self, *given))[1])) or p
     )
-    tasks, failures = CsvBoxes(str(tmp_path / "boxes.csv"))(PICTURES)
+    tasks, failures, _ = CsvBoxes(str(tmp_path / "boxes.csv"))(PICTURES)
     assert tasks.num_boxes.sum() == 2999 and 1 <= sum(walked) <= 24
     (failure,) = failures
     assert "boxes.csv, line 1236)" in failure.message and failure.message.endswith("correct it in the box file.")

@@ -47,7 +47,7 @@ def tar_of(path, notes: dict[str, object]):
 
 def boxes_of(images, **options):
     pictures = open_source(str(images)).pictures()
-    tasks, failures = SampleBoxes(**options)(pictures)
+    tasks, failures, _ = SampleBoxes(**options)(pictures)
     return {task.name.split("/")[1]: task for task in tasks}, failures
 
 

@@ -22,7 +22,7 @@ def boxes_of(folder, labels, **options):
         (folder / name).write_text(text)
     names = options.pop("images", sorted(name.replace(".txt", ".jpg") for name in labels if name[:-4].isalpha()))
     source = Pictures("/photos", Names.of(names), True)
-    tasks, failures = YoloBoxes(str(folder), **options)(source)
+    tasks, failures, _ = YoloBoxes(str(folder), **options)(source)
     return [list(zip(task.instance_ids.tolist(), task.bbox_scores.tolist())) for task in tasks], failures
 
 

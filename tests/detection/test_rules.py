@@ -67,3 +67,13 @@ def test_a_coco_reader_with_the_same_thresholds_leaves_all_that_is_written(tmp_p
 def test_values_that_cannot_work_are_refused_by_name(given):
     with pytest.raises(ConfigError, match=f"^{next(iter(given))}=.* must be"):
         kept(**given)
+
+
+def test_what_is_left_out_is_counted():
+    boxes = np.array([[0, 0, 50, 90], [1, 1, 51, 91], [60, 0, 61, 90], [100, 0, 120, 90], [0, 0, 9, 9]], np.float32)
+    rules = PersonRules(0.3, 0.3, 1, 5)
+    assert len(rules(boxes, np.array([0.9, 0.8, 0.7, 0.6, 0.1], np.float32))) == 1
+    found = rules.counted
+    assert (found.rows, found.used, found.overlapping, found.too_small, found.not_largest) == (4, 1, 1, 1, 1)
+    rules(boxes[:1], np.array([0.9], np.float32))
+    assert (rules.counted.rows, rules.counted.used) == (5, 2)
