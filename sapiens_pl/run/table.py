@@ -84,9 +84,9 @@ def _files(files: FilesNotCounted) -> str:
 
 
 def _of_boxes(boxes: RowsNotCounted) -> Iterator[tuple[str, str]]:
-    reasons = {
-        f"of other classes (the file has {_kinds(boxes.classes)})": boxes.other_classes,
-        "crowds, without keypoints, or marked to be ignored": boxes.ignored,
+    reasons = {  # what follows a number
+        f"of other classes ({_kinds(boxes.classes)})": boxes.other_classes,
+        "crowds, people without keypoints, or marked to be ignored": boxes.ignored,
         "below boxes.score_threshold": boxes.below_score,
         "that overlap a better one (boxes.nms_threshold)": boxes.overlapping,
         "smaller than boxes.min_size": boxes.too_small,
@@ -97,7 +97,8 @@ def _of_boxes(boxes: RowsNotCounted) -> Iterator[tuple[str, str]]:
     }
     given = [f"{count} {reason}" for reason, count in reasons.items() if count]
     if given:
-        yield "boxes left out", f"{boxes.rows - boxes.used} of {boxes.rows}: {', '.join(given)}"
+        yield "boxes left out", f"{boxes.rows - boxes.used} of {boxes.rows}:"
+        yield from (("", line) for line in given)
     if boxes.remedy:
         yield "", f"was {boxes.remedy} meant?"
     if boxes.unknown.num:
@@ -114,7 +115,7 @@ def _inverted(boxes: RowsNotCounted) -> str:
 
 
 def _kinds(kinds: Mapping[str, int]) -> str:
-    few = [f"{count} {shortened(kind)}" for kind, count in islice(kinds.items(), _SHOWN_KINDS)]
+    few = [f"{shortened(kind)} {count}" for kind, count in islice(kinds.items(), _SHOWN_KINDS)]
     return ", ".join([*few, "..."] if len(kinds) > len(few) else few)
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.not_counted import FilesNotCounted, NotCounted, RowsNotCounted, Some
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.run import account as accounts
 from sapiens_pl.run.account import (
@@ -30,6 +31,7 @@ from sapiens_pl.run.account import (
 )
 from sapiens_pl.run.collecting import put_together
 from sapiens_pl.run.summing import summed
+from sapiens_pl.run.table import summary_table
 
 WORK = Work("2026-01-01T00:00:00+00:00", "a chip", 8, 10, 5.0, 6.0, 2.0, 2.5, Memory(1.5))
 
@@ -122,3 +124,21 @@ def test_how_far_all_processes_are_is_the_sum_of_what_each_has_left(folder, tmp_
     assert progress_of([Live(POSING, 9, 9)]).seconds_left == 0
     broken_off = progress_of(read_lives(folder), "interrupted")
     assert broken_off.state == "interrupted" and broken_off.seconds_left is None and broken_off.images_done == 30
+
+
+def test_what_was_not_counted_is_read_again_and_stands_in_the_closing_table(folder):
+    files = FilesNotCounted(4, {"HEIC": 3, "CR2": 1}, ["a.heic", "b.heic", "c.cr2"], "is HEIC")
+    rows = RowsNotCounted(
+        "b.csv", 20, 11, {"person": 14, "dog": 6}, 6, unusable=3, inverted=2, unnamed=Some(1, ["d.png"])
+    )
+    account = summed([report(not_counted=NotCounted(files, rows)), report(1, 2)], Account())
+    write_account(folder, account)
+    assert read_account(folder.run_file).not_counted == NotCounted(files, rows)
+    told = [line.strip() for line in summary_table(account).splitlines()]
+    assert "not read        4 files (HEIC 3, CR2 1): a.heic, b.heic, c.cr2, ... (4 in all)" in told
+    start = told.index("boxes left out  9 of 20:")
+    assert told[start + 1 : start + 3] == ["6 of other classes (person 14, dog 6)", "3 that are no boxes (2 inverted)"]
+    assert told[start + 3] == "without boxes   1 picture not in the box file: d.png"
+    later = summed([report(not_counted=NotCounted(files))], account)  # which has found nobody's boxes to look at
+    assert later.not_counted == NotCounted(files, rows)
+    assert summed([report(not_counted=NotCounted())], Account()).not_counted is None
