@@ -33,7 +33,8 @@ class CocoBoxes:
         images_file: for detection results, a COCO file whose `images` list tells the image ids;
             without it, an id is looked for in the file names (785 in `000000000785.jpg`). Where images are frames of
             videos, `coco_images.with_frames` says which.
-        category_id: the person category's id, or its name, or several; None: told by the file's `categories`, without them 1.
+        category_id: the person category's id, or its name, or several; None: told by the file's `categories`, without
+            them 1.
         rules: as in `BoxRules`; the thresholds touch only boxes that have a score.
     """
 

@@ -70,8 +70,8 @@ class CsvBoxes:
 
     Args:
         file: the table.
-        category_id: the person's class, a number or a name, or several; None: told by the classes' names, or COCO's number 1 in a
-            column category_id.
+        category_id: the person's class, a number or a name, or several; None: told by the classes' names, or COCO's
+            number 1 in a column category_id.
         format: as in `BoxRules`; None to tell it by the names of the columns.
         rules: as in `BoxRules`.
 

@@ -35,8 +35,8 @@ class JsonBoxes:
 
     Args:
         file: the box file.
-        category_id: the person's class, a number or a name, or several; None: told by the classes' names, or COCO's number 1 for
-            a `category_id`.
+        category_id: the person's class, a number or a name, or several; None: told by the classes' names, or COCO's
+            number 1 for a `category_id`.
         rules: as in `BoxRules`.
     """
 

@@ -43,8 +43,8 @@ class YoloBoxes:
 
     Args:
         file: the folder.
-        category_id: the person's class, a number or a name, or several; None: told by a `data.yaml` or `classes.txt` beside the
-            labels, without one 0.
+        category_id: the person's class, a number or a name, or several; None: told by a `data.yaml` or `classes.txt`
+            beside the labels, without one 0.
         rules: as in `BoxRules`.
 
     Raises:

@@ -174,7 +174,7 @@ class Report(NamedTuple):
 
 
 class Account(NamedTuple):
-    """`run.json`. `looked_at`: when a run last found nothing left to do here; `not_counted`: what it was given besides."""
+    """`run.json`. `looked_at`: when a run last found nothing left to do here; `not_counted`: what else it was given."""
 
     version: int = VERSION
     status: str | None = None
