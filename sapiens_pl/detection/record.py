@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -55,6 +56,7 @@ class DetectionRecord:
         self._folder = folder
         self._part = folder.detections / f"part-{folder.shard}of{folder.num_shards}-{folder.rank}.jsonl"
         self._handle: int | None = None
+        self._shown = time.monotonic()
         self.known: dict[str, Detected] = {}
 
     def read(self) -> None:
@@ -84,11 +86,19 @@ class DetectionRecord:
         except OSError as error:
             raise write_error(self._part, error) from None
         self.known[image.name] = Detected(image, rows)
+        seconds = self._folder.outlet.flush_seconds
+        if seconds is not None and time.monotonic() - self._shown > seconds:
+            self._show()
 
     def close(self) -> None:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+            self._show()
+
+    def _show(self) -> None:
+        self._shown = time.monotonic()
+        self._folder.outlet.put(self._part)
 
     def settle(self) -> None:
         """Puts the parts into the two files; the run's processes must have ended, or not have begun.

@@ -90,7 +90,8 @@ class PictureFiles:
         if not names:
             return []
         there = self._there()
-        damaged = self._look.damaged((name for name in names if name in there), self._path)
+        is_here = self._run.mirror is None  # what is at a URL is whole
+        damaged = self._look.damaged((name for name in names if name in there), self._path) if is_here else []
         if damaged:
             remove_files(self._run.path, self._product, damaged)
             log.warning(
@@ -133,12 +134,9 @@ class PictureFiles:
     def _there(self) -> set[str]:
         """Names of all pictures that have a file, and of whatever else has such a name."""
         top, suffix = os.path.join(self._run.path, self._product.folder, ""), self._product.suffix
-        return {
-            os.path.join(parent, file)[len(top) : -len(suffix)]
-            for parent, _, files in walk(top)
-            for file in files
-            if file.endswith(suffix)
-        }
+        here = (os.path.join(parent, file)[len(top) :] for parent, _, files in walk(top) for file in files)
+        files = (*here, *self._run.outlet.elsewhere(Path(top)))
+        return {file[: -len(suffix)] for file in files if file.endswith(suffix)}
 
 
 def remove_files(folder: Path, product: _OfOne | type[_OfOne], names: Iterable[str]) -> None:

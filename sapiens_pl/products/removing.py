@@ -46,7 +46,7 @@ def clear_products(folder: Path, products: Iterable[type[Product]]) -> None:
     """
     for product in products:
         for place in places_of(product):
-            if (folder / place).is_dir():
+            if (folder / place).is_dir() or place.endswith("/"):
                 empty_folder(folder / place)
             else:
                 remove_file(folder / place)

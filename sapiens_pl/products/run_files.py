@@ -18,7 +18,7 @@ from sapiens_pl.products.chosen import ChosenProduct
 from sapiens_pl.products.memory import Memory, made_with
 from sapiens_pl.products.picture_files import REASON_LENGTH
 from sapiens_pl.products.second_read import ReadingStopped
-from sapiens_pl.records.outlet import remove
+from sapiens_pl.records.outlet import outlet_of, remove
 from sapiens_pl.records.run_folder import RunFolder
 
 
@@ -123,7 +123,4 @@ def _brought_to_disk(folder: Path) -> dict[str, int]:
 
 def size_of(path: Path) -> int | None:
     """In bytes; None where no file is."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return None
+    return outlet_of(path).size(path)

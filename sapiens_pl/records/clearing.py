@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.folders import walk
-from sapiens_pl.records.outlet import remove
+from sapiens_pl.records.outlet import outlet_of, remove
 
 
 def empty_folder(folder: Path) -> None:
@@ -17,6 +17,8 @@ def empty_folder(folder: Path) -> None:
     Raises:
         ConfigError: something cannot be removed.
     """
+    for name in outlet_of(folder).elsewhere(folder):
+        outlet_of(folder).remove(folder / name)
     if not folder.is_dir():
         return
     try:

@@ -6,12 +6,9 @@ file of a run's folder that is to outlive the process tells the folder's outlet;
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
-
-from sapiens_pl.core.folders import walk
 
 
 class Outlet(Protocol):
@@ -65,8 +62,8 @@ class Outlet(Protocol):
         """
         ...
 
-    def names(self, folder: Path) -> Iterator[str]:
-        """The files that are below a folder for others, named from there, with slashes."""
+    def elsewhere(self, folder: Path) -> Collection[str]:
+        """The files that others see below a folder and that need not be here, named from there, with slashes."""
         ...
 
     def size(self, path: Path) -> int | None:
@@ -102,9 +99,8 @@ class SeenAlready(Outlet):
     def refresh(self) -> None:
         pass
 
-    def names(self, folder: Path) -> Iterator[str]:
-        top = os.path.join(folder, "")
-        return (os.path.join(parent, file)[len(top) :] for parent, _, files in walk(top) for file in files)
+    def elsewhere(self, folder: Path) -> Collection[str]:
+        return ()
 
     def size(self, path: Path) -> int | None:
         try:

@@ -10,6 +10,8 @@ changed.txt                            the posed pictures whose boxes are others
 run.json                               settings, versions, counts, speed
 .processes/                            what each process of the run reports at its end
 
+A run whose `output.dir` is a URL has such a folder on this machine, which stands for the URL (`mirror`).
+
 A file is written under another name in a hidden folder beside these, brought to the disk and then renamed, so what has
 its name is whole.
 """
@@ -26,14 +28,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sapiens_pl.core.errors import ConfigError, write_error
+from sapiens_pl.core.remote import hidden, is_url
 from sapiens_pl.core.whole_file import whole_file
 from sapiens_pl.records.clearing import empty_folder, remove_file
 from sapiens_pl.records.failures import FailureList
 from sapiens_pl.records.members import Members
-from sapiens_pl.records.outlet import Outlet, outlet_of, remove
+from sapiens_pl.records.mirror import Mirror
+from sapiens_pl.records.outlet import Outlet, outlet_of, remove, stand_for
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.run_lock import RunLock, Turn
 from sapiens_pl.records.schema import DONE
+from sapiens_pl.records.scratch import FLUSH_SECONDS, UrlLock, claimed, plain_url, scratch_folder
 from sapiens_pl.records.store import FOLDER
 
 _UNFINISHED = ".unfinished-"
@@ -43,16 +48,31 @@ class RunFolder:
     """Paths and files of one run.
 
     Args:
-        path: made if it is not there.
+        path: made if it is not there; or a URL.
         rank: which of the run's processes this is.
         shard, num_shards: which of the runs that share the folder.
+        scratch, flush_seconds: what `output` says of them; of a URL.
+
+    Attributes:
+        path: on this machine.
+        address: what the user calls it; no secret is in it.
 
     Raises:
         ConfigError: it cannot be made.
     """
 
-    def __init__(self, path: str | Path, rank: int | str = 0, shard: int = 0, num_shards: int = 1) -> None:
-        self.path = Path(path).expanduser().absolute()
+    def __init__(
+        self,
+        path: str | Path,
+        rank: int | str = 0,
+        shard: int = 0,
+        num_shards: int = 1,
+        scratch: str | None = None,
+        flush_seconds: float = FLUSH_SECONDS,
+    ) -> None:
+        self.url = plain_url(str(path)) if is_url(path) else None
+        self.path = scratch_folder(self.url, scratch) if self.url else Path(path).expanduser().absolute()
+        self.address = hidden(self.url) if self.url else str(self.path)
         self.records, self.predictions = self.path / FOLDER, self.path / "predictions"
         self.run_file, self.evaluation_file = self.path / "run.json", self.path / "evaluation.json"
         self.changed_file = self.path / "changed.txt"
@@ -63,8 +83,12 @@ class RunFolder:
         self.looked, self.closed = self.processes / "looked", self.processes / "closed"
         self.num_shards = num_shards
         self.shard, self.rank = shard, rank
-        self.lock, self.turn = RunLock(self.path / ".lock", shard, num_shards), Turn(self.processes / "turn")
-        self.merging = Turn(self.processes / "merging")
+        self.lock: RunLock | UrlLock = RunLock(self.path / ".lock", shard, num_shards)
+        self.turn, self.merging = Turn(self.processes / "turn"), Turn(self.processes / "merging")
+        self.mirror = Mirror(self.url, self.path, flush_seconds) if self.url else None
+        if self.mirror is not None:
+            self.lock = UrlLock(self.lock, self.mirror, self.processes, shard, num_shards)
+            stand_for(self.path, self.mirror)
         self.failures = FailureList(
             self.path / "failures.jsonl", self.records / "others.jsonl", self.turn, self.write, self.read_records
         )
@@ -97,6 +121,22 @@ class RunFolder:
     def outlet(self) -> Outlet:
         """Shows its files to others, where it stands for a URL."""
         return outlet_of(self.path)
+
+    @contextmanager
+    def summing(self) -> Iterator[None]:
+        """One process at a time, on all machines; it sees what the others have put, and they see what it does.
+
+        Raises:
+            SapiensError: the store of the URL cannot be read or written.
+        """
+        with self.turn():
+            if self.mirror is None:
+                yield
+                return
+            with claimed(self.mirror.url, "sum"):
+                self.mirror.refresh()
+                yield
+                self.mirror.wait()
 
     def close(self) -> None:
         if self._opened:  # else the place is another run's

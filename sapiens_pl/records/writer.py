@@ -196,7 +196,7 @@ class PoseWriter(BasePredictionWriter):
         self.end()
 
     def end(self) -> None:
-        """Returns when everything is on the disk.
+        """Returns when everything is on the disk, or at the URL.
 
         Raises:
             WriteError: it is not: no space, no permission, a vanished disk.
@@ -204,6 +204,7 @@ class PoseWriter(BasePredictionWriter):
         self._close()
         self._recording.raise_error()
         self._making.raise_error()
+        self.folder.outlet.wait()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         if hasattr(self, "_planned"):

@@ -195,7 +195,7 @@ def note_the_end(run: Run, error: BaseException) -> None:
 def print_summary(run: Run, account: Account) -> None:
     """The closing table, and in words what is not as it should be."""
     counts, folder = account.counts or Counts(), run.folder
-    print(f"\n{summary_table(account)}\n  {'results':<16}{printable(str(folder.path))}")
+    print(f"\n{summary_table(account)}\n  {'results':<16}{printable(folder.address)}")
     if counts.images_failed or counts.boxes_failed:
         print(f"  {'reasons':<16}{printable(str(folder.failures.file))}")
     if account.folder is not None and account.folder.failed:

@@ -52,6 +52,7 @@ def open_run(cfg: DictConfig, demo: Demo) -> Iterator[Run]:
                 run.folder.lock.acquire()
             with run.processes.at_work():
                 yield run
+                run.folder.outlet.wait()
         except BaseException as error:
             if run.report is not None:
                 note_the_end(run, error)
@@ -87,7 +88,10 @@ def take_folder(run: Run, record: HydraRecord, settings: dict[str, Any], keypoin
         if works and run.earlier.work is not None:
             run.earlier_work = sum_of_work(works)
         record.write()
-    elif not run.cfg.output.overwrite:
+        run.folder.outlet.wait()  # the ranks of other machines look at it now
+    else:
+        run.folder.outlet.refresh()
+    if not run.is_first and not run.cfg.output.overwrite:
         run.earlier = read_account(run.folder.run_file)
     run.terms = Terms(settings, plain_config(run.cfg), versions(), run.earlier.terms.left_out)
 

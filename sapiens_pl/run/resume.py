@@ -88,7 +88,7 @@ def check_folder(folder: RunFolder, cfg: DictConfig) -> None:
     check_places(folder.path, [each.product for each in choose_products(cfg)])
     if cfg.output.overwrite and folder.num_shards > 1:
         raise ConfigError(
-            f"output.overwrite=true would remove what other shards have written to {folder.path}; choose another "
+            f"output.overwrite=true would remove what other shards have written to {folder.address}; choose another "
             "output.dir, or remove that one by hand."
         )
     if not cfg.output.overwrite:
@@ -100,7 +100,7 @@ def check_folder(folder: RunFolder, cfg: DictConfig) -> None:
 def _refuse_to_resume(folder: RunFolder, cfg: DictConfig, held: bool) -> None:
     if held and not cfg.output.resume:
         raise ConfigError(
-            f"{folder.path} already holds results and output.resume=false; set output.overwrite=true to replace "
+            f"{folder.address} already holds results and output.resume=false; set output.overwrite=true to replace "
             "them, or choose another output.dir."
         )
 
@@ -139,12 +139,12 @@ def _take_store(
             continue
         if earlier.get(key) != settings.get(key):
             raise ConfigError(
-                f"{folder.path} holds results made with {key}={earlier.get(key)}, not {settings.get(key)}; "
+                f"{folder.address} holds results made with {key}={earlier.get(key)}, not {settings.get(key)}; "
                 f"{_START_OVER}."
             )
     if store is not None and store.keypoint_set != keypoint_set:
         raise ConfigError(
-            f"{folder.path} holds results of the keypoint set {store.keypoint_set.dataset_name} with "
+            f"{folder.address} holds results of the keypoint set {store.keypoint_set.dataset_name} with "
             f"{store.keypoint_set.num_keypoints} keypoints, which is not the network's now; {_START_OVER}."
         )
     make_store(folder.records, keypoint_set, settings)
@@ -158,7 +158,7 @@ def _check_number_of_shards(folder: RunFolder) -> None:
     others = section(config, "data").get("num_shards", folder.num_shards)
     if others != folder.num_shards:
         raise ConfigError(
-            f"shards with data.num_shards={others}, not {folder.num_shards}, are at work in {folder.path}; wait for "
+            f"shards with data.num_shards={others}, not {folder.num_shards}, are at work in {folder.address}; wait for "
             "their end or choose another output.dir."
         )
 
@@ -181,7 +181,7 @@ def _start_over(
         # Only what a run of ours has made is removed.
         if _holds_anything(folder.records) or any(_holds_product(folder.path, product) for product in products):
             raise ConfigError(
-                f"{folder.path} holds results, but neither run.json nor records/store.json says that a run has made "
+                f"{folder.address} holds results, but neither run.json nor records/store.json says that a run has made "
                 "them, so output.overwrite=true does not remove them; remove them by hand, or choose another "
                 "output.dir."
             )
@@ -202,7 +202,7 @@ def _refuse_without_store(folder: RunFolder, products: Collection[type[Product]]
     refuse_first_edition(folder.path)
     if read_store(folder.records) is None and any(_holds_product(folder.path, product) for product in products):
         raise ConfigError(
-            f"{folder.path} holds results, but no store.json in records/ that says with which settings they were made; "
+            f"{folder.address} holds results, but no store.json in records/ that says with which settings they were made; "
             f"put it back, {_START_OVER}."
         )
 
@@ -240,7 +240,7 @@ def refuse_moved_links(folder: RunFolder, left_out: dict[str, Any], followed: di
     for name, target in followed.items():
         if earlier.get(name, target) != target:
             raise ConfigError(
-                f"the link {name} led to {earlier[name]} when the results in {folder.path} were made, and leads to "
+                f"the link {name} led to {earlier[name]} when the results in {folder.address} were made, and leads to "
                 f"{target} now, so they are of other pictures; {_START_OVER}."
             )
 
@@ -291,6 +291,6 @@ def _refuse_or_list(folder: RunFolder, names: Names, changed: np.ndarray, refuse
     if refused.any():
         first = names[int(np.flatnonzero(refused)[0])]
         raise ConfigError(
-            f"{folder.path} holds results made with other boxes ({int(refused.sum())} images, {first} the first; all "
+            f"{folder.address} holds results made with other boxes ({int(refused.sum())} images, {first} the first; all "
             f"are listed in {folder.changed_file}); set output.redo=changed to do these again, {_START_OVER}."
         )

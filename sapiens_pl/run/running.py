@@ -51,10 +51,19 @@ class Run:
     def __init__(self, cfg: DictConfig, demo: Demo) -> None:
         self.cfg, self.demo = cfg, demo
         self.rank = own_rank()
-        self.folder = RunFolder(cfg.output.dir, self.rank, cfg.data.shard, cfg.data.num_shards)
+        self.folder = RunFolder(
+            cfg.output.dir,
+            self.rank,
+            cfg.data.shard,
+            cfg.data.num_shards,
+            cfg.output.scratch,
+            cfg.output.flush_seconds,
+        )
         self.processes = Processes(self.folder)
         self.stop = StopRequest(self.processes.started, self.processes.is_started)
         self.begin = time.perf_counter()
+        if self.folder.mirror is not None:
+            self.folder.mirror.failed = self.stop.ask
         self.terms = Terms()
         self.report: Report | None = None
         self.earlier = Account()

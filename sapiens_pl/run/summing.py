@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -40,8 +40,10 @@ def sum_up(folder: RunFolder) -> Account:
 
     A run that only now has all of its images is not complete before `finish`.
     """
+    folder.outlet.wait()
+    folder.outlet.refresh()
     folder.failures.settle()
-    with folder.turn():  # else an older sum could replace a newer one
+    with folder.summing():  # else an older sum could replace a newer one
         reports = read_reports(folder)
         if not reports:
             return read_account(folder.run_file)
@@ -70,7 +72,8 @@ def closes(folder: RunFolder, account: Account) -> bool:
     if account.processes_ended != account.processes_expected:
         return False
     try:
-        os.close(os.open(folder.closed, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+        with open(folder.closed, "x") as file:
+            file.write(secrets.token_hex(8))  # nobody else writes the same to a URL
     except FileExistsError:
         return False
     except OSError as error:
@@ -84,7 +87,7 @@ def finish(folder: RunFolder, account: Account, make: Callable[[], Made]) -> Acc
         status = INTERRUPTED if make().num_left else COMPLETE
     progress = account.progress and account.progress._replace(state=status)
     account = account._replace(status=status, progress=progress)
-    with folder.turn():
+    with folder.summing():
         write_account(folder, account)
     return account
 
@@ -103,7 +106,7 @@ def count_tracks(folder: RunFolder, account: Account, tracking: TrackingOfRun) -
     except ConfigError:  # there is no SciPy: who has asked for tracks has heard of it
         return account
     account = account._replace(folder=counts._replace(tracks=num_tracks))
-    with folder.turn():
+    with folder.summing():
         write_account(folder, account)
     return account
 
