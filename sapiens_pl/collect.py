@@ -8,7 +8,6 @@ there is, if nobody is at work; it may be repeated at any time.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from sapiens_pl.core.interrupts import run
 from sapiens_pl.core.terminal import keep_going_without_a_terminal
@@ -18,7 +17,7 @@ from sapiens_pl.run.collecting import put_together
 def main() -> int:
     keep_going_without_a_terminal()
     parser = argparse.ArgumentParser(prog="python -m sapiens_pl.collect", description=__doc__)
-    parser.add_argument("output", type=Path, help="the output folder of a run")
+    parser.add_argument("output", help="the output folder of a run, or its URL")
     return put_together(parser.parse_args().output)
 
 

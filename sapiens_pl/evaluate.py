@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 import hydra
 from hydra.errors import HydraException
@@ -18,6 +17,7 @@ from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.interrupts import run
 from sapiens_pl.core.settings import check, number
 from sapiens_pl.core.terminal import keep_going_without_a_terminal
+from sapiens_pl.records.at_hand import at_hand, shown
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.store import FOLDER
 from sapiens_pl.run.command import complain, disk_error, disk_sentence, hydra_sentence, sentence_of, take_arguments
@@ -25,16 +25,18 @@ from sapiens_pl.run.command import complain, disk_error, disk_sentence, hydra_se
 
 def _evaluate(cfg: DictConfig) -> None:
     check({"oks_nms_threshold": number()}, cfg, "")
-    path = Path(cfg.predictions).expanduser()
-    if not (path / FOLDER).is_dir():
-        raise ConfigError(f"predictions={path} is no output folder of a run; give the one that holds {FOLDER}/.")
     annotations = read_annotations(cfg.annotations)
-    folder = RunFolder(path, rank="evaluate")
-    folder.open()
-    try:
-        evaluate_run(folder, annotations, cfg.oks_nms_threshold)
-    finally:
-        folder.close()
+    with at_hand(cfg.predictions, only_read=True) as path:
+        path = path.expanduser()
+        if not (path / FOLDER).is_dir():
+            given = shown(cfg.predictions)
+            raise ConfigError(f"predictions={given} is no output folder of a run; give the one that holds {FOLDER}/.")
+        folder = RunFolder(path, rank="evaluate")
+        folder.open()
+        try:
+            evaluate_run(folder, annotations, cfg.oks_nms_threshold)
+        finally:
+            folder.close()
 
 
 def _run_job(cfg: DictConfig) -> int:

@@ -9,7 +9,6 @@ run has read them.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from sapiens_pl.core.interrupts import run
 from sapiens_pl.core.terminal import keep_going_without_a_terminal
@@ -20,7 +19,7 @@ def main() -> int:
     """Exit codes: as of `make_by_hand`."""
     keep_going_without_a_terminal()
     parser = argparse.ArgumentParser(prog="python -m sapiens_pl.make", description=__doc__)
-    parser.add_argument("output", type=Path, help="the output folder of a run")
+    parser.add_argument("output", help="the output folder of a run, or its URL")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="formats=[...] and other settings")
     given = parser.parse_args()
     return make_by_hand(given.output, given.settings)

@@ -32,6 +32,7 @@ from sapiens_pl.run.command import (
     take_arguments,
 )
 from sapiens_pl.run.hydra_record import record_job_of_sweep
+from sapiens_pl.run.output import run_folder_of_a_url
 from sapiens_pl.run.overrides import no_run_folder_of_a_dry_run
 from sapiens_pl.run.settings import check_settings, in_hydras_words
 from sapiens_pl.run.sweep import note_exit_code
@@ -41,7 +42,7 @@ def quieten() -> None:
     """Leaves the screen to the bar and the table."""
     logging.raiseExceptions = False  # a log file on a full disk is no reason for a traceback
     make_log_lines_printable()
-    for name in ("lightning.pytorch", "lightning.fabric"):
+    for name in ("lightning.pytorch", "lightning.fabric", "aiobotocore", "botocore"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for harmless in (
         "Couldn't infer the batch indices",  # our batches say themselves what is in them
@@ -109,7 +110,7 @@ def main() -> None:
             sys.exit(codes[-1])
 
     try:
-        with no_run_folder_of_a_dry_run():
+        with no_run_folder_of_a_dry_run(), run_folder_of_a_url():
             task()
     except ConfigError as error:
         codes.append(complain(str(error), EXIT_BAD_CONFIG))

@@ -17,6 +17,8 @@ from sapiens_pl.core.settings import SWITCH, check, either
 
 Product = PictureProduct | VideoProduct | RunProduct
 
+DEFAULT_FORMATS = ["json"]
+
 OF_VIDEOS = {"json": "frames_json"}
 """A format of photographs alone, and the one that frames of videos have in its stead: asked for, both are made."""
 
@@ -39,7 +41,7 @@ def chosen_formats(cfg: DictConfig) -> list[str]:
         ConfigError: a name is none of `conf/products/`, or `output.overlay` is no switch.
     """
     check({"overlay": either(SWITCH, None)}, cfg.output, "output")
-    given = cfg.output.formats
+    given = cfg.output.formats if cfg.output.formats is not None else OmegaConf.create(DEFAULT_FORMATS)
     formats = list(given) if isinstance(given, ListConfig) else [given]
     for name in formats:
         if not isinstance(name, str) or name not in cfg.products:

@@ -17,8 +17,10 @@ from sapiens_pl.products.making import Done, Made, Products, make_missing
 from sapiens_pl.products.removing import check_places
 from sapiens_pl.products.second_read import photographs_of
 from sapiens_pl.records.members import any_at_work
+from sapiens_pl.records.outlet import outlet_of
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.run_folder import RunFolder
+from sapiens_pl.records.scratch import address_of
 from sapiens_pl.records.store import FOLDER, live, refuse_first_edition, store_files
 
 
@@ -70,13 +72,14 @@ def make_in_folder(path: Path, cfg: DictConfig, tracking: protocols.Tracking | N
         ConfigError: it holds no records, or somebody is at work there; and as above.
     """
     refuse_first_edition(path)
+    address = address_of(path)
     if not (path / FOLDER / "store.json").is_file() and not store_files(path / FOLDER):
-        raise ConfigError(f"{path} holds no records; name the output folder of a run.")
+        raise ConfigError(f"{address} holds no records; name the output folder of a run.")
     folder = RunFolder(path, rank="make")
     folder.lock.acquire()
     try:
         if any_at_work(folder.processes):
-            raise ConfigError(f"The run in {path} is still at work; wait for its end, and make its products then.")
+            raise ConfigError(f"The run in {address} is still at work; wait for its end, and make its products then.")
         folder.remove_unfinished()
         folder.open()
         return make_of_run(folder, cfg, tracking, again=True)
@@ -106,5 +109,5 @@ def _digest(value: Any) -> str:
 def state_of(folder: Path) -> str:
     """A text that differs where the records of a run do: parts are named by their content, journals only grow."""
     files = [file.path for file in live(store_files(folder / FOLDER))]
-    state = "".join(f"{path.name} {path.stat().st_size}\n" for path in files)
+    state = "".join(f"{path.name} {outlet_of(path).size(path)}\n" for path in files)
     return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()

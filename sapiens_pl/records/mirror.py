@@ -10,7 +10,6 @@ What is there counts, except journals and parts that a run on this machine has n
 from __future__ import annotations
 
 import json
-import logging
 import os
 import secrets
 import shutil
@@ -26,22 +25,8 @@ from sapiens_pl.core.remote import Entry
 from sapiens_pl.records.claims import claim_object
 from sapiens_pl.records.lanes import Lanes
 from sapiens_pl.records.outlet import Outlet
+from sapiens_pl.records.shown_files import FILES, FOLDERS, KEPT, is_appended, is_kept, is_part, is_shown
 
-log = logging.getLogger(__name__)
-
-_FOLDERS = ("records", ".processes", ".products", "detections")
-"""What a run reads again; it is listed as a whole."""
-_FILES = (
-    "run.json",
-    "failures.jsonl",
-    "changed.txt",
-    "evaluation.json",
-    "person_detections.json",
-    "person_images.json",
-)
-_KEPT = (*_FOLDERS, ".hydra")
-_PARTS = ("people-", "pictures-")
-_BEGUN = (".unfinished-", ".lock", ".new-", ".store-", "journal-")
 _NUM_LANES, _MAX_WAITING = 16, 512
 _PUT, _REMOVE = "put", "remove"
 
@@ -73,12 +58,12 @@ class Mirror(Outlet):
 
     def put(self, path: Path) -> None:
         name = self._name(path)
-        if _is_shown(name):
+        if is_shown(name):
             self._lanes.ask(_lane(name), name, _PUT)
 
     def remove(self, path: Path) -> None:
         name = self._name(path)
-        if _is_shown(name):
+        if is_shown(name):
             self._lanes.ask(_lane(name), name, _REMOVE)
 
     def put_first(self, path: Path) -> bool:
@@ -107,7 +92,7 @@ class Mirror(Outlet):
 
     def elsewhere(self, folder: Path) -> Collection[str]:
         top = f"{self._name(folder)}/"
-        if top.split("/")[0] in _KEPT:
+        if top.split("/")[0] in KEPT:
             return [name.removeprefix(top) for name in [*self._known] if name.startswith(top)]
         self.wait()
         with self._as_sentence():
@@ -153,11 +138,10 @@ class Mirror(Outlet):
         if not self._is_of_store(found.get("records/store.json")):
             shutil.rmtree(self.folder / "records", ignore_errors=True)
         for path in self.folder.iterdir():
-            if path.is_dir() and path.name not in _KEPT and not path.name.startswith(".unfinished-"):
+            if path.is_dir() and path.name not in KEPT and not path.name.startswith(".unfinished-"):
                 shutil.rmtree(path, ignore_errors=True)
         for name in sorted(self._names_here() - found.keys()):
-            part = name.rpartition("/")[2].startswith(_PARTS) and name.count("/") == 1
-            if part or name.startswith("detections/part-"):
+            if is_part(name) or is_appended(name):
                 self.put(self.folder / name)
             elif not name.startswith("records/damaged/"):
                 (self.folder / name).unlink(missing_ok=True)
@@ -167,7 +151,7 @@ class Mirror(Outlet):
     def _has_more(self, name: str, entry: Entry) -> bool:
         """True, and it goes up, where a file that is only appended to is longer here."""
         path = self.folder / name
-        longer = name.startswith("detections/part-") and path.is_file() and path.stat().st_size > (entry.num_bytes or 0)
+        longer = is_appended(name) and path.is_file() and path.stat().st_size > (entry.num_bytes or 0)
         if longer:
             self.put(path)
         return longer
@@ -179,11 +163,11 @@ class Mirror(Outlet):
 
     def _names_here(self) -> set[str]:
         """The files here that would be seen there."""
-        there = {name for name in _FILES if (self.folder / name).is_file()}
-        for top in _FOLDERS:
+        there = {name for name in FILES if (self.folder / name).is_file()}
+        for top in FOLDERS:
             for parent, _, files in walk(self.folder / top):
                 there.update(self._name(Path(parent, file)) for file in files)
-        return {name for name in there if _is_shown(name)}
+        return {name for name in there if is_shown(name)}
 
     def _is_of_store(self, entry: Entry | None) -> bool:
         """Whether the records here are of the store there."""
@@ -198,11 +182,11 @@ class Mirror(Outlet):
     def _listed(self) -> dict[str, Entry]:
         """All that is kept here, as it is there."""
         found: dict[str, Entry] = {}
-        with ThreadPoolExecutor(len(_FOLDERS) + len(_FILES)) as pool:
-            folders = [pool.submit(remote.list_below, f"{self.url}/{top}/") for top in _FOLDERS]
-            files = [pool.submit(_look, f"{self.url}/{name}") for name in _FILES]
+        with ThreadPoolExecutor(len(FOLDERS) + len(FILES)) as pool:
+            folders = [pool.submit(remote.list_below, f"{self.url}/{top}/") for top in FOLDERS]
+            files = [pool.submit(_look, f"{self.url}/{name}") for name in FILES]
             for entry in (*(entry for each in folders for entry in each.result()), *(each.result() for each in files)):
-                if entry is not None and _is_shown(name := self._name_of(entry)):
+                if entry is not None and is_shown(name := self._name_of(entry)):
                     found[name] = entry
         return found
 
@@ -210,9 +194,8 @@ class Mirror(Outlet):
         changed = []
         for name, entry in found.items():
             is_here, before = (self.folder / name).exists(), self._known.get(name)
-            is_part = name.rpartition("/")[2].startswith(_PARTS)  # whose content never changes
             self._known[name] = entry
-            if not is_part and not name.startswith("records/damaged/") and (before != entry or not is_here):
+            if not is_part(name) and not name.startswith("records/damaged/") and (before != entry or not is_here):
                 changed.append(name)
         with ThreadPoolExecutor(_NUM_LANES) as pool:
             for each in [pool.submit(self._bring_if_there, name) for name in changed]:
@@ -254,7 +237,7 @@ class Mirror(Outlet):
             remote.put_file(self._url(name), path)
         except FileNotFoundError:  # its removal will follow
             return
-        if "/" not in name or name.split("/")[0] in _KEPT:
+        if is_kept(name):
             self._known[name] = Entry(self._url(name), before.st_size, "")
         else:
             with suppress(OSError):
@@ -295,16 +278,6 @@ def _look(url: str) -> Entry | None:
     with suppress(MissingRemoteError):
         return remote.look(url)
     return None
-
-
-def _is_shown(name: str) -> bool:
-    """False for what only this machine's processes have to know."""
-    folder, _, file = name.rpartition("/")
-    if name.startswith(_BEGUN) or file.startswith(_BEGUN):
-        return False
-    if folder == ".processes":
-        return file.endswith((".json", ".progress")) or file == "closed"
-    return not name.startswith(".products/") or file.endswith(".json")
 
 
 def _lane(name: str) -> int:

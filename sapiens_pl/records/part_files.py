@@ -120,9 +120,11 @@ class Part:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            outlet_of(path).fetch(path)
             self._pictures = pq.read_metadata(path)
             self.mark: dict[str, Any] = json.loads((self._pictures.metadata or {})[_MARK])
             self._people_path = path.parent / self.mark["people"]
+            outlet_of(path).fetch(self._people_path)
             self._people = pq.read_metadata(self._people_path)
             self.people_counts = _rows_of_groups(self._people)
             self.picture_counts = _rows_of_groups(self._pictures)

@@ -38,7 +38,7 @@ from sapiens_pl.records.outlet import Outlet, outlet_of, remove, stand_for
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.run_lock import RunLock, Turn
 from sapiens_pl.records.schema import DONE
-from sapiens_pl.records.scratch import FLUSH_SECONDS, UrlLock, claimed, plain_url, scratch_folder
+from sapiens_pl.records.scratch import FLUSH_SECONDS, UrlLock, claimed, plain_url, scratch_folder, standing_mirror
 from sapiens_pl.records.store import FOLDER
 
 _UNFINISHED = ".unfinished-"
@@ -70,9 +70,10 @@ class RunFolder:
         scratch: str | None = None,
         flush_seconds: float = FLUSH_SECONDS,
     ) -> None:
-        self.url = plain_url(str(path)) if is_url(path) else None
-        self.path = scratch_folder(self.url, scratch) if self.url else Path(path).expanduser().absolute()
-        self.address = hidden(self.url) if self.url else str(self.path)
+        url = plain_url(str(path)) if is_url(path) else None
+        self.path = scratch_folder(url, scratch) if url else Path(path).expanduser().absolute()
+        self.mirror = Mirror(url, self.path, flush_seconds) if url else standing_mirror(self.path)
+        self.address = hidden(self.mirror.url) if self.mirror else str(self.path)
         self.records, self.predictions = self.path / FOLDER, self.path / "predictions"
         self.run_file, self.evaluation_file = self.path / "run.json", self.path / "evaluation.json"
         self.changed_file = self.path / "changed.txt"
@@ -85,7 +86,6 @@ class RunFolder:
         self.shard, self.rank = shard, rank
         self.lock: RunLock | UrlLock = RunLock(self.path / ".lock", shard, num_shards)
         self.turn, self.merging = Turn(self.processes / "turn"), Turn(self.processes / "merging")
-        self.mirror = Mirror(self.url, self.path, flush_seconds) if self.url else None
         if self.mirror is not None:
             self.lock = UrlLock(self.lock, self.mirror, self.processes, shard, num_shards)
             stand_for(self.path, self.mirror)

@@ -15,6 +15,7 @@ from sapiens_pl.core.errors import ConfigError, MissingRemoteError, SapiensError
 from sapiens_pl.records.claims import Claim
 from sapiens_pl.records.members import any_at_work
 from sapiens_pl.records.mirror import Mirror
+from sapiens_pl.records.outlet import outlet_of
 from sapiens_pl.records.run_lock import RunLock
 
 FLUSH_SECONDS = 60.0
@@ -54,6 +55,18 @@ def scratch_folder(url: str, scratch: str | None = None) -> Path:
 
 def plain_url(url: str) -> str:
     return url.rstrip("/")
+
+
+def standing_mirror(folder: Path) -> Mirror | None:
+    """Whatever shows that very folder at a URL; None for a folder that is only itself."""
+    outlet = outlet_of(folder)
+    return outlet if isinstance(outlet, Mirror) and outlet.folder == folder else None
+
+
+def address_of(folder: Path) -> str:
+    """What the user calls a folder: the URL for which it stands, without secrets, or its path."""
+    mirror = standing_mirror(folder)
+    return str(folder) if mirror is None else remote.hidden(mirror.url)
 
 
 class UrlLock:

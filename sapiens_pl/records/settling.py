@@ -109,8 +109,8 @@ def _without_damaged(files: list[StoreFile], looked_at_ns: int) -> list[StoreFil
 def _has_changed(path: Path, looked_at_ns: int) -> bool:
     try:
         return os.stat(path).st_ctime_ns >= looked_at_ns
-    except OSError:
-        return True
+    except OSError:  # what lies elsewhere is whole
+        return path.name not in outlet_of(path).elsewhere(path.parent)
 
 
 def _set_aside(paths: list[Path], how: str) -> None:

@@ -56,6 +56,12 @@ def store_files(records: Path) -> list[StoreFile]:
             if match is not None and entry.is_file() and (match["digest"] is None) == (match["kind"] == "journal"):
                 numbers = int(match["generation"]), int(match["shard"])
                 files.append(StoreFile(Path(entry.path), match["kind"], match["stem"], *numbers, match["digest"]))
+    known = {file.path.name for file in files}
+    for name in outlet_of(records).elsewhere(records):
+        match = _NAME.fullmatch(name)
+        if match is not None and name not in known:
+            numbers = int(match["generation"]), int(match["shard"])
+            files.append(StoreFile(records / name, match["kind"], match["stem"], *numbers, match["digest"]))
     return sorted(files, key=lambda file: (file.generation, file.stem, file.kind))
 
 

@@ -9,6 +9,7 @@ from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.terminal import printable
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.products.of_run import make_of_run
+from sapiens_pl.records.at_hand import at_hand, shown
 from sapiens_pl.records.members import any_at_work
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.store import refuse_first_edition
@@ -20,26 +21,27 @@ from sapiens_pl.run.table import summary_table
 from sapiens_pl.tracking.of_records import TrackingOfRun
 
 
-def put_together(path: Path, with_files: bool = True) -> int:
+def put_together(address: str | Path, with_files: bool = True) -> int:
     """Sums up the run in that folder and prints its account.
 
     Args:
-        path: the run's output folder.
+        address: the run's output folder, or the URL of one.
         with_files: write the files that hold the whole run too, if nobody is at work there.
 
     Returns:
         0 all processes are complete, 1 some are not, 2 there is nothing to put together.
     """
-    if not (path / "run.json").is_file():
-        return complain(f"{path} holds no run.json; name the output folder of a run.", 2)
     try:
-        refuse_first_edition(path)
-        folder = RunFolder(path, "collect")
-        account, at_work = _summed_up(folder, with_files)
+        with at_hand(address) as path:
+            if not (path / "run.json").is_file():
+                raise ConfigError(f"{shown(address)} holds no run.json; name the output folder of a run.")
+            refuse_first_edition(path)
+            folder = RunFolder(path, "collect")
+            account, at_work = _summed_up(folder, with_files)
     except SapiensError as error:
         return complain(str(error), 2 if isinstance(error, ConfigError) else 1)
     print(f"{summary_table(account)}\n" if account.counts is not None else "", end="")
-    print(f"  {'status':<16}{account.status or 'unknown'}\n  {'results':<16}{printable(str(folder.path))}")
+    print(f"  {'status':<16}{account.status or 'unknown'}\n  {'results':<16}{printable(folder.address)}")
     if at_work:
         print("The run is still at work; files that hold all of it are written at its end.")
     return 0 if account.status == COMPLETE else 1

@@ -11,11 +11,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.products.chosen import DEFAULT_FORMATS
 from sapiens_pl.records.listing import read_object, section
 from sapiens_pl.run.overrides import unreadable_override
 from sapiens_pl.tracking.of_records import GROUPS
-
-_DEFAULT_FORMATS = ["json"]
 
 
 def make_settings(run_folder: Path, given: Sequence[str]) -> DictConfig:
@@ -47,7 +46,7 @@ def make_settings(run_folder: Path, given: Sequence[str]) -> DictConfig:
     if "output.formats" in keys and "output.overlay" not in keys:
         cfg.output.overlay = None  # only those that are named
     if cfg.output.formats is None:
-        cfg.output.formats = _DEFAULT_FORMATS
+        cfg.output.formats = DEFAULT_FORMATS
     return cfg
 
 

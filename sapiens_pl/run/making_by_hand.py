@@ -14,6 +14,7 @@ from sapiens_pl.core.terminal import printable
 from sapiens_pl.products.chosen import chosen_formats
 from sapiens_pl.products.making import Made
 from sapiens_pl.products.of_run import make_in_folder
+from sapiens_pl.records.at_hand import at_hand, shown
 from sapiens_pl.run.command import EXIT_BAD_CONFIG, EXIT_FAILED, complain, disk_sentence, sentence_of
 from sapiens_pl.run.make_settings import make_settings
 from sapiens_pl.tracking.of_records import TrackingOfRun
@@ -21,11 +22,11 @@ from sapiens_pl.tracking.of_records import TrackingOfRun
 _NAMED = 3
 
 
-def make_by_hand(output: Path, settings: Sequence[str]) -> int:
+def make_by_hand(output: str | Path, settings: Sequence[str]) -> int:
     """Makes what is missing, and prints what was made.
 
     Args:
-        output: the run's folder.
+        output: the run's folder, or the URL of one.
         settings: KEY=VALUE texts, as `make_settings` takes them.
 
     Returns:
@@ -33,24 +34,25 @@ def make_by_hand(output: Path, settings: Sequence[str]) -> int:
         missing could be made, or it broke off; 2 a setting or a folder that cannot be used.
     """
     try:
-        cfg = make_settings(output, settings)
-        made = make_in_folder(output, cfg, TrackingOfRun(cfg))
+        with at_hand(output) as folder:
+            cfg = make_settings(folder, settings)
+            made = make_in_folder(folder, cfg, TrackingOfRun(cfg))
     except SapiensError as error:
         return complain(str(error), EXIT_BAD_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED)
     except (HydraException, OmegaConfBaseException) as error:
         return complain(sentence_of(error), EXIT_BAD_CONFIG)
     except OSError as error:
         return complain(disk_sentence(error), EXIT_FAILED)
-    return _tell(output, chosen_formats(cfg), made)
+    return _tell(shown(output), chosen_formats(cfg), made)
 
 
-def _tell(output: Path, formats: list[str], made: Made) -> int:
+def _tell(output: str, formats: list[str], made: Made) -> int:
     """Prints what was made; returns the exit code."""
     failed = Counter(str(failure.product) for failure in made.failures)
     unnamed = {name for name in (*made.counts, *failed) if name not in formats}  # what stands in for another
     for name in (*formats, *sorted(unnamed)):
         print(f"  {name:<20}{made.counts[name]} made" + (f", {failed[name]} could not be made" if failed[name] else ""))
-    print(f"  {'results':<20}{printable(str(output))}")
+    print(f"  {'results':<20}{printable(output)}")
     for failure in made.failures[:_NAMED]:
         print(printable(f"{failure.image}: {failure.message}"))
     if len(made.failures) > _NAMED:

@@ -202,8 +202,8 @@ def _refuse_without_store(folder: RunFolder, products: Collection[type[Product]]
     refuse_first_edition(folder.path)
     if read_store(folder.records) is None and any(_holds_product(folder.path, product) for product in products):
         raise ConfigError(
-            f"{folder.address} holds results, but no store.json in records/ that says with which settings they were made; "
-            f"put it back, {_START_OVER}."
+            f"{folder.address} holds results, but no store.json in records/ that says with which settings they were "
+            f"made; put it back, {_START_OVER}."
         )
 
 
@@ -291,6 +291,6 @@ def _refuse_or_list(folder: RunFolder, names: Names, changed: np.ndarray, refuse
     if refused.any():
         first = names[int(np.flatnonzero(refused)[0])]
         raise ConfigError(
-            f"{folder.address} holds results made with other boxes ({int(refused.sum())} images, {first} the first; all "
-            f"are listed in {folder.changed_file}); set output.redo=changed to do these again, {_START_OVER}."
+            f"{folder.address} holds results made with other boxes ({int(refused.sum())} images, {first} the first; "
+            f"all are listed in {folder.changed_file}); set output.redo=changed to do these again, {_START_OVER}."
         )

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sapiens_pl.boxes.rules import BOX_SETTINGS
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.protocols import ShardedSource
 from sapiens_pl.core.settings import SWITCH, Kind, check, either, is_list, is_whole, number, whole_number
 from sapiens_pl.data.settings import LOADING
 from sapiens_pl.detection.settings import DETECTING
@@ -17,6 +18,7 @@ from sapiens_pl.pictures.sources import open_source
 from sapiens_pl.pictures.video_choice import frame_choice
 from sapiens_pl.products.chosen import chosen_formats
 from sapiens_pl.run.engines import share_of
+from sapiens_pl.run.output import check_output, fill_in_formats
 from sapiens_pl.run.overrides import no_text
 from sapiens_pl.run.redo import read_redo
 from sapiens_pl.tracking.of_records import TrackingOfRun
@@ -32,6 +34,7 @@ _TEXTS = (
     "model.checkpoint",
     "annotations",
     "output.dir",
+    "output.scratch",
 )
 _ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "32", "16", "64", "bf16")
@@ -68,6 +71,7 @@ _TRAINER = {
 """What Lightning would refuse in words of its own, or take for something else."""
 _OUTPUT = {
     "overlay_score_threshold": number(),
+    "flush_seconds": number(above=0),
     "resume": SWITCH,
     "overwrite": SWITCH,
     "max_failures": either(whole_number(0), None),
@@ -108,9 +112,12 @@ def check_settings(cfg: DictConfig) -> None:
         named_set(cfg.model.keypoint_set)
     check(_TRAINER, cfg.trainer, "trainer")
     check(_OUTPUT, cfg.output, "output")
-    chosen_formats(cfg)
+    check_output(cfg.output)
     TrackingOfRun(cfg)
     read_redo(cfg.output.redo)
     share_of(cfg.data)
+    source = None
     if cfg.data.images is not None:
-        open_source(cfg.data.images, source=cfg.data.source, columns=cfg.data.columns)
+        source = open_source(cfg.data.images, source=cfg.data.source, columns=cfg.data.columns)
+    fill_in_formats(cfg, isinstance(source, ShardedSource))
+    chosen_formats(cfg)
