@@ -21,6 +21,7 @@ ROOMS = (
     "tracking",
     "accuracy",
     "run",
+    "opened_run",
     "estimator",
     "ray_actor",
     "demo",

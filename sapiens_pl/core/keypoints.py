@@ -35,6 +35,9 @@ class KeypointSet(NamedTuple):
     sigmas: tuple[float, ...] | None = None
     parts: dict[str, tuple[int, ...]] = {}
 
+    def __repr__(self) -> str:
+        return f"KeypointSet({self.dataset_name}, {self.num_keypoints} keypoints)"
+
     @property
     def num_keypoints(self) -> int:
         """K."""

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.core.keypoints import KeypointSet, numbered_set
+from sapiens_pl.core import showing
+from sapiens_pl.core.keypoints import KeypointSet
 
 if TYPE_CHECKING:  # commands that load no network start without torch
     from torch import Tensor
@@ -251,26 +251,33 @@ class PoseResult(NamedTuple):
     member: ShardMember | None = None
     carried: Mapping[str, str | None] = MappingProxyType({})
 
-    def dataframe(self) -> Any:
-        """A pandas data frame with a row a person.
+    def __repr__(self) -> str:
+        return showing.in_words(self)
 
-        Columns: `instance_id`, `x1`, `y1`, `x2`, `y2`, `bbox_score`, then `NAME_x`, `NAME_y` (image px) and
-        `NAME_score` for each keypoint by its name in the keypoint set.
+    def _repr_png_(self) -> bytes | None:
+        return showing.png(self)
+
+    def draw(self, image: Any = None, **options: Any) -> np.ndarray:
+        """The image with boxes and skeletons on it, as overlays have them: (H, W, 3) uint8 BGR.
+
+        Args:
+            image: of any kind that `PoseEstimator.predict` takes; None: it is read from `path` again.
+            **options: `score_threshold` (0.3); `labels` (True), id and score at each box; `parts`, of the body, that
+                are drawn (`KeypointSet.parts`; None: all); `max_side`, px, to which a larger picture is reduced.
 
         Raises:
-            ConfigError: pandas is not installed.
+            ValueError: the image is of another size, or is needed: frames, members of tars, pixels from memory.
+            SapiensError: the file cannot be read.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise ConfigError("A data frame needs pandas: pip install 'sapiens_pl[pandas]'.") from None
-        columns: dict[str, Any] = {"instance_id": self.instance_ids}
-        columns |= dict(zip(("x1", "y1", "x2", "y2"), self.bboxes.T)) | {"bbox_score": self.bbox_scores}
-        keypoint_set = self.keypoint_set or numbered_set(self.keypoints.shape[1])
-        for index, name in enumerate(keypoint_set.names):
-            columns[f"{name}_x"], columns[f"{name}_y"] = self.keypoints[:, index].T
-            columns[f"{name}_score"] = self.keypoint_scores[:, index]
-        return pandas.DataFrame(columns)
+        return showing.drawing()(self, image, **options)
+
+    def dataframe(self) -> Any:
+        """A pandas data frame with a row a person (`sapiens_pl.results_table` makes one of many results).
+
+        Columns: `instance_id`, `x1`, `y1`, `x2`, `y2`, `bbox_score`, then `NAME_x`, `NAME_y` (image px) and
+        `NAME_score` for each keypoint by its name in the keypoint set. Raises ConfigError without pandas.
+        """
+        return showing.data_frame(self)
 
     @property
     def listing(self) -> ListedImage:

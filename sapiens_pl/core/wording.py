@@ -20,3 +20,8 @@ def shown(value: Any, most: int = 80) -> str:
 def shortened(name: str, most: int = 200) -> str:
     """A name or a path; of a very long one the middle is omitted."""
     return name if len(name) <= most else f"{name[: most // 2]}...{name[-most // 2 :]}"
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """So many of them: "1 box", "1,200 boxes"."""
+    return f"{number:,} {one if number == 1 else many}"

@@ -16,33 +16,42 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image
 
 from sapiens_pl.core.errors import UnreadableImageError
 from sapiens_pl.core.structures import LoadedImage
 from sapiens_pl.pictures import read_image
 
+if TYPE_CHECKING:
+    import torch
+
 log = logging.getLogger(__name__)
 
-ImageLike = str | os.PathLike[str] | np.ndarray | Image.Image | torch.Tensor
+ImageLike: TypeAlias = "str | os.PathLike[str] | np.ndarray | Image.Image | torch.Tensor"
 WANTED = "a path, an (H, W, 3) uint8 BGR array, a PIL image or a (3, H, W) RGB tensor"
 _ORIENTATION = 0x0112
 _ROUNDING = 1e-3
 """By so much floats may lie outside of 0 to 1, as interpolation in half precision leaves them."""
 
 
+def is_tensor(value: Any) -> bool:
+    """Without importing torch: where nobody has, nothing is one."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
 def is_one_image(images: Any) -> bool:
     """False for what holds several images: lists, tuples, iterators, arrays of paths or of four dimensions."""
     if isinstance(images, np.ndarray):
         return images.ndim not in (1, 4)  # of one dimension perhaps paths
-    if isinstance(images, torch.Tensor):
+    if is_tensor(images):
         return images.ndim != 4
     one = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image, dict, set, frozenset)
     return isinstance(images, one) or not (isinstance(images, Iterator) or hasattr(images, "__iter__"))
@@ -57,7 +66,7 @@ def checked_image(index: int, image: Any) -> ImageLike:
     if isinstance(image, Image.Image):
         with suppress(Exception):  # reading says what it is
             image.load()  # from a file that is open in this process only
-    elif isinstance(image, torch.Tensor):
+    elif is_tensor(image):
         image = image.detach().cpu()
     elif not isinstance(image, (str, os.PathLike, np.ndarray)):
         raise TypeError(f"image {index} is {described(image)}; pass {WANTED}{_hint(image)}.")
@@ -98,14 +107,14 @@ def load_image(name: str, image: ImageLike) -> LoadedImage:
         UnreadableImageError: an array, an image or a tensor that is no picture; the sentence says what makes it one.
         SapiensError: as `read_image`, for paths.
     """
+    if isinstance(image, (str, os.PathLike)):
+        return read_image(os.fspath(image))
     if isinstance(image, np.ndarray):
         pixels, complaint = _of_array(image)
     elif isinstance(image, Image.Image):
         pixels, complaint = _of_pil(image)
-    elif isinstance(image, torch.Tensor):
-        pixels, complaint = _of_tensor(image)
     else:
-        return read_image(os.fspath(image))
+        pixels, complaint = _of_tensor(image)
     if complaint:
         raise UnreadableImageError(f"{name} {complaint}.")
     if pixels is None or pixels.size == 0:
@@ -121,7 +130,7 @@ def described(value: Any) -> str:
         return f"the path {os.fspath(value)!r}"
     if isinstance(value, Image.Image):
         return f"a PIL image ({value.mode}, {value.width}x{value.height})"
-    if isinstance(value, torch.Tensor):
+    if is_tensor(value):
         return f"a torch tensor of shape {tuple(value.shape)} and dtype {str(value.dtype).removeprefix('torch.')}"
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
@@ -177,6 +186,8 @@ def _of_tensor(tensor: torch.Tensor) -> tuple[np.ndarray | None, str]:
         elif channels == 4:
             remedy = "leave its alpha channel out: tensor[:3]"
         return None, f"is {described(tensor)}, not (3, height, width); {remedy}"
+    import torch
+
     if tensor.is_floating_point():
         if not tensor.numel():
             return None, ""

@@ -77,7 +77,7 @@ class FailureList:
 
     def of_products(self) -> list[Failure]:
         """The products that could not be made."""
-        return [failure for failure in _read(self.file) if failure.product is not None]
+        return [failure for failure in read_failures(self.file) if failure.product is not None]
 
     def everything(self) -> Iterator[Failure]:
         """Whatever the list holds, line by line; nothing where there is none."""
@@ -102,7 +102,7 @@ class FailureList:
             if products:
                 done = {*records.names(), *records.videos()}
                 products = [failure for failure in products if failure.image in done]
-            everything = [*records.failures(), *_read(self._others), *products]
+            everything = [*records.failures(), *read_failures(self._others), *products]
             lines = dict.fromkeys(map(_line, sorted(everything, key=_order)))
             if lines:
                 self._write(self.file, b"".join(lines))
@@ -119,7 +119,7 @@ def _line(failure: Failure) -> bytes:
     return (to_json(failure.row()) + "\n").encode()
 
 
-def _read(file: Path) -> list[Failure]:
+def read_failures(file: Path) -> list[Failure]:
     """The lines that are whole; a killed run may have left others."""
     try:
         lines: Iterable[str] = file.read_text("utf-8", errors="replace").split("\n")

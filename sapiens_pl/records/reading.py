@@ -172,6 +172,20 @@ class Records:
             for row in rows:
                 yield from failures_of(row)
 
+    def table(self, names: Collection[str] | None = None, status: str | None = None) -> pa.Table:
+        """The rows of pictures themselves (`schema.PICTURES`), sorted by name.
+
+        Args:
+            names: only of these.
+            status: only those of which that has become; None: all.
+        """
+        order = self._named(self._order(status), names)
+        tables, positions = [PICTURES.empty_table()], [np.empty(0, np.int64)]
+        for number in np.unique(self._source_of[order]):
+            positions.append(np.flatnonzero(self._source_of[order] == number))
+            tables.append(self._sources[number].rows(self._row_of[order[positions[-1]]], PICTURES.names))
+        return pa.concat_tables(tables).take(pa.array(np.argsort(np.concatenate(positions))))
+
     def _in_order(self, order: np.ndarray) -> Iterator[PoseResult]:
         groups = KeptGroups()
         for start in range(0, len(order), _PICTURES_AT_ONCE):
