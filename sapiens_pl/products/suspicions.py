@@ -31,6 +31,8 @@ LOW_SCORE, SWAPPED, LONG_LIMB, OUTSIDE_BOX, DUPLICATE, JUMP = REASONS = (
 )
 LOW = 0.3
 """Of the person's score; with it, the keypoints are not drawn on the average (`output.overlay_score_threshold`)."""
+SURE = 0.5
+"""Whoever has that is no low one in any run: half the height that networks are taught for keypoints that are there."""
 OUTSIDE = 0.25
 """Of the box's longer side. The crop that a network sees ends an eighth of a side outside of the box, of narrow boxes
 later, so that what is farther off is no part of the person who was meant."""
@@ -73,7 +75,7 @@ def person_scores(keypoint_scores: np.ndarray, keypoint_set: KeypointSet) -> np.
 
 
 def low_limit(scores: np.ndarray) -> float:
-    """From which score on people are not among the low ones: `LOW`, or what is an outlier in this run, if that is more.
+    """From which score on people are not among the low ones: what is an outlier in this run, from `LOW` to `SURE`.
 
     Outliers lie below the first quartile by more than 1.5 times the distance of the quartiles (Tukey, "Exploratory Data
     Analysis", 1977).
@@ -81,7 +83,7 @@ def low_limit(scores: np.ndarray) -> float:
     if not len(scores):
         return LOW
     first, third = np.percentile(scores, (25, 75))
-    return max(LOW, float(first - 1.5 * (third - first)))
+    return max(LOW, min(SURE, float(first - 1.5 * (third - first))))
 
 
 def legend(limit: float) -> dict[str, str]:

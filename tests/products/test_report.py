@@ -76,7 +76,7 @@ def planted(folder) -> list:
         long._replace(bboxes=box),
         picture(folder, "crowd.jpg", crowd),
         picture(folder, "low.jpg", [standing()], 0.1),
-        picture(folder, NASTY, [standing()], 0.5),
+        picture(folder, NASTY, [standing()], 0.45),
         twice,
         picture(folder, "nobody.jpg", []),
         *(failed_result(f"broken{at:02}.jpg") for at in range(20)),
