@@ -27,7 +27,7 @@ ROOMS = (
     "demo",
 )
 """From the ground up: a room knows only rooms that stand before it."""
-COMMANDS = {"predict", "make", "report", "evaluate", "collect", "convert"}
+COMMANDS = {"predict", "make", "report", "evaluate", "collect", "convert", "doctor", "cli"}
 """They may know every room, and nobody knows them."""
 FACE = "__init__"
 MAX_LINES = 300
