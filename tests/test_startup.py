@@ -29,7 +29,7 @@ print(json.dumps(found))
 PREDICT, EVALUATE = "sapiens_pl.predict", "sapiens_pl.evaluate"
 CASES = {
     "import sapiens_pl": None,
-    "help": (PREDICT, ["--help"], 0, "Configuration groups"),
+    "help": (PREDICT, ["--help"], 0, "Groups and their choices"),
     "the configuration": (PREDICT, ["--cfg", "job"], 0, "batch_size: 8"),
     "a mistyped key": (PREDICT, ["data.batchsize=3"], 2, "did you mean data.batch_size?"),
     "a mistyped group": (PREDICT, ["boxs=coco"], 2, "did you mean boxes"),

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Callable
 from itertools import pairwise
 
-_COMMANDS = {f"sapiens_pl.{name}" for name in ("predict", "evaluate", "collect", "convert", "make", "models", "doctor")}
+_COMMANDS = {
+    f"sapiens_pl.{name}" for name in ("predict", "evaluate", "collect", "convert", "make", "models", "report", "doctor")
+}
 _EXIT_CODE = 128 + signal.SIGINT
 
 

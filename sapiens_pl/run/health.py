@@ -29,6 +29,10 @@ _EXTRAS = {
     "evaluate": ("pycocotools", "COCO's average precision"),
     "pandas": ("pandas", "data frames"),
     "slurm": ("submitit", "job arrays that the command submits itself"),
+    "heif": ("pillow-heif", "HEIC photographs, as telephones take them"),
+    "s3": ("s3fs", "pictures and results in buckets, s3://"),
+    "gs": ("gcsfs", "the same in Google's, gs://"),
+    "http": ("aiohttp", "pictures and box files behind https://"),
     "ray": ("ray", "poses inside a Ray Data pipeline"),
 }
 
