@@ -1,8 +1,8 @@
 """All benchmarks, or those named: `python -m benchmarks [stages pipeline ...] [--quick] [--output FOLDER]`.
 
-stages, choices, pipeline, batch_sizes, precision, compiled, memory, records, tracking, video_reading, gpu, film. Each
-leaves `FOLDER/NAME.json` and `FOLDER/NAME.md`. `gpu` runs where CUDA is, `film` takes a quarter of an hour. Each runs
-in a process of its own, one after the other.
+stages, choices, pipeline, batch_sizes, precision, compiled, memory, records, tracking, video_reading, stream, gpu,
+film. Each leaves `FOLDER/NAME.json` and `FOLDER/NAME.md`. `gpu` runs where CUDA is, `film` takes a quarter of an hour.
+Each runs in a process of its own, one after the other.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks.report import save
 from sapiens_pl.predict import quieten
 
 NAMES = ("stages", "choices", "pipeline", "batch_sizes", "precision", "compiled", "memory", "records", "tracking")
-NAMES += ("video_reading",)
+NAMES += ("video_reading", "stream")
 ON_REQUEST = ("gpu", "film")
 ON_CUDA = ("gpu", "batch_sizes", "precision", "compiled")
 """What a machine with a GPU is asked by default: the other tables are of its processor, and `gpu` has whole runs."""

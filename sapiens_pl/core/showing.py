@@ -44,13 +44,13 @@ def in_words(result: PoseResult) -> str:
     return f"PoseResult({result.name}: {people} of {result.keypoints.shape[1]} keypoints{size}{failed})"
 
 
-def png(result: PoseResult) -> bytes | None:
-    """The picture with its poses, if it is a file of its own that can be read."""
+def jpeg(result: PoseResult) -> bytes | None:
+    """The picture with its poses, for notebooks, if it is a file of its own that can be read."""
     if result.path and result.frame is None and result.member is None and not result.image_failed:
         with suppress(Exception):  # then there are the words
             import cv2
 
-            return cv2.imencode(".png", drawing()(result, max_side=_SHOWN_PX))[1].tobytes()
+            return cv2.imencode(".jpg", drawing()(result, max_side=_SHOWN_PX))[1].tobytes()
     return None
 
 

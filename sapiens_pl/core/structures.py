@@ -254,8 +254,8 @@ class PoseResult(NamedTuple):
     def __repr__(self) -> str:
         return showing.in_words(self)
 
-    def _repr_png_(self) -> bytes | None:
-        return showing.png(self)
+    def _repr_jpeg_(self) -> bytes | None:
+        return showing.jpeg(self)
 
     def draw(self, image: Any = None, **options: Any) -> np.ndarray:
         """The image with boxes and skeletons on it, as overlays have them: (H, W, 3) uint8 BGR.

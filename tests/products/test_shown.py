@@ -44,7 +44,7 @@ def test_what_cannot_be_drawn(result, tmp_path):
     for other in (result._replace(path=""), frame_result("walk.mp4", 3), result._replace(member=ShardMember("a", "b"))):
         with pytest.raises(ValueError, match=r"pass its pixels, draw\(image\)"):
             other.draw()
-        assert other._repr_png_() is None
+        assert other._repr_jpeg_() is None
     with pytest.raises(ValueError, match="The image has 640x300 px, and the poses of a.png .* 640x480"):
         result.draw(PIXELS[:300])
     with pytest.raises(ValueError, match="parts=\\['face'\\] are not known of the set coco; it has body"):
@@ -54,15 +54,15 @@ def test_what_cannot_be_drawn(result, tmp_path):
     gone = result._replace(path=str(tmp_path / "gone.png"))
     with pytest.raises(MissingImageError):
         gone.draw()
-    assert gone._repr_png_() is None and failed_result("x.jpg")._repr_png_() is None
+    assert gone._repr_jpeg_() is None and failed_result("x.jpg")._repr_jpeg_() is None
 
 
 def test_a_notebook_shows_the_picture(result, tmp_path):
-    shown = cv2.imdecode(np.frombuffer(result._repr_png_(), np.uint8), cv2.IMREAD_COLOR)
-    np.testing.assert_array_equal(shown, result.draw())
+    shown = cv2.imdecode(np.frombuffer(result._repr_jpeg_(), np.uint8), cv2.IMREAD_COLOR)
+    assert np.abs(shown.astype(int) - result.draw()).mean() < 4
     cv2.imwrite(str(tmp_path / "large.png"), np.zeros((1000, 3000, 3), np.uint8))
     large = result._replace(path=str(tmp_path / "large.png"), image_wh=(3000, 1000))
-    assert cv2.imdecode(np.frombuffer(large._repr_png_(), np.uint8), 1).shape == (300, 900, 3)
+    assert cv2.imdecode(np.frombuffer(large._repr_jpeg_(), np.uint8), 1).shape == (300, 900, 3)
 
 
 def test_a_table_of_results_with_a_row_a_person():
