@@ -100,7 +100,8 @@ class Claim:
 
     def others(self) -> list[str]:
         """The names of all other claims whose owners are not known to be dead."""
-        return [seen.name for seen in self._seen() if seen != self._own and not self._is_dead_here(seen)]
+        own = self._own and self._own.url
+        return [seen.name for seen in self._seen() if seen.url != own and not self._is_dead_here(seen)]
 
     def release(self) -> None:
         """Lets others in."""
