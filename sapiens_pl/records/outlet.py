@@ -54,6 +54,10 @@ class Outlet(Protocol):
         """Has a file here that others see, if it is not here yet; raises FileNotFoundError where there is none."""
         ...
 
+    def look_at_others(self) -> None:
+        """Has here before long how far other processes are; nothing depends on it."""
+        ...
+
     def refresh(self) -> None:
         """Takes over what others have put or removed; products stay where they are.
 
@@ -94,6 +98,9 @@ class SeenAlready(Outlet):
         pass
 
     def fetch(self, path: Path) -> None:
+        pass
+
+    def look_at_others(self) -> None:
         pass
 
     def refresh(self) -> None:

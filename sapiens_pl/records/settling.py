@@ -110,7 +110,7 @@ def _has_changed(path: Path, looked_at_ns: int) -> bool:
     try:
         return os.stat(path).st_ctime_ns >= looked_at_ns
     except OSError:  # what lies elsewhere is whole
-        return path.name not in outlet_of(path).elsewhere(path.parent)
+        return outlet_of(path).size(path) is None
 
 
 def _set_aside(paths: list[Path], how: str) -> None:

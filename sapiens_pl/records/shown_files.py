@@ -42,6 +42,11 @@ def is_part(name: str) -> bool:
     return folder == "records" and file.startswith(_PARTS)
 
 
+def is_progress(name: str) -> bool:
+    """True for what is written every second, and need not be shown that often."""
+    return name.startswith(".processes/") and name.endswith(".progress")
+
+
 def is_appended(name: str) -> bool:
     """True for what grows, and is shown again and again."""
     return name.startswith("detections/part-")

@@ -16,12 +16,14 @@ from sapiens_pl.accuracy.annotations import read_annotations
 from sapiens_pl.boxes.matching import WholeImage
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.remote import is_url
 from sapiens_pl.core.terminal import printable
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.handed_in import Finished
 from sapiens_pl.data.packing import pack_batches
 from sapiens_pl.data.stretches import places_among
 from sapiens_pl.detection.boxes import DetectorBoxes, auto_boxes
+from sapiens_pl.records.at_hand import at_hand
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.run.cost import NetworkFacts, bytes_to_write, crops_per_second, network_facts
@@ -52,7 +54,14 @@ def dry_run(cfg: DictConfig, demo: Demo) -> int:
     check_named_meaning(cfg)
     if own_rank():
         return 0  # the first one says it
-    folder = _checked_folder(cfg)
+    if not is_url(cfg.output.dir):
+        return _told(cfg, _checked_folder(cfg))
+    with at_hand(cfg.output.dir, only_read=True) as folder:
+        check_folder(RunFolder(folder, 0, cfg.data.shard, cfg.data.num_shards), cfg)
+        return _told(cfg, folder)
+
+
+def _told(cfg: DictConfig, folder: Path) -> int:
     finds_people = _finds_people(cfg)
     boxes = WholeImage() if finds_people else instantiate(cfg.boxes, _convert_="all")
     data, facts = _planned(cfg, boxes, folder, finds_people), network_facts(cfg)

@@ -217,6 +217,8 @@ def tell_progress(folder: RunFolder, lives: list[Live] | None = None) -> None:
     Args:
         lives: everybody's numbers; None for what lies in the folder.
     """
+    if lives is None:
+        folder.outlet.look_at_others()
     with suppress(ConfigError, WriteError, OSError), folder.turn():
         progress = progress_of(read_lives(folder) if lives is None else lives)
         write_account(folder, read_account(folder.run_file)._replace(progress=progress), durable=False)
