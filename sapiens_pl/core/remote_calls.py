@@ -33,6 +33,7 @@ _THREADS = 16
 _IN_A_ROW = 8
 _IN_A_ROW_ON_THE_WEB = 100
 """A list of addresses has many servers, of which some are gone."""
+_CREDENTIALS = ("AWS_", "FSSPEC_", "GOOGLE_", "AZURE_", "HF_")
 _URL_SIGNS = "%/:=&?~#+!$,;'@()*[]"
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "http": "http", "https": "http", "abfs": "az", "az": "az"}
 
@@ -62,7 +63,7 @@ class _Caller:
         self.loop = asyncio.new_event_loop()
         self._threads = ThreadPoolExecutor(_THREADS, "store")
         self._in_flight = asyncio.Semaphore(_IN_FLIGHT)
-        self._stores: dict[str, Store] = {}
+        self._stores: dict[tuple, Store] = {}
         self._failed_in_a_row: Counter[str] = Counter()
         threading.Thread(target=self.loop.run_forever, name="stores", daemon=True).start()
 
@@ -100,9 +101,10 @@ class _Caller:
         return refused_in_a_row(url, error, times) if times >= (_IN_A_ROW, _IN_A_ROW_ON_THE_WEB)[on_the_web] else error
 
     def _store(self, protocol: str) -> Store:
-        if protocol not in self._stores:
-            self._stores[protocol] = Store(_file_system(protocol), self._threads)
-        return self._stores[protocol]
+        key = protocol, *((name, value) for name, value in os.environ.items() if name.startswith(_CREDENTIALS))
+        if key not in self._stores:  # also where a Python caller has set new credentials
+            self._stores[key] = Store(_file_system(protocol), self._threads)
+        return self._stores[key]
 
 
 def submit(url: str, what: Callable[[Store], Awaitable[T]], num_bytes: int = 0, done: str = "read") -> Future[T]:
@@ -118,7 +120,11 @@ def submit(url: str, what: Callable[[Store], Awaitable[T]], num_bytes: int = 0, 
 
 
 def check_protocol(url: str) -> None:
-    """Raises ConfigError for a protocol that nobody knows, or of which the library is not installed."""
+    """Raises ConfigError for a protocol that nobody knows or of which the library lacks, and for what is no URL."""
+    try:
+        urlsplit(url)
+    except ValueError as error:
+        raise ConfigError(f"{url} is no URL ({error}); correct it.") from None
     _class_of(urlsplit(url).scheme.lower())
 
 

@@ -48,7 +48,10 @@ class Verdict(NamedTuple):
 
 def hidden(url: str) -> str:
     """A URL as it may be shown and recorded: without user, password, and what follows the question mark."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets where a server should stand: nobody can reach it
+        return url.partition("://")[0] + "://..."
     user, _, host = parts.netloc.rpartition("@")
     on_the_web = parts.scheme.lower() in _WEB
     # Azure's `container@account` is no secret.

@@ -117,7 +117,7 @@ def _is_shown(url: str, folder: str) -> bool:
 
 def _of_list(path: str) -> Addresses:
     """A line each; names are the server or bucket and the path, so that another line more changes no other's."""
-    urls: dict[str, None] = {}
+    urls, protocols = dict[str, None](), dict[str, str]()
     with open_text(path) as file:
         for number, line in enumerate(file, 1):
             line = line.strip().strip("\"'")
@@ -127,9 +127,13 @@ def _of_list(path: str) -> Addresses:
                 raise ConfigError(
                     f"{path}, line {number} ({shortened(line, 80)}) is no URL, and others are; make a list of each."
                 )
+            try:
+                protocols[urlsplit(line).scheme] = line
+            except ValueError as error:
+                raise ConfigError(f"{path}, line {number} is no URL ({error}); correct it.") from None
             urls[line] = None
-    for protocol in {urlsplit(url).scheme: url for url in urls}.values():
-        check_protocol(protocol)
+    for url in protocols.values():
+        check_protocol(url)
     return Addresses("", list(_different(urls)), list(urls))
 
 

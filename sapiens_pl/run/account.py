@@ -140,6 +140,8 @@ class Work(NamedTuple):
     largest_working_batch: int | None = None
     loading: Loading | None = None
     detection: Detection | None = None
+    store_requests: int = 0
+    store_retries: int = 0
 
 
 class Terms(NamedTuple):
@@ -152,9 +154,8 @@ class Terms(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What one process says at its end; `counts` are missing where it broke off too early to know. `plan` differs where
-    the images listed or their boxes are others; `shard_from`: which variables of the environment have said the shard.
-    """
+    """What one process says at its end; without `counts` where it broke off too early to know. `plan` differs where the
+    images listed or their boxes do; `shard_from` are the variables of the environment that said which shard it is."""
 
     shard: int = 0
     num_shards: int = 1

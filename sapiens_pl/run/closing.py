@@ -20,6 +20,7 @@ from sapiens_pl.accuracy.of_run import evaluate_run
 from sapiens_pl.core.devices import device_name, device_peak_gib, host_peak_gib
 from sapiens_pl.core.errors import ConfigError, SapiensError, WriteError
 from sapiens_pl.core.not_counted import NotCounted
+from sapiens_pl.core.remote import requests, retries
 from sapiens_pl.core.terminal import printable
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.inference.module import PoseModule
@@ -148,6 +149,8 @@ def work_of(
         largest_working_batch=module.largest_working_batch,
         loading=loading,
         detection=run.detection,
+        store_requests=requests(),
+        store_retries=retries(),
     )
 
 

@@ -10,6 +10,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from sapiens_pl.core.remote_sentences import without_secrets
+
 RECORD = ".hydra"
 
 
@@ -43,4 +45,4 @@ def _write(cfg: DictConfig) -> None:
     with suppress(OSError):
         folder.mkdir(exist_ok=True)
         for name, content in (("config", cfg), ("hydra", whole), ("overrides", hydra.overrides.task)):
-            (folder / f"{name}.yaml").write_text(OmegaConf.to_yaml(content), "utf-8")
+            (folder / f"{name}.yaml").write_text(without_secrets(OmegaConf.to_yaml(content)), "utf-8")

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import KeypointSet
+from sapiens_pl.core.remote_sentences import without_secrets
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.handed_in import Finished
 from sapiens_pl.products.chosen import check_keypoint_set, choose_products
@@ -122,8 +123,17 @@ def begin(run: Run, trainer: L.Trainer) -> None:
 
 
 def plain_config(cfg: DictConfig) -> dict[str, Any]:
-    content: Any = OmegaConf.to_container(cfg, resolve=True)
+    """All settings, without what is secret in URLs."""
+    content: Any = _without_secrets(OmegaConf.to_container(cfg, resolve=True))
     return content
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_secrets(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(each) for each in value]
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def image_data(run: Run, boxes: Any) -> ImageDataModule:

@@ -201,6 +201,8 @@ def sum_of_work(works: list[Work]) -> Work:
         largest_working_batch=_smallest(work.largest_working_batch for work in works),
         loading=max((work.loading for work in works if work.loading is not None), default=None),
         detection=_sum_of_passes(passes) if passes else None,
+        store_requests=sum(work.store_requests for work in works),
+        store_retries=sum(work.store_retries for work in works),
     )
 
 
