@@ -204,8 +204,6 @@ def read_account(run_file: Path) -> Account:
         ConfigError: it is damaged, or of a later form.
     """
     content = read_object(run_file)
-    if not content:
-        return Account()
     try:
         account = typed(Account, {"version": 1} | content, _SIDE_BY_SIDE)
     except TypeError as error:
