@@ -55,16 +55,17 @@ class Labels:
         cv2.putText(self._canvas, text, corner, _FONT, scale, ink, thickness, cv2.LINE_AA)
 
     def _place(self, bbox_xyxy: np.ndarray, size: np.ndarray) -> tuple[int, int]:
-        """Above the box if that is free, else inside of it, else below."""
+        """Above the box, else below it, else inside of it at its foot: what is hidden least of all is the face."""
         left, top, right, bottom = np.rint(np.clip(bbox_xyxy, -(1 << 20), 1 << 20)).astype(int)
         wide, high = size
-        corners = [(left, top - high), (right - wide, top - high), (left, top), (left, bottom), (right - wide, bottom)]
-        limit = np.maximum(np.array(self._canvas.shape[1::-1]) - size - 1, 0)
-        places = np.clip(corners, 0, limit)
+        rows = (top - high, bottom, bottom - high, top)
+        corners = np.array([(column, row) for row in rows for column in (left, right - wide)])
+        places = np.clip(corners, 0, np.maximum(np.array(self._canvas.shape[1::-1]) - size - 1, 0))
         rects = np.concatenate([places, places + size], axis=1)
         low = np.maximum(rects[:, None, :2], self._taken[None, :, :2])
-        overlap = (np.minimum(rects[:, None, 2:], self._taken[None, :, 2:]) - low > 0).all(axis=2).any(axis=1)
-        chosen = int(np.argmin(overlap))  # the first that is free; the first of all where none is
+        is_free = ~(np.minimum(rects[:, None, 2:], self._taken[None, :, 2:]) - low > 0).all(axis=2).any(axis=1)
+        fits = np.abs(places[:, 1] - corners[:, 1]) <= high // 4
+        chosen = int(np.argmax(2 * is_free + fits))  # the first of the best
         self._taken = np.concatenate([self._taken, rects[[chosen]]])
         return int(places[chosen, 0]), int(places[chosen, 1])
 
