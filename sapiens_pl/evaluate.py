@@ -24,7 +24,7 @@ from sapiens_pl.run.command import complain, disk_error, disk_sentence, hydra_se
 
 
 def _evaluate(cfg: DictConfig) -> None:
-    check({"oks_nms_threshold": number()}, cfg, "")
+    check({"oks_nms_threshold": number(), "moved_pixels": number(0)}, cfg, "")
     annotations = read_annotations(cfg.annotations)
     with at_hand(cfg.predictions, only_read=True) as path:
         path = path.expanduser()
@@ -34,7 +34,7 @@ def _evaluate(cfg: DictConfig) -> None:
         folder = RunFolder(path, rank="evaluate")
         folder.open()
         try:
-            evaluate_run(folder, annotations, cfg.oks_nms_threshold)
+            evaluate_run(folder, annotations, cfg.oks_nms_threshold, cfg.handed_out, cfg.moved_pixels)
         finally:
             folder.close()
 

@@ -34,14 +34,19 @@ class AnnotatedImage(NamedTuple):
 class Annotations(NamedTuple):
     """A COCO file's images by their names, and its people, the ones with keypoints and those without.
 
-    A person has `image_id`, `iscrowd`, `bbox`, `area`, `num_keypoints` (of the body) and those of `LENGTHS` that the
-    file gives, as flat arrays x, y, visibility. `num_without_area` people have the area of their box instead.
+    A person has `id`, `image_id`, `iscrowd`, `bbox`, `area`, `num_keypoints` (of the body) and those of `LENGTHS` that
+    the file gives, as flat arrays x, y, visibility. `num_without_area` people have the area of their box instead.
+
+    `names` are those of the person's category, if the file gives them and they are as many as each person's
+    `keypoints`; people then have all of these as `named` (and as `keypoints` only if they are COCO's 17). `posed_id` is
+    the instance that a person is in the run whose file was corrected, or None.
     """
 
     path: str
     images: dict[str, AnnotatedImage]
     people: list[dict[str, Any]]
     num_without_area: int = 0
+    names: tuple[str, ...] = ()
 
 
 class _Unusable(ValueError):
@@ -62,8 +67,8 @@ def pycocotools() -> Any:
     return pycocotools
 
 
-def read_annotations(path: str | Path) -> Annotations:
-    """Reads a COCO keypoint annotation file.
+def read_annotations(path: str | Path, setting: str = "annotations") -> Annotations:
+    """Reads a COCO keypoint annotation file; `setting` is what names it, for the sentence.
 
     As for pycocotools, people without labelled keypoints are nobody's mistake: they need not be found, and may be.
 
@@ -79,18 +84,20 @@ def read_annotations(path: str | Path) -> Annotations:
         data = json.loads(content)  # of bytes it tells UTF-8, UTF-16 and UTF-32 apart
         if isinstance(data, list):
             raise _Unusable("is a list, as detection results are; give the COCO file with images and annotations")
-        images = _images(data["images"])
-        people = [_checked(row) for row in _people_among(data["annotations"], data.get("categories") or [])]
+        images, categories = _images(data["images"]), data.get("categories") or []
+        rows = _people_among(data["annotations"], categories)
+        names = _names_of(rows, categories)
+        people = [_checked(row, names) for row in rows]
     except OSError as error:
-        raise ConfigError(f"annotations={path} cannot be read ({error.strerror}).") from None
+        raise ConfigError(f"{setting}={path} cannot be read ({error.strerror}).") from None
     except _Unusable as error:
-        raise ConfigError(f"annotations={path} {error}.") from None
+        raise ConfigError(f"{setting}={path} {error}.") from None
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise ConfigError(f"annotations={path} is no COCO keypoint annotation file ({reason}).") from None
+        raise ConfigError(f"{setting}={path} is no COCO keypoint annotation file ({reason}).") from None
     if not any(person["num_keypoints"] for person in people):
-        raise ConfigError(f"annotations={path} has nobody with keypoints; give a COCO keypoint annotation file.")
-    return Annotations(str(path), images, people, sum(person.pop("without_area") for person in people))
+        raise ConfigError(f"{setting}={path} has nobody with keypoints; give a COCO keypoint annotation file.")
+    return Annotations(str(path), images, people, sum(person.pop("without_area") for person in people), names)
 
 
 def _images(rows: Iterable[dict[str, Any]]) -> dict[str, AnnotatedImage]:
@@ -125,16 +132,34 @@ def _people_among(rows: Iterable[dict[str, Any]], categories: list[dict[str, Any
     return [row for row in rows if row.get("category_id") is None or _same_id(row["category_id"]) in persons]
 
 
-def _checked(row: dict[str, Any]) -> dict[str, Any]:
+def _names_of(rows: list[dict[str, Any]], categories: list[dict[str, Any]]) -> tuple[str, ...]:
+    """What the keypoints of all these people are called; () where the file does not say it of all."""
+    persons = {_same_id(row["category_id"]) for row in rows if row.get("category_id") is not None}
+    lists = {tuple(kind.get("keypoints") or ()) for kind in categories if _same_id(kind["id"]) in persons}
+    names = lists.pop() if len(lists) == 1 else ()
+    if len(set(names)) < len(names) or not all(isinstance(name, str) for name in names):
+        return ()
+    fits = all(len(row["keypoints"]) == 3 * len(names) for row in rows if row.get("keypoints"))
+    return names if fits else ()
+
+
+def _checked(row: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     """One person as COCO's evaluation needs it."""
-    lists = {key: _triples(row, key) for key in LENGTHS if row.get(key)}
+    lists = {key: _triples(row, key, length) for key, length in LENGTHS.items() if row.get(key) and key != "keypoints"}
+    if row.get("keypoints"):
+        key, length = ("named", len(names)) if names else ("keypoints", LENGTHS["keypoints"])
+        lists[key] = _triples(row, "keypoints", length)
+        if length == LENGTHS["keypoints"]:
+            lists["keypoints"] = lists[key]
     labelled = [values.reshape(-1, 3)[values[2::3] > 0] for values in lists.values()]
     bbox = row.get("bbox") or _box_around(labelled)
     left, top, width, height = (_number(row, "bbox", value) for value in bbox)
     without_area = row.get("area") is None
-    body = lists.get("keypoints", np.zeros(0))
+    body = lists.get("keypoints", lists.get("named", np.zeros(0)))
     counted = row.get("num_keypoints")
     return {
+        "id": row.get("id"),
+        "posed_id": posed_id(row),
         "image_id": _same_id(row["image_id"]),
         "iscrowd": int(_number(row, "iscrowd", row.get("iscrowd") or 0)),
         "bbox": [left, top, width, height],
@@ -145,14 +170,21 @@ def _checked(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _triples(row: dict[str, Any], key: str) -> np.ndarray:
+def posed_id(row: dict[str, Any]) -> int | None:
+    """Who an entry of a COCO file is in the run that made the file; programs may have made a text of the number."""
+    attributes = row.get("attributes")
+    value = attributes.get("posed_id") if isinstance(attributes, dict) else None
+    value = row.get("posed_id") if value is None else value
+    return int(str(value)) if str(value).isdecimal() else None
+
+
+def _triples(row: dict[str, Any], key: str, length: int) -> np.ndarray:
     """(3K,) float64 x, y, visibility; what is not labelled is 0."""
     values = np.asarray(row[key], np.float64).ravel()
-    expected = 3 * LENGTHS[key]
-    if len(values) != expected:
+    if len(values) != 3 * length:
         raise _Unusable(
-            f"cannot be compared: {key} of annotation {row.get('id')} has {len(values)} numbers, not {expected} (x, y, "
-            f"visibility of {LENGTHS[key]})"
+            f"cannot be compared: {key} of annotation {row.get('id')} has {len(values)} numbers, not {3 * length} (x, "
+            f"y, visibility of {length})"
         )
     triples = values.reshape(-1, 3)
     triples[np.isnan(triples[:, 2]) | (triples[:, 2] <= 0)] = 0
@@ -187,7 +219,8 @@ def _same_id(value: Any) -> _Id:
 
 def has_labels(person: dict[str, Any]) -> bool:
     """False for somebody of whom no keypoint is labelled, and for crowds: they need not be found."""
-    labelled = person["num_keypoints"] or any((person[key][2::3] > 0).any() for key in LENGTHS if key in person)
+    lists = (*LENGTHS, "named")
+    labelled = person["num_keypoints"] or any((person[key][2::3] > 0).any() for key in lists if key in person)
     return bool(labelled) and not person["iscrowd"]
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sapiens_pl.accuracy.annotations import LENGTHS, Annotations, IdFinder, has_labels, pycocotools
+from sapiens_pl.accuracy.own_lists import PARTS, in_parts
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.geometry import box_center_scale
 from sapiens_pl.core.instance_scores import instance_scores, oks_nms
@@ -25,14 +26,6 @@ from sapiens_pl.models.keypoint_sets import GOLIATH, WHOLEBODY, our_set
 METRICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 OKS_NMS_THRESHOLD = 0.9
 """As in the original's evaluation settings."""
-_PARTS = {
-    "body": ("keypoints", "body"),
-    "foot": ("foot_kpts", "feet"),
-    "face": ("face_kpts", "face"),
-    "left hand": ("lefthand_kpts", "left_hand"),
-    "right hand": ("righthand_kpts", "right_hand"),
-}
-"""Each part's list in an annotation, and its name in a keypoint set."""
 _GOLIATH_NOTE = (
     "Goliath's 308 keypoints have 53 of COCO-WholeBody's 133 (body, feet, hands without roots and first joints, "
     "nothing of the face); the others count as missed, as in the original's evaluation."
@@ -89,6 +82,8 @@ def accuracy_of(
     """
     check_comparable(keypoint_set)
     compared, found_any = _compared_set(keypoint_set), False
+    if not any("keypoints" in person for person in annotations.people) and annotations.names:
+        annotations, compared = in_parts(annotations, keypoint_set), keypoint_set
     finder = IdFinder(annotations, run_images)
     detections: list[dict[str, Any]] = []
     other_sizes: list[str] = []
@@ -96,7 +91,7 @@ def accuracy_of(
         found_any = True
         image = finder.find(result.name, result.image_id, result.image_wh)
         if image is not None:
-            detections += _detections(result, keypoint_set, image.id, oks_nms_threshold)
+            detections += _detections(result, keypoint_set, compared, image.id, oks_nms_threshold)
             if image.wh and result.image_wh and image.wh != result.image_wh:
                 other_sizes.append(result.name)
     image_ids = finder.found_ids()
@@ -155,10 +150,9 @@ def _in_wholebody(result: PoseResult) -> PoseResult:
 
 
 def _detections(
-    result: PoseResult, keypoint_set: KeypointSet, image_id: int | str, threshold: float
+    result: PoseResult, keypoint_set: KeypointSet, compared: KeypointSet, image_id: int | str, threshold: float
 ) -> Iterator[dict[str, Any]]:
     """The people of one image that suppression leaves."""
-    compared = _compared_set(keypoint_set)
     if compared != keypoint_set:
         result = _in_wholebody(result)
     scores = instance_scores(result.bbox_scores, result.keypoint_scores)
@@ -175,20 +169,22 @@ def _detections(
 
 def _parts_in(keypoint_set: KeypointSet) -> list[str]:
     """Those that COCO annotates with as many keypoints."""
-    lengths = {part: len(keypoint_set.parts.get(name, ())) for part, (_, name) in _PARTS.items()}
-    return [part for part, (key, _) in _PARTS.items() if lengths[part] == LENGTHS[key]]
+    lengths = {part: len(keypoint_set.parts.get(name, ())) for part, (_, name) in PARTS.items()}
+    return [part for part, (key, _) in PARTS.items() if lengths[part] == LENGTHS[key]]
 
 
 def _parts_of(annotations: Annotations, keypoint_set: KeypointSet) -> dict[str, dict[str, tuple[int, ...]]]:
     """For each part, the annotations' lists that it consists of, with the network's keypoints in their order."""
-    annotated = {key for person in annotations.people for key in LENGTHS if key in person}
+    annotated = {key for person in annotations.people for key in (*LENGTHS, "named") if key in person}
     parts = {
-        part: {_PARTS[part][0]: keypoint_set.parts[_PARTS[part][1]]}
+        part: {PARTS[part][0]: keypoint_set.parts[PARTS[part][1]]}
         for part in _parts_in(keypoint_set)
-        if _PARTS[part][0] in annotated
+        if PARTS[part][0] in annotated
     }
-    if len(parts) == len(_PARTS):
+    if len(parts) == len(PARTS):
         parts["whole"] = {key: columns for lists in parts.values() for key, columns in lists.items()}
+    elif annotations.names and "named" in annotated:
+        parts["all"] = {"named": tuple(keypoint_set.names.index(name) for name in annotations.names)}
     return parts
 
 
@@ -239,7 +235,7 @@ def _in_order(image_ids: Collection[int | str]) -> list[int | str]:
 
 def _true_pose(person: dict[str, Any], columns: dict[str, tuple[int, ...]]) -> dict[str, Any]:
     """One annotated person with the keypoints of one part; of whom nothing is labelled need not be found."""
-    triples = np.concatenate([person.get(key, np.zeros(3 * LENGTHS[key])) for key in columns])
+    triples = np.concatenate([person.get(key, np.zeros(3 * len(of))) for key, of in columns.items()])
     labelled = person["num_keypoints"] if list(columns) == ["keypoints"] else int((triples[2::3] > 0).sum())
     common = {key: person[key] for key in ("iscrowd", "bbox", "area")}
     return common | {"keypoints": triples.tolist(), "num_keypoints": labelled}

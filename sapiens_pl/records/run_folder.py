@@ -3,6 +3,7 @@
 records/                               what became of each picture, and the poses of its people (`store`)
 predictions/, overlays/, ...           what is made of the records, as `output.formats` asks (`products`)
 evaluation.json                        how well the poses fit a COCO annotation file
+corrections.csv                        what people have changed in the file of poses that was handed to them
 person_detections.json, person_images.json  with boxes=detector: the boxes, and what their image ids mean
 detections/                            the same, while the run goes on (`detection.record`)
 failures.jsonl                         a line for each image, box or product that gave nothing
@@ -76,7 +77,7 @@ class RunFolder:
         self.address = hidden(self.mirror.url) if self.mirror else str(self.path)
         self.records, self.predictions = self.path / FOLDER, self.path / "predictions"
         self.run_file, self.evaluation_file = self.path / "run.json", self.path / "evaluation.json"
-        self.changed_file = self.path / "changed.txt"
+        self.changed_file, self.corrections_file = self.path / "changed.txt", self.path / "corrections.csv"
         self.detections = self.path / "detections"
         self.detections_file = self.path / "person_detections.json"
         self.detected_images_file = self.path / "person_images.json"
@@ -148,7 +149,8 @@ class RunFolder:
     def files(self) -> tuple[Path, ...]:
         """All single files that a run may write, besides its products."""
         detected = (self.detections_file, self.detected_images_file)
-        return (*detected, self.evaluation_file, self.failures.file, self.changed_file, self.run_file)
+        evaluated = (self.evaluation_file, self.corrections_file)
+        return (*detected, *evaluated, self.failures.file, self.changed_file, self.run_file)
 
     @property
     def folders(self) -> tuple[Path, ...]:
