@@ -82,7 +82,9 @@ def accuracy_of(
     """
     check_comparable(keypoint_set)
     compared, found_any = _compared_set(keypoint_set), False
-    if not any("keypoints" in person for person in annotations.people) and annotations.names:
+    if any("keypoints" in person for person in annotations.people):
+        annotations = annotations._replace(names=())  # COCO's own lists
+    elif annotations.names:
         annotations, compared = in_parts(annotations, keypoint_set), keypoint_set
     finder = IdFinder(annotations, run_images)
     detections: list[dict[str, Any]] = []
@@ -255,8 +257,8 @@ def _with_both_hands(parts: dict[str, _Metrics]) -> dict[str, _Metrics]:
         return parts
     pairs = {name: (parts["left hand"][name], parts["right hand"][name]) for name in METRICS}
     means = {name: None if one is None or other is None else (one + other) / 2 for name, (one, other) in pairs.items()}
-    whole = {"whole": parts["whole"]} if "whole" in parts else {}
-    return {**{part: row for part, row in parts.items() if part != "whole"}, "hand": means, **whole}
+    last = {part: row for part, row in parts.items() if part in ("whole", "all")}
+    return {**{part: row for part, row in parts.items() if part not in last}, "hand": means, **last}
 
 
 def table(accuracy: Accuracy) -> str:

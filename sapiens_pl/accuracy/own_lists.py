@@ -21,9 +21,7 @@ PARTS = {
 
 
 def in_parts(annotations: Annotations, keypoint_set: KeypointSet) -> Annotations:
-    """The same people with a list for each part of the body that the set has in COCO-WholeBody's length.
-
-    A keypoint that the file does not name counts as not labelled.
+    """The same people with a list for each part of the body that is named whole and has COCO-WholeBody's length.
 
     Args:
         annotations: with `names`.
@@ -53,7 +51,7 @@ def _in_parts(person: dict[str, Any], names: tuple[str, ...], keypoint_set: Keyp
         key: triples[list(keypoint_set.parts[part])].ravel()
         for key, part in PARTS.values()
         if len(keypoint_set.parts.get(part, ())) == LENGTHS[key]
-        and any(keypoint_set.names[index] in names for index in keypoint_set.parts[part])
+        and all(keypoint_set.names[index] in names for index in keypoint_set.parts[part])
     }
     body = lists.get("keypoints", np.zeros(0))
     return person | lists | {"num_keypoints": int((body[2::3] > 0).sum())}

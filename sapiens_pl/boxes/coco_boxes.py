@@ -10,6 +10,7 @@ from sapiens_pl.boxes.coco_images import ListedImages, listed_images, with_frame
 from sapiens_pl.boxes.files import JsonReader, RepeatedKeys, existing_file, filled_text
 from sapiens_pl.boxes.image_finder import ImageNumbers, NoImage, plain_id
 from sapiens_pl.boxes.matching import assign_boxes, listing_of
+from sapiens_pl.boxes.posed_boxes import is_of_run, is_posed, posed_rows, rules_of_run
 from sapiens_pl.boxes.rules import BoxRules
 from sapiens_pl.boxes.table import BoxRow
 from sapiens_pl.boxes.units import check_within
@@ -26,7 +27,8 @@ class CocoBoxes:
     """Boxes from a COCO annotation file or a COCO detection-results file (`boxes=coco`).
 
     Of an annotation file, crowd regions and people without a single labelled keypoint are left
-    out (as COCO's keypoint evaluation does), of both kinds the categories other than the person's.
+    out (as COCO's keypoint evaluation does), of both kinds the categories other than the person's. In the annotation
+    file of a run, people are who they were there (`posed_boxes`).
 
     Args:
         file: the box file.
@@ -71,7 +73,12 @@ class CocoBoxes:
         rows, bad_rows = _numbered(annotations)
         rows, not_counted = self._people(rows, given)
         not_counted = not_counted._replace(rows=len(annotations))
+        rules, of_run = self.rules, self.rules.format == "xywh" and is_of_run([row.entry for row in rows])
         found, lost = _with_names(rows, listed, source, listing_path)
+        if of_run and not listed.frames:
+            entries = {row.number: row.entry for row in rows}
+            rules = rules_of_run(rules)
+            found = posed_rows([(row, entries[row.number]) for row in found])
         if listed.names and lost and not found and len(lost) == len({str(entry["image_id"]) for _, entry in rows}):
             raise ConfigError(
                 f"{self.file} has boxes of the image_id {next(iter(lost))} ({len(lost)} such ids), and {listing_path} "
@@ -81,8 +88,8 @@ class CocoBoxes:
         box_listing = listing_of(
             self.file, "entry", found, listed.ids, bad_rows, {**lost, **listed.lost}, isinstance(data, list)
         )._replace(spoken_of=listed.spoken_of, not_counted=not_counted)
-        check_within(self.file, box_listing.table, listed.sizes(given), self.rules)
-        return assign_boxes(source, box_listing, self.rules)
+        check_within(self.file, box_listing.table, listed.sizes(given), rules)
+        return assign_boxes(source, box_listing, rules)
 
     def _people(self, rows: list[_Numbered], listing: dict[str, Any]) -> tuple[list[_Numbered], RowsNotCounted]:
         names = _category_names(listing)
@@ -96,7 +103,7 @@ class CocoBoxes:
         people = rule.people(kinds)
         rows = [row for row, kind in zip(rows, kinds) if kind in people.kinds]
         alone = [row for row in rows if plain_id(row.entry.get("iscrowd") or 0) in (0, "False", "false")]
-        labelled = [row for row in alone if plain_id(row.entry.get("num_keypoints", 1)) != 0]
+        labelled = [row for row in alone if plain_id(row.entry.get("num_keypoints", 1)) != 0 or is_posed(row.entry)]
         if alone and not labelled:
             log.warning("%s has no labelled keypoints at all, so all of its people count.", self.file)
             labelled = alone

@@ -5,7 +5,7 @@ videos are images too; as in COCO's video data sets (CocoVID, TAO) they have a `
 `frame_id`, which counts the frames that a player shows from 0; their people have a `track_id`.
 
 What programs do not keep of other keys, they keep in `attributes`: who a person is in the run, and in which box the
-person was posed, so that a corrected file tells what was changed (`accuracy/corrections.py`, `boxes/coco_people.py`).
+person was posed, so that a corrected file tells what was changed (`accuracy/corrections.py`, `boxes/posed_boxes.py`).
 Coordinates have two decimals, as many as datumaro keeps, so that a round trip through it changes nothing.
 
 Legend: N people of one image, K keypoints.
@@ -14,7 +14,6 @@ Legend: N people of one image, K keypoints.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from heapq import nsmallest
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -30,6 +29,7 @@ from sapiens_pl.models.keypoint_sets.subsets import ALL, SUBSETS, subset_columns
 from sapiens_pl.products.coco_results import PERSON_CATEGORY, image_ids, track_of
 from sapiens_pl.products.frame_columns import ListedVideos
 from sapiens_pl.products.json_files import SCORE_DECIMALS, rounded, to_json
+from sapiens_pl.products.worst_people import worst_people
 
 ABSENT, HIDDEN, VISIBLE = 0, 1, 2
 """COCO's flags of a keypoint: not labelled (its place is 0, 0), labelled but not visible, labelled and visible."""
@@ -39,6 +39,7 @@ _SETTINGS = {
     "visible_threshold": number(),
     "subset": one_of(*SUBSETS),
     "worst": either(whole_number(1), None),
+    "overlay_score_threshold": number(),
 }
 
 
@@ -48,7 +49,8 @@ class CocoAnnotations(RunProduct):
     Args:
         visible_threshold: keypoints with that score or a higher one are visible.
         subset: which keypoints, one of `SUBSETS`.
-        worst: so many people only, those whose keypoints have the lowest mean score, with their images; None: all.
+        worst: so many people only, those who stand first in `worst.csv`, with their images; None: all.
+        score_threshold: keypoints with a lower score raise no suspicion in `worst.csv`.
 
     Raises:
         ConfigError: no number, an unknown subset, no whole number above 0.
@@ -56,15 +58,19 @@ class CocoAnnotations(RunProduct):
 
     outputs = ("coco_annotations.json",)
 
-    def __init__(self, visible_threshold: float, subset: str = ALL, worst: int | None = None) -> None:
+    def __init__(
+        self, visible_threshold: float, subset: str = ALL, worst: int | None = None, score_threshold: float = 0.3
+    ) -> None:
         values = {"visible_threshold": visible_threshold, "subset": subset, "worst": worst}
-        check(_SETTINGS, values, "output")
+        check(_SETTINGS, values | {"overlay_score_threshold": score_threshold}, "output")
         self._threshold, self._subset, self._worst = visible_threshold, subset, worst
+        self._score_threshold = score_threshold
         self.needs = () if subset == ALL else ("body",)
 
     def write(self, records: Records, folder: Path) -> None:
         columns = subset_columns(records.keypoint_set, self._subset)
-        listed = _listed(records, columns, self._worst)
+        worst = None if self._worst is None else worst_people(records, self._worst, self._score_threshold)
+        listed = _listed(records, worst)
         with open(folder / self.outputs[0], "w", encoding="utf-8", newline="\n") as file:
             file.write('{"info": {"description": "sapiens_pl"}, "licenses": [],\n')
             file.write('"categories": [' + to_json(_category(subset_of(records.keypoint_set, columns))) + "],\n")
@@ -104,23 +110,13 @@ class _Listed(NamedTuple):
                 yield {"id": image_id, "file_name": image.name} | size | of_frame
 
 
-def _listed(records: Records, columns: list[int], worst: int | None) -> _Listed:
-    """In one pass; the ids depend on all the names, so the poses are read once more."""
+def _listed(records: Records, chosen: Mapping[int, list[int]] | None) -> _Listed:
+    """The ids depend on all the names, so the poses are read once more."""
     images, of_frames, videos = [], [], ListedVideos()
-
-    def scored() -> Iterator[tuple[float, int, int]]:
-        for index, result in enumerate(records.results()):
-            images.append(result.listing)
-            of_frames.append(videos.keys_of(result.frame, result.image_wh))
-            if worst is not None and len(result.instance_ids):
-                means = result.keypoint_scores[:, columns].mean(axis=1, dtype=np.float64)
-                yield from ((mean, index, row) for row, mean in enumerate(means.tolist()))
-
-    some = nsmallest(worst or 0, scored()) if worst is not None else list(scored())
-    chosen: dict[int, list[int]] = {}
-    for index, row in sorted((index, row) for _, index, row in some):
-        chosen.setdefault(index, []).append(row)
-    return _Listed(images, image_ids(images), of_frames, videos.videos, None if worst is None else chosen)
+    for result in records.results():
+        images.append(result.listing)
+        of_frames.append(videos.keys_of(result.frame, result.image_wh))
+    return _Listed(images, image_ids(images), of_frames, videos.videos, chosen)
 
 
 def _category(keypoint_set: KeypointSet) -> dict[str, Any]:

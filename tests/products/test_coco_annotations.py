@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import numpy as np
@@ -11,6 +12,8 @@ from records.made_up import make_records, pose_result
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.products.coco_annotations import CocoAnnotations
+from sapiens_pl.products.suspicions import judged
+from sapiens_pl.products.worst import WorstTable
 from sapiens_pl.records.reading import Records
 
 NAMES = ("b/000000000785.jpg", "000000000009.jpg", "nobody 12.jpg", "ünï,'3'.jpg")
@@ -119,31 +122,31 @@ def test_a_subset_has_its_keypoints_and_their_lines_alone(tmp_path, subset, coun
             np.testing.assert_allclose(triples[inside, :2], found[inside], atol=5.1e-3)
 
 
-def test_the_worst_people_come_with_their_images_and_keep_their_ids(tmp_path):
-    means = {"a.jpg": [0.9, 0.2], "b.jpg": [0.5], "c.jpg": [], "d.jpg": [0.3, 0.8, 0.25]}
-    results = [
-        pose_result(name, len(of), keypoint_scores=np.repeat(np.float32(of)[:, None], 17, axis=1).reshape(-1, 17))
-        for name, of in means.items()
-    ]
+def test_the_worst_people_come_with_their_images_and_are_as_among_all(tmp_path):
+    results = [pose_result(f"{name}.jpg", count) for name, count in zip("abcd", (2, 1, 0, 3))]
     whole = json.loads(written(tmp_path / "all", results).read_text())
-    some = json.loads(written(tmp_path / "some", results, worst=3).read_text())
-    assert some["images"] == [image for image in whole["images"] if image["file_name"] in ("a.jpg", "d.jpg")]
-    ids = {image["id"]: image["file_name"] for image in whole["images"]}
-    found = [(ids[person["image_id"]], person["attributes"]["posed_id"]) for person in some["annotations"]]
-    assert found == [("a.jpg", 1), ("d.jpg", 0), ("d.jpg", 2)]
+    some = json.loads(written(tmp_path / "some", results, worst=2).read_text())
+    with_them = {person["image_id"] for person in some["annotations"]}
+    assert some["images"] == [image for image in whole["images"] if image["id"] in with_them]
+    among_all = [{**person, "id": 0} for person in whole["annotations"]]
+    assert len(some["annotations"]) == 2 and all({**person, "id": 0} in among_all for person in some["annotations"])
     many = json.loads(written(tmp_path / "many", results, worst=500).read_text())
     assert many["annotations"] == whole["annotations"] and len(many["images"]) == 3
 
 
-def test_the_worst_are_told_by_the_chosen_keypoints(tmp_path):
-    scores = np.full((2, 308), 0.5, np.float32)
-    scores[0, 70:], scores[1, :10] = 0.1, 0.3  # a bad face; bad arms
-    result = pose_result("a.jpg", 2, 308, keypoint_scores=scores)
-    for subset, worst in (("body", 1), ("all", 0)):
-        (person,) = json.loads(written(tmp_path / subset, [result], 308, subset=subset, worst=1).read_text())[
-            "annotations"
-        ]
-        assert person["attributes"]["posed_id"] == worst
+def test_the_worst_people_are_the_first_of_the_table(tmp_path):
+    results = [pose_result(f"{number:02}.jpg", number % 4, seed=number) for number in range(40)]
+    with open(tmp_path / "lines", "w+b") as lines:
+        table = WorstTable(lines)
+        for people in judged(results, results[0].keypoint_set, 0.3):
+            table.add(people)
+        table.write(tmp_path / "worst.csv")
+    with open(tmp_path / "worst.csv", newline="") as file:
+        first = [(row["image"], int(row["instance_id"])) for row in csv.DictReader(file)][:7]
+    content = json.loads(written(tmp_path / "run", results, worst=7).read_text())
+    names = {image["id"]: image["file_name"] for image in content["images"]}
+    found = [(names[person["image_id"]], person["attributes"]["posed_id"]) for person in content["annotations"]]
+    assert found == sorted(first)
 
 
 def test_settings_that_cannot_be_are_refused():
