@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -58,6 +59,8 @@ def main() -> None:
     take_arguments()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     codes: list[int] = []
+
+    logging.getLogger("botocore").setLevel(logging.WARNING)
 
     @hydra.main(version_base="1.3", config_path=config_folder(), config_name="evaluate")
     def task(cfg: DictConfig) -> None:

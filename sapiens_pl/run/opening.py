@@ -138,8 +138,12 @@ def _without_secrets(value: Any) -> Any:
 
 def image_data(run: Run, boxes: Any) -> ImageDataModule:
     """The run's images; what cuts their crops is not known before the network."""
+    others_have_met: list[bool] = []
 
     def finished(names: Names, digests: np.ndarray | None) -> Finished:
+        if not run.is_first and not others_have_met:
+            others_have_met.append(True)
+            run.folder.outlet.refresh()  # on another machine: what the first one has put in order before they met
         refuse_moved_links(run.folder, run.earlier.terms.left_out or {}, data.pictures().left_out.followed)
         if run.is_first:
             withdraw_of_whole(run.folder, data.pictures())
