@@ -12,6 +12,7 @@ from sapiens_pl.boxes.matching import BoxListing, assign_boxes
 from sapiens_pl.boxes.rules import BoxRules, strict_error
 from sapiens_pl.boxes.table import BoxRow
 from sapiens_pl.boxes.table_parts import TableBuilder, TablePart, part_of_rows
+from sapiens_pl.core.carried import drilled
 from sapiens_pl.core.errors import BoxError, ConfigError
 from sapiens_pl.core.not_counted import Some
 from sapiens_pl.core.plan import Pictures, Samples, Tasks
@@ -81,18 +82,18 @@ class SampleBoxes:
         for index, values in samples.values({field.split(".")[0] for field in fields}):
             if isinstance(values, str):
                 yield index, values
-            elif _drilled(values, self.bboxes) is not None:
+            elif drilled(values, self.bboxes) is not None:
                 yield index, self._rows(index, values)
 
     def _rows(self, index: int, values: Mapping[str, Any]) -> list[BoxRow] | str:
-        boxes = _drilled(values, self.bboxes)
+        boxes = drilled(values, self.bboxes)
         if not isinstance(boxes, list):
             return f"has no list under {self.bboxes} but {shown(boxes)}"
         if len(boxes) == 4 and all(isinstance(value, int | float) for value in boxes):
             boxes = [boxes]
         others = []
         for field in (self.scores, self.ids):
-            column = _drilled(values, field) if field else None
+            column = drilled(values, field) if field else None
             column = [column] if isinstance(column, int | float) else column
             if isinstance(column, list) and len(column) != len(boxes):
                 return f"has {len(boxes)} {self.bboxes} and {len(column)} {field}"
@@ -125,10 +126,3 @@ def _parts(source: Pictures, told: Iterator[_Told]) -> Iterator[tuple[TablePart,
         yield part_of_rows(rows, nobody, {}), [(index, why) for index, why in some if isinstance(why, str)]
         if len(some) < _SAMPLES_AT_A_TIME:
             return
-
-
-def _drilled(values: Any, field: str) -> Any:
-    """The value of a field, whose dots lead from object to object; None where it is not there."""
-    for part in field.split("."):
-        values = values.get(part) if isinstance(values, Mapping) else None
-    return values

@@ -29,6 +29,11 @@ def decoded(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+def as_unicode(text: str) -> str:
+    """For columns of text, which take only Unicode: what is none is spelt out (`\\udcff`)."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class Names(Sequence[str]):
     """Texts, one behind the other in one array of bytes.
 

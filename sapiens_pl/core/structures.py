@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -135,7 +134,8 @@ class ImageCrops(NamedTuple):
     """What a loader worker makes of one `CropSpan`.
 
     `crops` holds one (H, W, 3) uint8 BGR array for each box that could be cropped, `box_indices`
-    their positions in the image's boxes; `image_wh` is None where the image could not be read.
+    their positions in the image's boxes; `image_wh` is None where the image could not be read. `carried` as in
+    `LoadedImage`.
     """
 
     span: CropSpan
@@ -146,6 +146,7 @@ class ImageCrops(NamedTuple):
     centers: np.ndarray
     scales: np.ndarray
     failures: list[Failure]
+    carried: tuple[str | None, ...] = ()
 
 
 class ImagePart(NamedTuple):
@@ -249,7 +250,7 @@ class PoseResult(NamedTuple):
     track_ids: np.ndarray | None = None
     smoothed: SmoothedPoses | None = None
     member: ShardMember | None = None
-    carried: Mapping[str, str | None] = MappingProxyType({})
+    carried: Mapping[str, str | None] = {}  # not a proxy: results are pickled
 
     def __repr__(self) -> str:
         return showing.in_words(self)

@@ -55,7 +55,7 @@ class CropCutter:
             bboxes_xyxy=np.concatenate([image.bboxes_xyxy for image in images]),
             centers=np.concatenate([image.centers for image in images]),
             scales=np.concatenate([image.scales for image in images]),
-            parts=[ImagePart(image.span, image.image_wh, image.failures) for image in images],
+            parts=[ImagePart(image.span, image.image_wh, image.failures, image.carried) for image in images],
         )
 
 
@@ -75,7 +75,7 @@ def _cut(
     matrices = [box_to_crop(center, scale, input_wh) for center, scale in zip(centers, scales)]
     crops = [cut_crop(image.pixels, matrix, input_wh, settings) for matrix in matrices]
     box_indices = [span.start + int(row) for row in np.flatnonzero(inside)]
-    return ImageCrops(span, (width, height), crops, box_indices, bboxes, centers, scales, failures)
+    return ImageCrops(span, (width, height), crops, box_indices, bboxes, centers, scales, failures, image.carried)
 
 
 def _in_upright_px(task: ImageTask, bboxes: np.ndarray, orientation: int, upright_wh: tuple[int, int]) -> np.ndarray:

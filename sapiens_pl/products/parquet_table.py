@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from sapiens_pl.core.columns import as_unicode
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.instance_scores import instance_scores
 from sapiens_pl.core.keypoints import KeypointSet
@@ -124,7 +125,7 @@ def _columns(
     bbox_scores = _joined([result.bbox_scores for result in results])
     all_scores = _joined([scores for result in results for scores in _scores_of(result)], num_keypoints)
     all_scores = rounded(all_scores, SCORE_DECIMALS)
-    names = [as_text(image.name) for image in images]
+    names = [as_unicode(image.name) for image in images]
     return {
         "image": pa.array([names[index] for index in of_image], pa.string()),
         "image_id": pa.array([_as_int64(images[index].image_id) for index in of_image], pa.int64()),
@@ -144,7 +145,7 @@ def _of_frames(pa: Any, results: Sequence[PoseResult]) -> dict[str, Any]:
     frames = [results[index].frame for index in _of_image(results)]
     tracks = _joined([tracks_of(result) for result in results])
     return {
-        "video": pa.array([frame and as_text(frame.video) for frame in frames], pa.string()),
+        "video": pa.array([frame and as_unicode(frame.video) for frame in frames], pa.string()),
         "frame": pa.array([frame and frame.frame_index for frame in frames], pa.int64()),
         "pts": pa.array([frame and frame.pts for frame in frames], pa.int64()),
         "seconds": pa.array([frame and frame.seconds for frame in frames], pa.float64()),
@@ -188,8 +189,3 @@ def _lists(pa: Any, values: np.ndarray, nulls: np.ndarray | None = None) -> Any:
 
 def _as_int64(number: int | None) -> int | None:
     return number if isinstance(number, int) and -(1 << 63) <= number < 1 << 63 else None
-
-
-def as_text(name: str) -> str:
-    """A column of text takes only Unicode, which not every file name is."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from sapiens_pl.core.columns import as_unicode
 from sapiens_pl.core.errors import UnreadableImageError
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import MakingStopped, Records, RunProduct
@@ -24,7 +25,6 @@ from sapiens_pl.core.settings import check, number
 from sapiens_pl.core.structures import NO_TRACK_ID, PoseResult
 from sapiens_pl.core.wording import shortened
 from sapiens_pl.products import report_facts, suspicions
-from sapiens_pl.products.parquet_table import as_text
 from sapiens_pl.products.report_figures import Figures
 from sapiens_pl.products.report_galleries import Galleries, Gallery, Pick
 from sapiens_pl.products.report_pictures import Pictures, people_of, view_of
@@ -129,7 +129,7 @@ class Report(RunProduct):
         if pick.row is not None:
             excesses[REASONS.index(LOW_SCORE)] = low_excesses(np.array([pick.score]), limit)[0]
         entry: dict[str, Any] = {
-            "name": shortened(as_text(result.name), _NAME_LENGTH),
+            "name": shortened(as_unicode(result.name), _NAME_LENGTH),
             "who": _who(pick),
             "score": round(pick.score, 4),
             "suspicion": round(float(severities(excesses).sum()), 3),
@@ -139,7 +139,7 @@ class Report(RunProduct):
             "view": view,
             "people": people_of(pick, view, keypoint_set),
         }
-        return entry | ({"image": image} if image else {"why": as_text(why or "")})
+        return entry | ({"image": image} if image else {"why": as_unicode(why or "")})
 
     def _unless_stopped(self) -> None:
         if self.facts.stopped():

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from heapq import nsmallest
 from typing import Any, NamedTuple
 
+from sapiens_pl.core.columns import as_unicode
 from sapiens_pl.core.structures import Failure
 from sapiens_pl.core.wording import one_line, shortened
-from sapiens_pl.products.parquet_table import as_text
 from sapiens_pl.records.listing import section
 
 _FIRST_NAMES, _TEXT_LENGTH = 5, 300
@@ -79,7 +79,7 @@ def what_ran(account: dict[str, Any]) -> list[Fact]:
     facts.append(Fact("checkpoint's identity", str(identity or "")))
     facts.append(Fact("versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
     facts.append(Fact("error", str(account.get("error") or account.get("incomplete") or "")))
-    return [Fact(name, shortened(as_text(value), _TEXT_LENGTH)) for name, value in facts if value]
+    return [Fact(name, shortened(as_unicode(value), _TEXT_LENGTH)) for name, value in facts if value]
 
 
 def counts(account: dict[str, Any], num_pictures: int, num_people: int) -> list[Fact]:
@@ -153,8 +153,8 @@ def _place(failure: Failure) -> tuple[str, int, str]:
 
 def _told(failure: Failure) -> tuple[str, str]:
     box = "" if failure.instance_id is None else f", box {failure.instance_id}"
-    name = f"{shortened(as_text(failure.image), _TEXT_LENGTH)}{box}"
-    return name, as_text(one_line(failure.message, _TEXT_LENGTH))
+    name = f"{shortened(as_unicode(failure.image), _TEXT_LENGTH)}{box}"
+    return name, as_unicode(one_line(failure.message, _TEXT_LENGTH))
 
 
 def not_counted(account: dict[str, Any]) -> list[Fact]:
@@ -170,9 +170,9 @@ def _leaves(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
             yield from _leaves(inner, (*keys, str(key)))
     elif isinstance(value, Sequence) and not isinstance(value, str):
         if value:
-            yield keys, shortened(as_text(", ".join(map(str, value[:_FIRST_NAMES]))), _TEXT_LENGTH)
+            yield keys, shortened(as_unicode(", ".join(map(str, value[:_FIRST_NAMES]))), _TEXT_LENGTH)
     elif value:
-        yield keys, shortened(as_text(str(value)), _TEXT_LENGTH)
+        yield keys, shortened(as_unicode(str(value)), _TEXT_LENGTH)
 
 
 def _status(account: dict[str, Any]) -> str:

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sapiens_pl.core.columns import as_unicode
 from sapiens_pl.core.protocols import Film, MakingStopped, VideoProduct
 from sapiens_pl.core.structures import NO_TRACK_ID, PoseResult
 from sapiens_pl.core.wording import shortened
 from sapiens_pl.products.frame_columns import tracks_of
-from sapiens_pl.products.parquet_table import as_text
 
 _MOST_COLUMNS, _MOST_LINES, _MOST_LABELS = 1000, 8, 40
 _WIDTH_INCHES, _INCHES_A_TRACK, _TALLEST_INCHES, _DOTS_PER_INCH = 11.0, 0.22, 9.0, 110
@@ -112,7 +112,7 @@ def _figure(video: str, tracks: np.ndarray, edges: np.ndarray, means: np.ndarray
     tall = min(_TALLEST_INCHES, max(1.2, _INCHES_A_TRACK * len(tracks)))
     figure = Figure(figsize=(_WIDTH_INCHES, tall + 3.6), layout="constrained")
     spans, lines = figure.subplots(2, 1, sharex=True, height_ratios=[tall, 2.2])
-    spans.set_title(shortened(as_text(video), 90), parse_math=False, loc="left")
+    spans.set_title(shortened(as_unicode(video), 90), parse_math=False, loc="left")
     drawn = _draw_spans(spans, tracks, edges, means, is_bridged)
     if drawn is None:
         spans.text(0.5, 0.5, "nobody was found", transform=spans.transAxes, ha="center", va="center")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -26,6 +26,7 @@ class _Pending:
     def __init__(self, num_boxes: int) -> None:
         self.missing = num_boxes
         self.image_wh: tuple[int, int] | None = None
+        self.carried: tuple[str | None, ...] = ()
         self.failures: list[Failure] = []
         self.rows: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
 
@@ -37,10 +38,13 @@ class ResultAssembler:
         tasks: all images of the run, as the batches' image indices count them; or those that are under way, by these
             indices.
         keypoint_set: the network's, for every result.
+        carry: what the values are called that are carried along (`data.carry`).
     """
 
-    def __init__(self, tasks: Tasks | Mapping[int, ImageTask], keypoint_set: KeypointSet) -> None:
-        self._tasks, self._keypoint_set = tasks, keypoint_set
+    def __init__(
+        self, tasks: Tasks | Mapping[int, ImageTask], keypoint_set: KeypointSet, carry: Sequence[str] = ()
+    ) -> None:
+        self._tasks, self._keypoint_set, self._carry = tasks, keypoint_set, carry
         self._pending: dict[int, _Pending] = {}
 
     def add(self, batch: CropBatch, prediction: PosePrediction) -> list[tuple[int, PoseResult]]:
@@ -63,6 +67,7 @@ class ResultAssembler:
         pending = self._pending.setdefault(index, _Pending(self._tasks[index].num_boxes))
         pending.missing -= part.span.stop - part.span.start
         pending.image_wh = part.image_wh or pending.image_wh
+        pending.carried = part.carried or pending.carried
         # An image that breaks is found broken in each of its batches.
         pending.failures += [failure for failure in part.failures if failure not in pending.failures]
 
@@ -96,6 +101,7 @@ class ResultAssembler:
             frame=task.frame,
             track_ids=None if task.frame is None else _given_ids(task)[kept],
             member=task.member,
+            carried=dict(zip(self._carry, pending.carried or (None,) * len(self._carry), strict=True)),
         )
 
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from sapiens_pl.core.errors import write_error
-from sapiens_pl.records.schema import PICTURES, people_schema
+from sapiens_pl.records.schema import PICTURES
 
 _HEAD = struct.Struct("<4sIII")
 _HEADER_MAGIC, _FRAME_MAGIC = b"SPJ1", b"SPF1"
@@ -118,11 +118,15 @@ class Journal:
         self.people_counts = [sum(batch.column("num_people").to_pylist()) for batch in batches]
         self.pictures = pa.Table.from_batches(batches, PICTURES)
 
-    def people(self, frame: int, num_keypoints: int) -> pa.RecordBatch:
-        """The people of one frame."""
+    def people(self, frame: int, schema: pa.Schema) -> pa.RecordBatch:
+        """The people of one frame.
+
+        Args:
+            schema: `people_schema` of the store.
+        """
         start, pictures_size, people_size = self._frames[frame]
         content = os.pread(self._file.fileno(), people_size, start + pictures_size)
-        return pa.ipc.read_record_batch(pa.py_buffer(content), people_schema(num_keypoints))
+        return pa.ipc.read_record_batch(pa.py_buffer(content), schema)
 
     def close(self) -> None:
         self._file.close()

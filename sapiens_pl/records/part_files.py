@@ -1,22 +1,22 @@
-"""Parts: a journal's rows as two Parquet files, sorted by the pictures' names; written whole or not at all."""
+"""Parts: some pictures and their people as two Parquet files, sorted by the pictures' names; whole or not there."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sapiens_pl.core.errors import ConfigError, write_error
-from sapiens_pl.core.whole_file import whole_file
+from sapiens_pl.core.whole_file import bring_to_disk, put_in_place
 from sapiens_pl.records.outlet import outlet_of
 from sapiens_pl.records.schema import PICTURES, people_schema
 
@@ -25,7 +25,7 @@ _PICTURES_A_GROUP, _PEOPLE_A_GROUP = 2048, 4096
 _KEYPOINTS_A_GROUP = 262_144
 """What is read at once: 3 MB of coordinates and scores."""
 _MARK = b"sapiens_pl"
-_TEXT_COLUMNS = ["name", "status", "error"]
+_TEXT_COLUMNS = ["name", "status", "error", "shard"]
 
 
 def digest_of(content: bytes) -> str:
@@ -34,64 +34,93 @@ def digest_of(content: bytes) -> str:
 
 
 def write_parts(
-    records: Path, stem: str, pictures: pa.Table, people: pa.Table, mark: dict[str, Any], names: dict[str, Any]
-) -> None:
-    """Writes both parts, the pictures' last.
+    records: Path,
+    pair: str,
+    pictures: pa.Table,
+    people: Iterable[pa.Table],
+    mark: dict[str, Any],
+    about: dict[str, Any],
+) -> list[Path]:
+    """Writes both parts, the pictures' last, and returns them in this order.
 
     Args:
-        pictures, people: the people in the order of the pictures.
-        mark: which store they belong to.
-        names: what the people's file says of its keypoints, for other programs.
+        pair: what their names have in common (`store.pair_of`).
+        pictures: sorted by name, each once.
+        people: theirs, in the order of the pictures, some at a time; at least one table, which may be empty.
+        mark: which store they belong to, and what the parts say of themselves.
+        about: what the people's file says of its keypoints, for other programs.
 
     Raises:
         WriteError: no space, no permission, a vanished disk.
+        FileNotFoundError: the folder, or what the people are read from, has gone.
     """
-    pictures, people = _sorted(pictures, people)
     group = max(1, min(_PEOPLE_A_GROUP, _KEYPOINTS_A_GROUP // max(1, mark["num_keypoints"])))
-    file = _write(records, f"people-{stem}", people, names | {_MARK: json.dumps(mark)}, group)
-    _write(
-        records,
-        f"pictures-{stem}",
-        pictures,
-        {_MARK: json.dumps(mark | {"people": file, "num_people": people.num_rows})},
-        _PICTURES_A_GROUP,
-    )
+    of_people = _write(records, f"people-{pair}", _grouped(people, group), about | {_MARK: json.dumps(mark)}, group)
+    counts = {row["values"]: row["counts"] for row in pc.value_counts(pictures.column("status")).to_pylist()}
+    num_people = int(pc.sum(pictures.column("num_people")).as_py() or 0)
+    mark = mark | {"people": of_people.name, "num_people": num_people, "counts": counts}
+    of_pictures = _write(records, f"pictures-{pair}", [pictures], {_MARK: json.dumps(mark)}, _PICTURES_A_GROUP)
+    return [of_people, of_pictures]
 
 
-def _sorted(pictures: pa.Table, people: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """By name; of a picture that stands there twice, the later row."""
-    counts = pictures.column("num_people").to_numpy()
-    starts = np.cumsum(counts) - counts
-    order = pc.sort_indices(pictures.column("name")).to_numpy()  # stable
-    names = pictures.column("name").take(pa.array(order))
-    if len(order) > 1:
-        last = pc.not_equal(names.slice(1), names.slice(0, len(order) - 1)).to_numpy()
-        order = order[np.append(last, True)]
-    rows = np.concatenate(
-        [
-            np.empty(0, np.int64),
-            *(np.arange(start, start + count) for start, count in zip(starts[order], counts[order])),
-        ]
-    )
-    return pictures.take(pa.array(order)), people.take(pa.array(rows))
+def _grouped(tables: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
+    """The same rows, so many at a time; the last table has the rest."""
+    held: pa.Table | None = None
+    for table in tables:
+        held = table if held is None else pa.concat_tables([held, table])
+        whole = held.num_rows // size * size
+        if whole:
+            yield held.slice(0, whole)
+            held = held.slice(whole)
+    if held is not None:
+        yield held
 
 
-def _write(records: Path, stem: str, table: pa.Table, metadata: dict, rows_a_group: int) -> str:
-    buffer = io.BytesIO()
-    pq.write_table(
-        table.replace_schema_metadata(metadata),
-        buffer,
-        row_group_size=rows_a_group,
-        compression="zstd",
-        use_dictionary=[name for name in _TEXT_COLUMNS if name in table.column_names],
-        write_page_checksum=True,
-    )
-    content = buffer.getvalue()
-    path = records / f"{stem}-{digest_of(content)}.parquet"
-    with whole_file(path, records / f".new-{secrets.token_hex(8)}", True, False) as file:
-        file.write(content)
+class _Digested:
+    """A file that is only written to; what it takes is digested."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._digest = file, hashlib.blake2b(digest_size=_DIGEST_BYTES)
+
+    def write(self, content: bytes) -> int:
+        self._digest.update(content)
+        return self._file.write(content)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def digest(self) -> str:
+        return self._digest.hexdigest()
+
+
+def _write(records: Path, stem: str, tables: Iterable[pa.Table], metadata: dict, rows_a_group: int) -> Path:
+    temporary = records / f".new-{secrets.token_hex(8)}"
+    tables = iter(tables)
+    first = next(tables)
+    try:
+        with open(temporary, "wb") as file:
+            digested = _Digested(file)
+            with pq.ParquetWriter(
+                digested,
+                first.schema.with_metadata(metadata),
+                compression="zstd",
+                use_dictionary=[name for name in _TEXT_COLUMNS if name in first.column_names],
+                write_page_checksum=True,
+            ) as writer:
+                for table in chain([first], tables):
+                    writer.write_table(table.replace_schema_metadata(metadata), rows_a_group)
+            bring_to_disk(file)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):  # that may be a part that is merged
+            raise write_error(records / stem, error) from None
+        raise
+    path = records / f"{stem}-{digested.digest()}.parquet"
+    put_in_place(temporary, path, False)
     outlet_of(path).put(path)
-    return path.name
+    return path
 
 
 def bring_names_to_disk(records: Path) -> None:
@@ -110,30 +139,39 @@ class Part:
     """One pair of files, of which the pictures' is named.
 
     Attributes:
-        mark: which store it belongs to.
+        mark: which store it belongs to, and what it says of itself.
         people_counts, picture_counts: rows of each group of people, and of pictures.
+        no_people: a table without rows.
+
+    Args:
+        path: of the pictures.
+        carry: the columns that the people carry along.
 
     Raises:
         ConfigError: one of the two is damaged or not there.
+        FileNotFoundError: the pictures' is not there, nor is there damage: its rows are in another part now. The
+            methods raise it too.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, carry: Sequence[str] = ()) -> None:
         self.path = path
         try:
             outlet_of(path).fetch(path)
             self._pictures = pq.read_metadata(path)
             self.mark: dict[str, Any] = json.loads((self._pictures.metadata or {})[_MARK])
-            self._people_path = path.parent / self.mark["people"]
-            outlet_of(path).fetch(self._people_path)
-            self._people = pq.read_metadata(self._people_path)
+            self.people_path = path.parent / self.mark["people"]
+            outlet_of(path).fetch(self.people_path)
+            self._people = pq.read_metadata(self.people_path)
             self.people_counts = _rows_of_groups(self._people)
             self.picture_counts = _rows_of_groups(self._pictures)
-            self._check()
+            self._check(carry)
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise self.damaged(error) from None
 
-    def _check(self) -> None:
-        for metadata, schema in ((self._pictures, PICTURES), (self._people, people_schema(self.mark["num_keypoints"]))):
+    def _check(self, carry: Sequence[str]) -> None:
+        of_people = people_schema(self.mark["num_keypoints"], carry)
+        self.no_people = of_people.empty_table()
+        for metadata, schema in ((self._pictures, PICTURES), (self._people, of_people)):
             found = metadata.schema.to_arrow_schema()
             if found.names != schema.names:
                 raise ValueError(f"columns {', '.join(found.names)[:100]}")
@@ -153,7 +191,7 @@ class Part:
 
     def people(self, index: int) -> pa.Table:
         """The people of one group."""
-        return self._group(self._people_path, self._people, index)
+        return self._group(self.people_path, self._people, index)
 
     def _group(self, path: Path, metadata: Any, index: int) -> pa.Table:
         try:
@@ -162,13 +200,25 @@ class Part:
         except (OSError, ValueError, pa.ArrowException) as error:
             raise self.damaged(error) from None
 
-    def damaged(self, error: Exception) -> ConfigError:
-        """The sentence for it."""
+    def damaged(self, error: Exception) -> Exception:
+        """The sentence for it, as a ConfigError; the error itself where the part has gone."""
+        if isinstance(error, FileNotFoundError) and not self.path.exists():
+            return error
         reason = " ".join(str(error).split())[:200]
         return ConfigError(
             f"{self.path} cannot be read ({type(error).__name__}: {reason}); run the same command again: it sets the "
             "part aside and does its pictures again."
         )
+
+
+def mark_of(path: Path) -> dict[str, Any]:
+    """What a part of pictures says of itself; nothing where it cannot be read."""
+    try:
+        outlet_of(path).fetch(path)
+        mark: dict[str, Any] = json.loads((pq.read_metadata(path).metadata or {})[_MARK])
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        return {}
+    return mark
 
 
 def _rows_of_groups(metadata: Any) -> list[int]:

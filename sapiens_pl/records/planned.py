@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import UnreadableFolderError, UnreadableShardError
 from sapiens_pl.core.keypoints import KeypointSet
-from sapiens_pl.core.structures import Failure, PoseResult
+from sapiens_pl.core.plan import Pictures, Tasks
+from sapiens_pl.core.structures import Failure, PoseResult, ShardMember
 
 _NO_PICTURES = (UnreadableFolderError.__name__, UnreadableShardError.__name__)
 """Failures of what holds pictures."""
@@ -60,3 +61,21 @@ def failed_result(failure: Failure, keypoint_set: KeypointSet) -> PoseResult:
         name=failure.image,
         failures=(failure,),
     )
+
+
+def members_of(pictures: Pictures, names: Sequence[str]) -> list[ShardMember | None]:
+    """Which samples of tars or tables the pictures of these names are; None for what is no such picture."""
+    if pictures.shards is None or not names:
+        return [None] * len(names)
+    positions = pictures.names.positions(Names.of(names)).tolist()
+    return [None if position < 0 else pictures.member(position) for position in positions]
+
+
+def pictures_by_shard(tasks: Tasks) -> dict[str, int]:
+    """How many of the tasks are of each tar or table; nothing where they are from none."""
+    shards = tasks.pictures.shards
+    if shards is None:
+        return {}
+    numbers = np.searchsorted(shards.begins, tasks.indices, side="right") - 1
+    found, counts = np.unique(numbers, return_counts=True)
+    return {shards.names[number]: count for number, count in zip(found.tolist(), counts.tolist())}

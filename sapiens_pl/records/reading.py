@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterator
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from sapiens_pl.core.keypoints import KeypointSet, numbered_set
 from sapiens_pl.core.structures import Failure, PoseResult
 from sapiens_pl.records.schema import DONE, PICTURES, WITHDRAWN, failures_of, to_bytes, to_text
 from sapiens_pl.records.sources import KeptGroups, Source
-from sapiens_pl.records.store import FOLDER, Store, live, read_store, store_files
+from sapiens_pl.records.store import FOLDER, Store, label_of, live, read_store, store_files
 
 _PICTURES_AT_ONCE = 1024
 _TRIES = 20
@@ -32,17 +32,27 @@ class Records:
         boxes_digests, num_people: (P,) uint64 and int64, columns of all pictures in no order; see `positions`.
     """
 
-    def __init__(self, store: Store | None, sources: list[Source]) -> None:
+    def __init__(
+        self,
+        store: Store | None,
+        sources: list[Source],
+        shards: Collection[str] | None = None,
+        again: Callable[[], Records] | None = None,
+    ) -> None:
         self.keypoint_set: KeypointSet = numbered_set(0) if store is None else store.keypoint_set
         self.settings: dict[str, Any] = {} if store is None else store.settings
-        self._sources = sources
-        columns = ["name", "status", "boxes_digest", "num_people", "video"]
+        self._sources, self._again = sources, again
+        columns = ["name", "status", "boxes_digest", "num_people", "video", "generation"]
+        columns += [] if shards is None else ["shard"]
         tables = [source.pictures(columns) for source in sources]
         table = pa.concat_tables([PICTURES.empty_table().select(columns), *tables])
         counts = [table.num_rows for table in tables]
         source_of = np.repeat(np.arange(len(tables)), counts)
         row_of = np.concatenate([np.empty(0, np.int64), *(np.arange(count) for count in counts)])
-        kept = _latest(table.column("name"))
+        kept = _latest(table.column("name"), table.column("generation"))
+        if shards is not None:
+            wanted = pa.array(sorted(map(to_bytes, shards)), pa.binary())
+            kept = kept[pc.is_in(table.column("shard"), wanted).to_numpy().astype(bool)[kept]]
         kept = kept[pc.not_equal(table.column("status"), WITHDRAWN).to_numpy().astype(bool)[kept]]
         if len(kept) < table.num_rows:
             table, source_of, row_of = table.take(pa.array(kept)), source_of[kept], row_of[kept]
@@ -55,8 +65,12 @@ class Records:
         self.num_people: np.ndarray = table.column("num_people").to_numpy().astype(np.int64)
 
     @classmethod
-    def read(cls, folder: str | Path) -> Records:
+    def read(cls, folder: str | Path, shards: Collection[str] | None = None) -> Records:
         """The records in a run's folder; none where there is no store.
+
+        Args:
+            shards: only of pictures from these tars or tables, by their names in the outputs; parts of others are not
+                opened. None: all.
 
         Raises:
             ConfigError: a part is damaged, or belongs to another run.
@@ -70,15 +84,16 @@ class Records:
                     "back, choose another output.dir, or set output.overwrite=true to start over."
                 )
             return cls(None, [])
+        labels = None if shards is None else {None, *map(label_of, shards)}
         known: dict[Path, Source] = {}
         for _ in range(_TRIES):
             # A journal may become a part meanwhile: the listing that shows it gone shows the part.
-            files = list(live(store_files(records)))
+            files = [file for file in live(store_files(records)) if labels is None or file.label in labels]
             try:
                 for file in files:
                     if file.path not in known:
                         known[file.path] = Source(file, store)
-                return cls(store, [known[file.path] for file in files])
+                return cls(store, [known[file.path] for file in files], shards, partial(cls.read, folder, shards))
             except FileNotFoundError:
                 continue
         raise ConfigError(f"{records} changes faster than it can be read; read it when the run has ended.")
@@ -168,9 +183,14 @@ class Records:
         """
         order = self._named(self._order(None), names)
         for start in range(0, len(order), _PICTURES_AT_ONCE):
-            rows = self._rows(order[start : start + _PICTURES_AT_ONCE], ["name", "error", "message", "failures"])
-            for row in rows:
-                yield from failures_of(row)
+            some = order[start : start + _PICTURES_AT_ONCE]
+            try:
+                rows = self._rows(some, ["name", "error", "message", "failures"])
+            except FileNotFoundError:
+                yield from self._read_again(some).failures(self._names_at(some))
+            else:
+                for row in rows:
+                    yield from failures_of(row)
 
     def table(self, names: Collection[str] | None = None, status: str | None = None) -> pa.Table:
         """The rows of pictures themselves (`schema.PICTURES`), sorted by name.
@@ -189,7 +209,24 @@ class Records:
     def _in_order(self, order: np.ndarray) -> Iterator[PoseResult]:
         groups = KeptGroups()
         for start in range(0, len(order), _PICTURES_AT_ONCE):
-            yield from self._chunk(order[start : start + _PICTURES_AT_ONCE], groups)
+            some = order[start : start + _PICTURES_AT_ONCE]
+            try:
+                results = self._chunk(some, groups)
+            except FileNotFoundError:
+                names = self._names_at(some)
+                found = {result.name: result for result in self._read_again(some).results(names)}
+                results = [found[name] for name in names if name in found]
+            yield from results
+
+    def _read_again(self, order: np.ndarray) -> Records:
+        """The records now: a part has gone since these were read, for its rows were merged with others.
+
+        Raises:
+            ConfigError: they are nowhere.
+        """
+        if self._again is None:
+            raise ConfigError(f"The records of {self._names_at(order[:1])} have gone meanwhile; run again.")
+        return self._again()
 
     @cached_property
     def _films(self) -> dict[str, np.ndarray]:
@@ -227,14 +264,14 @@ class Records:
         chosen = np.arange(len(self)) if status is None else np.flatnonzero(self.is_status(status))
         return chosen[pc.sort_indices(self._names.take(pa.array(chosen))).to_numpy()]
 
-    def _chunk(self, order: np.ndarray, groups: KeptGroups) -> Iterator[PoseResult]:
+    def _chunk(self, order: np.ndarray, groups: KeptGroups) -> list[PoseResult]:
         found: list[PoseResult | None] = [None] * len(order)
         rows = self._rows(order, None)
         for number in np.unique(self._source_of[order]):  # file by file, so that few groups are in memory
             source = self._sources[number]
             for position in np.flatnonzero(self._source_of[order] == number):
                 found[position] = source.result(rows[position], int(self._row_of[order[position]]), groups)
-        yield from (result._replace(keypoint_set=self.keypoint_set) for result in found if result is not None)
+        return [result._replace(keypoint_set=self.keypoint_set) for result in found if result is not None]
 
     def _rows(self, order: np.ndarray, columns: list[str] | None) -> list[dict[str, Any]]:
         """Rows of pictures as dicts, in that order."""
@@ -247,12 +284,13 @@ class Records:
         return rows
 
 
-def _latest(names: pa.ChunkedArray) -> np.ndarray:
-    """The last row of each name, in the order of the rows."""
+def _latest(names: pa.ChunkedArray, generations: pa.ChunkedArray) -> np.ndarray:
+    """Of each name the row of the latest generation, of those the last; in the order of the rows."""
     codes = pa.concat_arrays(names.chunks).dictionary_encode()
     indices = codes.indices.to_numpy()
     if len(codes.dictionary) == len(indices):
         return np.arange(len(indices))
     last = np.zeros(len(codes.dictionary), np.int64)
-    last[indices] = np.arange(len(indices))  # of several values for one place, the last stays
+    order = np.argsort(generations.to_numpy(), kind="stable")
+    last[indices[order]] = order  # of several values for one place, the last stays
     return np.sort(last)

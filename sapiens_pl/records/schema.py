@@ -15,8 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sapiens_pl.core.carried import carried_column
+from sapiens_pl.core.columns import as_unicode
 from sapiens_pl.core.errors import MissingImageError
-from sapiens_pl.core.structures import NO_TRACK_ID, Failure, PoseResult, VideoFrame
+from sapiens_pl.core.structures import NO_TRACK_ID, Failure, PoseResult, ShardMember, VideoFrame
 
 DONE, FAILED, ABSENT = "done", "failed", "absent"
 """What may have become of a picture; `ABSENT`: named, and not there yet."""
@@ -42,12 +44,22 @@ PICTURES = pa.schema(
         pa.field("frame", pa.int64()),
         pa.field("pts", pa.int64()),
         pa.field("seconds", pa.float64()),
+        pa.field("shard", pa.binary()),  # null for what is from no tar or table, as is the next one
+        pa.field("key", pa.binary()),
+        pa.field("generation", pa.int64(), nullable=False),  # of the run that has recorded it, whatever file it is in
     ]
 )
+KEY = "__key__"
+"""The column of people that is called as WebDataset calls it; `key` of the pictures, as text for other programs."""
 
 
-def people_schema(num_keypoints: int) -> pa.Schema:
-    """`bbox` is xyxy; it and the keypoints are image px. `track_id` is one that a box file gives in a video."""
+def people_schema(num_keypoints: int, carry: Sequence[str] = ()) -> pa.Schema:
+    """`bbox` is xyxy; it and the keypoints are image px. `track_id` is one that a box file gives in a video.
+
+    Args:
+        num_keypoints: K.
+        carry: what is carried along.
+    """
     return pa.schema(
         [
             pa.field("name", pa.binary(), nullable=False),
@@ -58,6 +70,8 @@ def people_schema(num_keypoints: int) -> pa.Schema:
             pa.field("keypoints_y", pa.list_(pa.float32(), num_keypoints), nullable=False),
             pa.field("keypoint_scores", pa.list_(pa.float32(), num_keypoints), nullable=False),
             pa.field("track_id", pa.int64()),
+            pa.field(KEY, pa.string()),
+            *(pa.field(carried_column(name), pa.string()) for name in carry),
         ]
     )
 
@@ -80,20 +94,21 @@ def status_of(result: PoseResult) -> str:
     return ABSENT if errors[0] == MissingImageError.__name__ else FAILED
 
 
-def pictures_batch(results: Sequence[PoseResult], boxes_digests: Sequence[int]) -> pa.RecordBatch:
+def pictures_batch(results: Sequence[PoseResult], boxes_digests: Sequence[int], generation: int = 1) -> pa.RecordBatch:
     """A row of `PICTURES` a result.
 
     Args:
         results: pictures done, failed or absent.
         boxes_digests: 64 bits each: the boxes that the picture was planned with.
+        generation: of the run.
     """
-    rows = [_picture_row(result, digest) for result, digest in zip(results, boxes_digests, strict=True)]
+    rows = [_picture_row(result, digest, generation) for result, digest in zip(results, boxes_digests, strict=True)]
     return pa.RecordBatch.from_pylist(rows, schema=PICTURES)
 
 
-def _picture_row(result: PoseResult, boxes_digest: int) -> dict[str, Any]:
+def _picture_row(result: PoseResult, boxes_digest: int, generation: int) -> dict[str, Any]:
     width, height = result.image_wh or (None, None)
-    frame = result.frame
+    frame, member = result.frame, result.member
     whole = next((failure for failure in result.failures if failure.instance_id is None), None)
     return {
         "name": to_bytes(result.name),
@@ -115,10 +130,13 @@ def _picture_row(result: PoseResult, boxes_digest: int) -> dict[str, Any]:
         "frame": frame and frame.frame_index,
         "pts": frame and frame.pts,
         "seconds": frame and frame.seconds,
+        "shard": member and to_bytes(member.shard),
+        "key": member and to_bytes(member.key),
+        "generation": generation,
     }
 
 
-def people_batch(results: Sequence[PoseResult], num_keypoints: int) -> pa.RecordBatch:
+def people_batch(results: Sequence[PoseResult], num_keypoints: int, carry: Sequence[str] = ()) -> pa.RecordBatch:
     """A row of `people_schema` a person, in the order of the results and of their boxes."""
     counts = [len(result.instance_ids) for result in results]
     names = np.repeat(np.array([to_bytes(result.name) for result in results], object), counts)
@@ -134,8 +152,18 @@ def people_batch(results: Sequence[PoseResult], num_keypoints: int) -> pa.Record
         _lists(keypoints[:, :, 1]),
         _lists(scores),
         pa.array(tracks, pa.int64(), mask=tracks == NO_TRACK_ID),
+        _texts([result.member and result.member.key for result in results], counts),
+        *(_texts([result.carried.get(name) for result in results], counts) for name in carry),
     ]
-    return pa.RecordBatch.from_arrays(columns, schema=people_schema(num_keypoints))
+    return pa.RecordBatch.from_arrays(columns, schema=people_schema(num_keypoints, carry))
+
+
+def _texts(values: Sequence[str | None], counts: Sequence[int]) -> pa.Array:
+    """That of each picture, as often as it has people."""
+    if all(value is None for value in values):
+        return pa.nulls(sum(counts), pa.string())
+    array = pa.array([None if value is None else as_unicode(value) for value in values], pa.string())
+    return array.take(pa.array(np.repeat(np.arange(len(values)), counts)))
 
 
 def _track_ids(result: PoseResult) -> np.ndarray:
@@ -151,9 +179,15 @@ def _lists(values: np.ndarray) -> pa.FixedSizeListArray:
 
 
 class People:
-    """Some rows of people as arrays, and their results."""
+    """Some rows of people as arrays, and their results.
 
-    def __init__(self, batch: pa.RecordBatch | pa.Table, num_keypoints: int) -> None:
+    Args:
+        batch: rows of `people_schema`.
+        num_keypoints: K.
+        carry: what is carried along.
+    """
+
+    def __init__(self, batch: pa.RecordBatch | pa.Table, num_keypoints: int, carry: Sequence[str] = ()) -> None:
         def matrix(name: str, width: int) -> np.ndarray:
             return _numpy(pc.list_flatten(batch.column(name))).reshape(-1, width)
 
@@ -162,10 +196,11 @@ class People:
         self.bboxes = matrix("bbox", 4)
         self.x, self.y = matrix("keypoints_x", num_keypoints), matrix("keypoints_y", num_keypoints)
         self.scores = matrix("keypoint_scores", num_keypoints)
+        self.carried = {name: batch.column(carried_column(name)) for name in carry}
 
     @classmethod
-    def none(cls, num_keypoints: int) -> People:
-        return cls(people_schema(num_keypoints).empty_table(), num_keypoints)
+    def none(cls, num_keypoints: int, carry: Sequence[str] = ()) -> People:
+        return cls(people_schema(num_keypoints, carry).empty_table(), num_keypoints, carry)
 
     def result(self, picture: dict[str, Any], rows: slice) -> PoseResult:
         """One picture's, of a row of `PICTURES` as a dict; its own memory, not a view."""
@@ -182,6 +217,11 @@ class People:
             image_id=None if picture["image_id"] is None else int(picture["image_id"]),
             frame=frame_of(picture),
             track_ids=None if picture["video"] is None else self.track_ids[rows].copy(),
+            member=None if picture["shard"] is None else ShardMember(*map(to_text, (picture["shard"], picture["key"]))),
+            carried={
+                name: column[rows.start].as_py() if rows.stop > rows.start else None
+                for name, column in self.carried.items()
+            },
         )
 
 

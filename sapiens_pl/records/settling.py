@@ -6,28 +6,31 @@ which nobody can set: so only those parts are read that have changed since the l
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-
-import pyarrow as pa
 
 from sapiens_pl.core.errors import write_error
 from sapiens_pl.records.journal import Journal
 from sapiens_pl.records.outlet import outlet_of, remove
-from sapiens_pl.records.part_files import bring_names_to_disk, is_whole, write_parts
-from sapiens_pl.records.schema import people_schema
-from sapiens_pl.records.store import Store, StoreFile, check_mark, store_files
+from sapiens_pl.records.part_files import is_whole, mark_of
+from sapiens_pl.records.sealing import Sealer, rows_of
+from sapiens_pl.records.store import Store, StoreFile, live, store_files
 
 log = logging.getLogger(__name__)
 
 
-def seal(path: Path, store: Store) -> None:
+def seal(path: Path, store: Store, merges: Callable[[str | None, StoreFile], bool] = lambda shard, file: False) -> None:
     """Writes a journal's rows as parts and removes it; its process must not write to it any more.
 
+    Args:
+        merges: as for `Sealer.seal`.
+
     Raises:
+        ConfigError: it belongs to another run.
         WriteError: no space, no permission, a vanished disk; the journal is still there.
     """
     stem = path.name.removeprefix("journal-").removesuffix(".arrow")
@@ -36,16 +39,7 @@ def seal(path: Path, store: Store) -> None:
     except OSError as error:
         raise write_error(path, error) from None
     try:
-        if journal.header:
-            check_mark(path, journal.header, store)
-        count = store.keypoint_set.num_keypoints
-        frames = [journal.people(frame, count) for frame in range(len(journal.people_counts))]
-        if frames:
-            people = pa.Table.from_batches(frames, people_schema(count))
-            spec = store.keypoint_set
-            names = {"dataset_name": spec.dataset_name, "keypoint_names": json.dumps(spec.names)}
-            write_parts(path.parent, stem, journal.pictures, people, store.mark(), names)
-            bring_names_to_disk(path.parent)
+        Sealer(path.parent, store).seal(stem, rows_of(journal, store), merges)
         if journal.is_damaged:
             _set_aside([path], "damaged inside")
         else:
@@ -74,13 +68,33 @@ def settle(records: Path, store: Store, looked_at_ns: int, shard: int | None = N
     if shard is None:
         _remove_begun(records)
         files = _without_damaged(files, looked_at_ns)
-    committed = {file.stem for file in files if file.kind == "pictures"}
-    for file in files:
-        if file.kind == "journal" and shard in (None, file.shard):
-            if file.stem in committed:
-                file.path.unlink(missing_ok=True)
-            else:
-                seal(file.path, store)
+        _remove_merged(files, Sealer(records, store), looked_at_ns)
+    journals = [file for file in files if file.kind == "journal" and shard in (None, file.shard)]
+    there = {file.stem for file in live(files)}
+    for file in journals:
+        if file.stem in there:
+            seal(file.path, store, partial(_may_merge, shard))
+        else:
+            file.path.unlink(missing_ok=True)
+
+
+def _may_merge(own: int | None, shard: str | None, part: StoreFile) -> bool:
+    """What there is of the journal's tars; but others that are at work keep their parts."""
+    return shard is not None and own in (None, part.shard)
+
+
+def _remove_merged(files: list[StoreFile], sealer: Sealer, looked_at_ns: int) -> None:
+    """Removes the parts whose rows stand in another one: their process was killed before it could."""
+    pictures = {file.pair: file for file in files if file.kind == "pictures"}
+    people = {file.pair: file for file in files if file.kind == "people"}
+    first = {file.label: file.generation for file in reversed(pictures.values())}
+    for file in [*pictures.values()]:
+        # Another machine's may be old; parts that one of an earlier run was merged into are of a later generation.
+        is_later = file.label is not None and file.generation > first[file.label]
+        if is_later or _has_changed(file.path, looked_at_ns):
+            for pair in mark_of(file.path).get("merged", ()):
+                if pair in pictures and pair in people:
+                    sealer.remove(pictures.pop(pair).path, people.pop(pair).path)
 
 
 def _remove_begun(records: Path) -> None:
@@ -92,18 +106,18 @@ def _remove_begun(records: Path) -> None:
 def _without_damaged(files: list[StoreFile], looked_at_ns: int) -> list[StoreFile]:
     """The files that are whole; pairs of which one is not are set aside, people without their pictures removed."""
     bad = {
-        file.stem
+        file.pair
         for file in files
         if file.digest is not None and _has_changed(file.path, looked_at_ns) and not is_whole(file.path, file.digest)
     }
-    people = {file.stem for file in files if file.kind == "people"}
-    pictures = {file.stem for file in files if file.kind == "pictures"}
+    people = {file.pair for file in files if file.kind == "people"}
+    pictures = {file.pair for file in files if file.kind == "pictures"}
     bad |= pictures - people
     for file in files:
-        if file.kind == "people" and file.stem not in pictures | bad:  # killed before the pictures' part was written
+        if file.kind == "people" and file.pair not in pictures | bad:  # killed before the pictures' part was written
             remove(file.path)
-    _set_aside([file.path for file in files if file.stem in bad and file.kind != "journal"], "cut short or changed")
-    return [file for file in files if file.kind == "journal" or file.stem not in bad]
+    _set_aside([file.path for file in files if file.pair in bad and file.kind != "journal"], "cut short or changed")
+    return [file for file in files if file.kind == "journal" or file.pair not in bad]
 
 
 def _has_changed(path: Path, looked_at_ns: int) -> bool:

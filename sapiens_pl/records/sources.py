@@ -13,7 +13,7 @@ from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.records.journal import Journal
 from sapiens_pl.records.part_files import Part, is_whole
-from sapiens_pl.records.schema import People
+from sapiens_pl.records.schema import People, people_schema
 from sapiens_pl.records.store import Store, StoreFile, check_mark
 
 _GROUPS_KEPT = 16
@@ -39,18 +39,19 @@ class Source:
 
     Raises:
         ConfigError: it is damaged, or belongs to another run.
-        FileNotFoundError: a journal whose rows are in a part now.
+        FileNotFoundError: its rows are in another part now; the methods raise it too, for a part.
     """
 
     def __init__(self, file: StoreFile, store: Store) -> None:
-        self._num_keypoints = store.keypoint_set.num_keypoints
+        self._num_keypoints, self._carry = store.keypoint_set.num_keypoints, store.carry
+        self._schema = people_schema(self._num_keypoints, self._carry)
         self._held: Part | Journal
         if file.kind == "journal":
             self._held = _open_journal(file)
             if self._held.header:
                 check_mark(file.path, self._held.header, store)
         else:
-            self._held = Part(file.path)
+            self._held = Part(file.path, store.carry)
             try:
                 check_mark(file.path, self._held.mark, store)
             except ConfigError as error:
@@ -87,7 +88,7 @@ class Source:
             row: which row it is.
         """
         if not picture["num_people"]:
-            return People.none(self._num_keypoints).result(picture, slice(0, 0))
+            return People.none(self._num_keypoints, self._carry).result(picture, slice(0, 0))
         if self._starts is None:
             counts = self.pictures(["num_people"]).column(0).to_numpy()
             self._starts = np.cumsum(counts) - counts
@@ -104,9 +105,9 @@ class Source:
 
     def _people(self, group: int) -> People:
         if isinstance(self._held, Journal):
-            return People(self._held.people(group, self._num_keypoints), self._num_keypoints)
+            return People(self._held.people(group, self._schema), self._num_keypoints, self._carry)
         try:
-            return People(self._held.people(group), self._num_keypoints)
+            return People(self._held.people(group), self._num_keypoints, self._carry)
         except ValueError as error:  # damage where no checksum is
             raise self._held.damaged(error) from None
 

@@ -2,16 +2,19 @@
 
 store.json                        made once: an id, the settings that results depend on, the keypoint set
 journal-STEM.arrow                what one process has recorded and what is in no part yet (`journal`)
-people-STEM-DIGEST.parquet        sealed from one journal, sorted by the pictures' names
+people-STEM-DIGEST.parquet        of pictures that are sealed, sorted by their names
 pictures-STEM-DIGEST.parquet      the same; written last, so that it commits both
 
-STEM is GENERATION-SHARD-RANK-RANDOM-NUMBER. Each run counts one generation more than any file there has; of two rows of
-one picture, the later generation's counts. So nothing is ever rewritten. A journal of which there is a part counts
-for nothing: its process was killed between the two.
+STEM is GENERATION-SHARD-RANK-RANDOM-NUMBER, and in the names of parts that hold the pictures of one tar or table only,
+LABEL.STEM, where the label is that file's name without folder and suffix (`00042`), if no other can have the same. Each
+run counts one generation more than any file there has; of two rows of one picture, the later generation's counts,
+whatever file it is in. So nothing is ever rewritten, and that a row stands there twice does no harm: a process that is
+killed between writing a part and removing what is in it now leaves that.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -27,17 +30,25 @@ from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.records.outlet import outlet_of
 
 FOLDER = "records"
+CARRY = "data.carry"
+"""The setting whose columns stand beside the people."""
 _OF_FIRST_EDITION = "inputs.txt"
-VERSION = 2
+VERSION = 3
 _NAME = re.compile(
-    r"(?P<kind>journal|people|pictures)-"
+    r"(?P<kind>journal|people|pictures)-(?:(?P<label>[\w.-]+)\.)?"
     r"(?P<stem>(?P<generation>\d{6,})-(?P<shard>\d+)-\w+-[0-9a-f]+-\d{4,})"
-    r"(?:-(?P<digest>[0-9a-f]{16}))?\.(?:arrow|parquet)"
+    r"(?:-(?P<digest>[0-9a-f]{16}))?\.(?:arrow|parquet)",
+    re.ASCII,
 )
+_LONGEST_LABEL = 100
 
 
 class StoreFile(NamedTuple):
-    """A journal or a part, by its name."""
+    """A journal or a part, by its name.
+
+    `shard` is which of the runs that share the folder has written it; `label` says of which tar or table it is, None
+    for all else.
+    """
 
     path: Path
     kind: str
@@ -45,24 +56,48 @@ class StoreFile(NamedTuple):
     generation: int
     shard: int
     digest: str | None
+    label: str | None = None
+
+    @property
+    def pair(self) -> str:
+        """The same for a part of people and that of their pictures, and for no other."""
+        return pair_of(self.label, self.stem)
+
+
+def pair_of(label: str | None, stem: str) -> str:
+    """What the names of two parts have in common."""
+    return stem if label is None else f"{label}.{stem}"
+
+
+def label_of(shard: str) -> str:
+    """What stands for a tar or table in the names of its parts: as good as no two have the same."""
+    stem = shard.removesuffix(".tar").removesuffix(".parquet")
+    label = re.sub(r"[^A-Za-z0-9_.-]", "_", os.path.basename(stem))[-_LONGEST_LABEL:]
+    if label == stem and label:
+        return label
+    digest = hashlib.blake2b(shard.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+    return f"{label or 'shard'}-{digest}"
 
 
 def store_files(records: Path) -> list[StoreFile]:
     """The store's own files, sorted by generation and stem; what others have put there is none of them."""
-    files = []
+    names: set[str] = set()
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(records) as entries:
-        for entry in entries:
-            match = _NAME.fullmatch(entry.name)
-            if match is not None and entry.is_file() and (match["digest"] is None) == (match["kind"] == "journal"):
-                numbers = int(match["generation"]), int(match["shard"])
-                files.append(StoreFile(Path(entry.path), match["kind"], match["stem"], *numbers, match["digest"]))
-    known = {file.path.name for file in files}
-    for name in outlet_of(records).elsewhere(records):
-        match = _NAME.fullmatch(name)
-        if match is not None and name not in known:
-            numbers = int(match["generation"]), int(match["shard"])
-            files.append(StoreFile(records / name, match["kind"], match["stem"], *numbers, match["digest"]))
-    return sorted(files, key=lambda file: (file.generation, file.stem, file.kind))
+        names |= {entry.name for entry in entries if _NAME.fullmatch(entry.name) and entry.is_file()}
+    names.update(outlet_of(records).elsewhere(records))
+    files = (_store_file(records, name) for name in names)
+    found = (file for file in files if file is not None)
+    return sorted(found, key=lambda file: (file.generation, file.stem, file.kind, file.label or ""))
+
+
+def _store_file(records: Path, name: str) -> StoreFile | None:
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    kind, stem, digest, label = match.group("kind", "stem", "digest", "label")
+    if (digest is None) != (kind == "journal") or (label is not None and kind == "journal"):
+        return None
+    return StoreFile(records / name, kind, stem, int(match["generation"]), int(match["shard"]), digest, label)
 
 
 class Store(NamedTuple):
@@ -71,6 +106,11 @@ class Store(NamedTuple):
     id: str
     settings: dict[str, Any]
     keypoint_set: KeypointSet
+
+    @property
+    def carry(self) -> tuple[str, ...]:
+        """The columns that the people carry along, as `data.carry` calls them."""
+        return tuple(self.settings.get(CARRY) or ())
 
     def mark(self) -> dict[str, Any]:
         """What each journal and part says of the store that it belongs to."""
@@ -173,5 +213,5 @@ def check_mark(path: Path, mark: dict[str, Any], store: Store) -> None:
 
 def live(files: list[StoreFile]) -> Iterator[StoreFile]:
     """The files whose rows count: parts of pictures, and journals that are in no part."""
-    sealed = {file.stem for file in files if file.kind == "pictures"}
+    sealed = {file.stem for file in files if file.kind == "pictures" and file.label is None}
     return (file for file in files if file.kind == "pictures" or (file.kind == "journal" and file.stem not in sealed))

@@ -17,11 +17,12 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.keypoints import KeypointSet
+from sapiens_pl.core.plan import Pictures
 from sapiens_pl.core.settings import check, either, whole_number
 from sapiens_pl.core.structures import CropBatch, Failure, PosePrediction, PoseResult
 from sapiens_pl.inference.transfer import PendingPrediction
 from sapiens_pl.records.assembly import ResultAssembler
-from sapiens_pl.records.planned import PlannedFailures, failed_result
+from sapiens_pl.records.planned import PlannedFailures, failed_result, members_of, pictures_by_shard
 from sapiens_pl.records.pool import BoundedPool
 from sapiens_pl.records.recorder import Recorder
 from sapiens_pl.records.run_folder import RunFolder
@@ -132,7 +133,7 @@ class PoseWriter(BasePredictionWriter):
         assert store is not None, "the first process makes it"
         names: Names = data.tasks.names
         self._digests: np.ndarray = data.digests
-        self._assembler = ResultAssembler(data.tasks, self.keypoint_set)
+        self._assembler = ResultAssembler(data.tasks, self.keypoint_set, store.carry)
         self._recorder = Recorder(self.folder.records, store, self.folder.shard, self.folder.rank)
         self._recording = BoundedPool(1, _MAX_BATCHES_WAITING)
         self._making = BoundedPool(_NUM_THREADS, _MAX_WAITING)
@@ -145,7 +146,11 @@ class PoseWriter(BasePredictionWriter):
             folders = sum(failure.instance_id is None for failure in self._planned.of_no_picture)
             self.counts.images_failed += folders
             self.counts.boxes_failed += len(self._planned.of_no_picture) - folders
-        self._record_planned([failed_result(failure, self.keypoint_set) for failure in self._planned.of_pictures])
+        pictures: Pictures = data.tasks.pictures
+        members = members_of(pictures, [failure.image for failure in self._planned.of_pictures])
+        failed = [failed_result(failure, self.keypoint_set) for failure in self._planned.of_pictures]
+        self._record_planned([result._replace(member=member) for result, member in zip(failed, members)])
+        self._recorder.expect(pictures_by_shard(data.tasks.select(data.share)))
 
     def _record_planned(self, results: Sequence[PoseResult]) -> None:
         """Pictures that give nothing, as is known before they are read; what is on record already stays as it is."""

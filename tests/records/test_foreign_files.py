@@ -99,7 +99,7 @@ def test_a_part_that_was_changed_is_set_aside_and_its_images_are_done_again(fold
     assert resume(folder, [*ALL, "z.jpg"]) == {"z.jpg"} and not caplog.text
 
 
-DAMAGE = [b"", b"\xff\xfe\x00binary", b"[1, 2]", b'"text"', b"null", b'{"version": ', b'{"version": 2}']
+DAMAGE = [b"", b"\xff\xfe\x00binary", b"[1, 2]", b'"text"', b"null", b'{"version": ', b'{"version": 3}']
 
 
 @pytest.mark.parametrize("content", DAMAGE)

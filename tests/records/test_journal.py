@@ -107,7 +107,7 @@ def test_where_a_part_cannot_be_written_the_journal_stays(tmp_path, monkeypatch,
     def full(*given):
         raise WriteError("No space left on device")
 
-    monkeypatch.setattr(part_files, "whole_file", full)
+    monkeypatch.setattr(part_files, "put_in_place", full)
     writer.close()
     assert "until there is room" in caplog.text
     check_all_equal(Records.read(tmp_path).results(), FRAMES[0])

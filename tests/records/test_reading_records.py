@@ -181,7 +181,7 @@ def test_records_without_their_store_file_are_a_sentence(tmp_path):
     (tmp_path / FOLDER / "store.json").write_text(content[:-30])
     with pytest.raises(ConfigError, match=r"store\.json is damaged .*put back"):
         Records.read(tmp_path)
-    (tmp_path / FOLDER / "store.json").write_text(content.replace('"version": 2', '"version": 99'))
+    (tmp_path / FOLDER / "store.json").write_text(content.replace('"version": 3', '"version": 99'))
     with pytest.raises(ConfigError, match=r"store\.json is of version 99"):
         Records.read(tmp_path)
     (tmp_path / FOLDER / "store.json").unlink()
