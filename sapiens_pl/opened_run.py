@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sapiens_pl.core import protocols
+from sapiens_pl.core.columns import as_unicode
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.settings import check, either, one_of
@@ -20,7 +21,7 @@ from sapiens_pl.core.structures import Failure, PoseResult
 from sapiens_pl.core.wording import counted
 from sapiens_pl.pictures import MAX_MEGAPIXELS
 from sapiens_pl.products.frame_columns import told_of_videos
-from sapiens_pl.products.parquet_table import as_text, pose_table
+from sapiens_pl.products.parquet_table import pose_table
 from sapiens_pl.records.failures import read_failures
 from sapiens_pl.records.listing import read_object, section
 from sapiens_pl.records.reading import Records
@@ -109,7 +110,7 @@ class OpenedRun:
         table = self._records.table(self._named(names), status)
         for index, field in enumerate(table.schema):
             if pa.types.is_binary(field.type):
-                texts = [None if cell is None else as_text(_text(cell)) for cell in table.column(index).to_pylist()]
+                texts = [None if cell is None else as_unicode(_text(cell)) for cell in table.column(index).to_pylist()]
                 table = table.set_column(index, field.name, pa.array(texts, pa.string()))
         return table.drop_columns([name for name in _HIDDEN if name in table.column_names])
 

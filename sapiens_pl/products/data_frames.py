@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from sapiens_pl.core.columns import as_unicode
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.instance_scores import instance_scores
 from sapiens_pl.core.keypoints import KeypointSet, numbered_set
 from sapiens_pl.core.structures import NO_TRACK_ID, PoseResult
-from sapiens_pl.products.parquet_table import as_text
 
 
 def results_table(results: PoseResult | Iterable[PoseResult], long: bool = False) -> Any:
@@ -65,10 +65,10 @@ def _people(results: Sequence[PoseResult], whole: Callable[[Any], Any]) -> dict[
         whole: makes a column of whole numbers, some of which may be None.
     """
     counts = [len(result.instance_ids) for result in results]
-    columns: dict[str, Any] = {"image": _repeated([as_text(result.name) for result in results], counts)}
+    columns: dict[str, Any] = {"image": _repeated([as_unicode(result.name) for result in results], counts)}
     if any(result.frame is not None for result in results):
         frames = [result.frame for result in results]
-        columns["video"] = _repeated([frame and as_text(frame.video) for frame in frames], counts)
+        columns["video"] = _repeated([frame and as_unicode(frame.video) for frame in frames], counts)
         columns["frame"] = whole(_repeated([frame and frame.frame_index for frame in frames], counts))
         columns["seconds"] = _repeated([frame and frame.seconds for frame in frames], counts).astype(np.float64)
         tracks = [[None if one == NO_TRACK_ID else one for one in _tracks(result)] for result in results]
