@@ -36,8 +36,11 @@ class SampleBoxes:
         rules: as in `BoxRules`.
 
     Raises:
-        ConfigError: the pictures are files without samples, or no sample has such a field.
+        ConfigError: the pictures are files without samples, or no sample has such a field; of pictures that are asked
+            for some at a time, none of the first ones.
     """
+
+    of_each_picture = True
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class SampleBoxes:
         format: str = "xyxy",
         **rules: Any,
     ) -> None:
+        self._has_seen_any = False
         if not isinstance(bboxes, str) or not bboxes:
             raise ConfigError(f"boxes.bboxes={bboxes} names no field; give that with the boxes.")
         self.bboxes, self.scores, self.ids = bboxes, scores, ids
@@ -67,8 +71,9 @@ class SampleBoxes:
             for index, reason in broken:
                 failures.append(self._failure(source, index, reason))
                 unknown.append(index)
-        if not count:
+        if not count and not self._has_seen_any:
             self._refuse(source, failures)
+        self._has_seen_any = True
         listing = BoxListing(source.root, "sample", builder.build()[0], None, [])
         boxed = assign_boxes(source, listing, self.rules)
         known = np.delete(np.arange(len(source.names)), unknown)

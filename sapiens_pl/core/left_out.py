@@ -113,6 +113,29 @@ class LeftOut:
         }
 
 
+def sum_of_accounts(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """What two searches have left out, as `account` says it of one."""
+    total = dict(one)
+    for key, value in other.items():
+        before = total.get(key)
+        if before is None:
+            total[key] = value
+        elif isinstance(value, dict):
+            total[key] = {name: _sum(before.get(name), value.get(name)) for name in {**before, **value}}
+        elif isinstance(value, list):
+            total[key] = [*before, *value][: max(len(before), FIRST_NAMES)]
+        else:
+            total[key] = _sum(before, value)
+    return total
+
+
+def _sum(one: Any, other: Any) -> Any:
+    """Of numbers; else the later of two values, if there are two."""
+    if isinstance(one, int) and isinstance(other, int):
+        return one + other
+    return one if other is None else other
+
+
 def _first_few(names: Collection[str]) -> str:
     few = ", ".join(map(shortened, islice(names, FIRST_NAMES)))
     return few if len(names) <= FIRST_NAMES else f"{few}, ... ({len(names)} in all)"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from sapiens_pl.core.wording import shortened
 
@@ -52,6 +52,12 @@ class FilesNotCounted(NamedTuple):
     kinds: dict[str, int] = {}
     first: list[str] = []
     why: str = ""
+
+    def plus(self, other: FilesNotCounted) -> FilesNotCounted:
+        """Both together, of different tars."""
+        kinds = most_frequent(Counter(self.kinds) + Counter(other.kinds))
+        first = [*self.first, *other.first][:FIRST_NAMES]
+        return FilesNotCounted(self.num + other.num, kinds, first, self.why or other.why)
 
 
 class RowsNotCounted(NamedTuple):
@@ -117,12 +123,23 @@ class RowsNotCounted(NamedTuple):
 class NotCounted(NamedTuple):
     """`not_counted` in `run.json`; what is None is not known, or there is nothing of the kind.
 
-    `boxes` are of all pictures where `whole`, else of those of one process.
+    `boxes` are of all pictures where `whole`, else of those of one process; `files` where `files_whole`.
     """
 
     files: FilesNotCounted | None = None
     boxes: RowsNotCounted | None = None
     whole: bool = True
+    files_whole: bool = True
+
+
+Part = TypeVar("Part", FilesNotCounted, RowsNotCounted)
+
+
+def plus(one: Part | None, other: Part | None) -> Part | None:
+    """Both together, if there are two."""
+    if one is None or other is None:
+        return one if other is None else other
+    return one.plus(other)
 
 
 def most_frequent(counts: Mapping[str, int]) -> dict[str, int]:
@@ -136,12 +153,14 @@ def sum_of(parts: Sequence[NotCounted], earlier: NotCounted | None = None) -> No
     Args:
         earlier: what was said before, which stays true of what none of them has looked at.
     """
-    files = next((part.files for part in parts if part.files is not None), earlier and earlier.files)
+    files = None if any(part.files for part in parts) or earlier is None else earlier.files
     boxes: RowsNotCounted | None = None
     for part in parts:
+        files = files or part.files if part.files_whole else plus(files, part.files)
         if part.boxes is not None:
             boxes = part.boxes if boxes is None or part.whole else boxes.plus(part.boxes)
     whole = all(part.whole for part in parts if part.boxes is not None)
     if boxes is None and earlier is not None:
         boxes, whole = earlier.boxes, earlier.whole
-    return None if files is None and boxes is None else NotCounted(files, boxes, whole)
+    files_whole = all(part.files_whole for part in parts)
+    return None if files is None and boxes is None else NotCounted(files, boxes, whole, files_whole)

@@ -37,7 +37,7 @@ def try_alone(
 
     A picture that damages the process that reads it may do so without a sign, until the next read.
     """
-    task = dataset.tasks[span.image_index]
+    task = dataset.task(span.image_index)
     where = task.path or task.name
     reads = mmap.mmap(-1, 1)  # shared with a forked process, in no file
     context: Any = multiprocessing.get_context(START_METHOD)

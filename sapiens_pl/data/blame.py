@@ -62,9 +62,9 @@ class Blame:
         return False
 
     def _condemn(self, image_index: int, error: SapiensError) -> None:
-        name = self._dataset.tasks[image_index].name
+        name = self._dataset.task(image_index).name
         self._dataset.condemned[image_index] = Failure(name, None, type(error).__name__, str(error))
 
     def _where(self, image_index: int) -> str:
-        task = self._dataset.tasks[image_index]
+        task = self._dataset.task(image_index)
         return task.path or task.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import lightning as L
@@ -12,21 +12,24 @@ import numpy as np
 
 from sapiens_pl.boxes.matching import DealtImages
 from sapiens_pl.core.columns import Names
-from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.geometry import SAPIENS_CROPS, CropSettings
-from sapiens_pl.core.not_counted import RowsNotCounted
-from sapiens_pl.core.plan import Pictures, Tasks, box_columns
-from sapiens_pl.core.protocols import BoxedImages, BoxSource
+from sapiens_pl.core.left_out import sum_of_accounts
+from sapiens_pl.core.not_counted import FilesNotCounted, NotCounted, RowsNotCounted, plus
+from sapiens_pl.core.plan import Pictures, Tasks
+from sapiens_pl.core.protocols import BoxedImages, BoxSource, ShardedSource
 from sapiens_pl.core.settings import check
-from sapiens_pl.core.structures import CropBatch, Failure
+from sapiens_pl.core.structures import CropBatch
+from sapiens_pl.data.chain import Packer, PortionLoader
 from sapiens_pl.data.crops import CropCutter
 from sapiens_pl.data.dataset import PictureDataset
-from sapiens_pl.data.digests import digest_of_plan, digests
-from sapiens_pl.data.handed_in import FinishedCheck, Place, no_trial, nothing_finished
+from sapiens_pl.data.dealing import Taker
+from sapiens_pl.data.handed_in import NO_LEDGER, FinishedCheck, Place, ShardLedger, no_trial, nothing_finished
 from sapiens_pl.data.loader import READ_TIMEOUT_SECONDS, PictureLoader
-from sapiens_pl.data.packing import Batches, check_shard, pack_batches, shard_images
+from sapiens_pl.data.packing import check_shard
+from sapiens_pl.data.planning import NOTHING, digest_of_shards, goes_by_shards, plan_by_shards, plan_of_all
+from sapiens_pl.data.portions import PlanCounts, Portion
 from sapiens_pl.data.settings import LOADING
-from sapiens_pl.data.stretches import dealt_together, places_among
+from sapiens_pl.data.transport import Means
 from sapiens_pl.pictures import MAX_MEGAPIXELS
 from sapiens_pl.pictures.sources import open_source
 
@@ -38,8 +41,8 @@ MAX_DEFAULT_WORKERS = 16
 class ImageDataModule(L.LightningDataModule):
     """Batches of crops from images of any sizes with any numbers of boxes.
 
-    After `setup`, `tasks` holds every image that is left to do, `digests` those of their boxes, `failures` what went
-    wrong before any image was read, and `share` this rank's images.
+    After `setup`, `portion` is what is planned: all images that are left to do, or those of the first tar, of which
+    `listeners` learn; the loader plans the others as it goes, and they learn of these too.
 
     Args:
         images: where they are, as its source understands it: a folder, a glob, a list file or one image.
@@ -61,6 +64,7 @@ class ImageDataModule(L.LightningDataModule):
         agree: called in `setup` with the names of the images left to do, gives those that all ranks take for left.
         place: says from `setup` on which of the processes this one is.
         find_batch_size: called with `max_memory_gib` once the network is in its place.
+        ledger: knows which tars and tables need not be opened.
 
     Raises:
         ConfigError: a value that cannot work, or no images.
@@ -89,10 +93,11 @@ class ImageDataModule(L.LightningDataModule):
         agree: Callable[[Names], Names] = lambda names: names,
         place: Callable[[], Place] = Place,
         find_batch_size: Callable[[float | None], int] = no_trial,
+        ledger: ShardLedger = NO_LEDGER,
     ) -> None:
         super().__init__()
         self.boxes, self.input_hw, self.crop_settings = boxes, input_hw, crop_settings
-        self.finished, self.stopped, self.agree = finished, stopped, agree
+        self.finished, self.stopped, self.agree, self.ledger = finished, stopped, agree, ledger
         self.place, self.find_batch_size = place, find_batch_size
         self.batch_size, self.max_memory_gib = batch_size, max_memory_gib
         self.num_workers, self.prefetch_factor = num_workers, prefetch_factor
@@ -103,28 +108,27 @@ class ImageDataModule(L.LightningDataModule):
         self.source = open_source(images, max_megapixels, source, video, columns, scratch_gib)
         # A rank that finds nothing left to do is in order.
         self.allow_zero_length_dataloader_with_multiple_devices = True
+        self.listeners: list[Callable[[Portion], None]] = []
+        """Called with each portion, before any of its pictures comes."""
         self._pictures: Pictures | None = None
-        self._planned_for: tuple[int, int] | None = None
-        self.tasks = NO_TASKS
-        self.digests = digests(NO_TASKS.boxes)
-        """(T,) uint64, what the boxes of each task were."""
-        self.failures: list[Failure] = []
-        self.share = np.zeros(0, np.int64)
-        """The indices of this rank's images."""
+        self._planned_for: Taker | None = None
+        self._to_come: Iterator[Portion] = iter(())
+        self._forget()
+
+    def _forget(self) -> None:
+        self.portion = NOTHING
+        """What was planned last."""
+        self.counts = PlanCounts()
+        """Of all that is planned by now."""
         self.shares: list[Names] = []
-        """The names of every rank's images."""
+        """The names of every rank's images; of none where each rank plans its own."""
+        self.left_out: dict[str, Any] = {}
+        """What of all that was looked at by now is none of the run's pictures, as `LeftOut.account` says it."""
+        self._files_not_counted: FilesNotCounted | None = None
+        self._rows_not_counted: RowsNotCounted | None = None
         self.planned_batch_size: int | None = None
-        self.num_done_before = self.num_failed_before = 0
-        self.num_dealt = 0
-        """This process's part of all images that are listed, whatever has become of them."""
-        self.num_without_boxes = 0
-        """This rank's images that should have got boxes and have not: the run was stopped before."""
         self.plan_digest = ""
         """Differs where the images listed, or the boxes of a box file, are others."""
-        self.all_mine = False
-        """True if `tasks` are this rank's only."""
-        self.boxes_not_counted: RowsNotCounted | None = None
-        """What became of the rows of a box file, or of what a detector has found in this rank's images."""
 
     def pictures(self) -> Pictures:
         """All images there are; they are looked for once, and what was left out is said by rank 0."""
@@ -142,117 +146,150 @@ class ImageDataModule(L.LightningDataModule):
         self.input_hw, self.crop_settings = input_hw, crop_settings
 
     def setup(self, stage: str | None = None) -> None:
-        if self._planned_for != self.place()[:2]:
+        if self._planned_for != self.taker:
             self.plan()
 
+    @property
+    def taker(self) -> Taker:
+        """Which of the runs with one folder this is, and which rank of it."""
+        return Taker(self.shard, self.num_shards, *self.place()[:2])
+
+    @property
+    def goes_by_shards(self) -> bool:
+        """Whether it is planned tar by tar, each rank for itself; then `pictures` is not asked."""
+        return goes_by_shards(self.source, self.boxes, self.taker)
+
+    @property
+    def num_own_shards(self) -> int | None:
+        """The tars or tables that this process has to do; None where pictures are dealt, not tars."""
+        listed = self.num_shards_listed
+        return None if listed is None else len(self.taker.shards_of(listed))
+
+    @property
+    def num_shards_listed(self) -> int | None:
+        """All tars or tables that there are; None where pictures are dealt."""
+        if isinstance(self.source, ShardedSource) and self.goes_by_shards:
+            return len(self.source.shard_names())
+        return None
+
     def plan(self) -> None:
-        """Deals the images; needs nothing to be known of the network. `setup` does it where it has not been done."""
-        self._planned_for = self.place()[:2]
-        pictures = self.pictures()
-        self._deal(self.boxes(pictures))
-        failed = sum(row.instance_id is None for row in self.failures) if self.all_mine else 0
-        own = len(self.share) + self.num_without_boxes + failed
-        self.num_dealt = own + self.num_done_before + self.num_failed_before
-        if self.place().rank == 0 and self.shard == 0:  # whatever was on record, it was looked at anew
-            self.failures += pictures.failures
-
-    def _deal(self, boxed: BoxedImages | DealtImages) -> None:
-        tasks, of_boxes = boxed.tasks, digests(boxed.tasks.boxes)
-        self.boxes_not_counted = boxed.not_counted
-        self.plan_digest = digest_of_plan(tasks.pictures.names, None if isinstance(boxed, DealtImages) else of_boxes)
-        of_boxes = of_boxes[tasks.indices]
-        finished = self.finished(tasks.names, of_boxes)
-        if isinstance(boxed, DealtImages):
-            self.tasks, self.digests, self.failures, self.all_mine = tasks, of_boxes, boxed.failures, True
-            self.num_done_before, self.num_failed_before = boxed.num_done_before, boxed.num_failed_before
-            self.num_without_boxes = boxed.num_without_boxes
-            self.share = np.arange(len(tasks))
-            return
-        mine = self._own_share(tasks)
-        left = self._agreed(tasks.names, mine, finished.either)
-        self.tasks, self.digests = tasks.select(left), of_boxes[left]
-        self.failures = self._own_failures(boxed, mine, finished.either)
-        self.num_done_before = int(finished.done[mine].sum())
-        self.num_failed_before = len(mine) - len(left) - self.num_done_before
-        rank, world_size = self.place()[:2]
-        together = dealt_together(tasks.pictures, self.tasks.indices, world_size)
-        shares = shard_images(self.tasks.num_boxes, world_size, together)
-        self.shares = [self.tasks.names.select(share) for share in shares] if world_size > 1 else [self.tasks.names]
-        self.share = shares[rank]
-        self.failures = self._of_rank(self.failures, shares, rank)
-        if rank:  # said once
-            self.num_done_before = self.num_failed_before = 0
-
-    def _own_share(self, tasks: Tasks) -> np.ndarray:
-        """Positions of the shard's tasks, dealt from all there are: a restart must deal as the first start did."""
-        together = dealt_together(tasks.pictures, tasks.indices, self.num_shards)
-        return shard_images(tasks.num_boxes, self.num_shards, together)[self.shard]
-
-    def _agreed(self, names: Names, mine: np.ndarray, finished: np.ndarray) -> np.ndarray:
-        """Positions of the tasks that are left to do, in the order that all ranks have them in.
-
-        Raises:
-            ConfigError: one of them is not there.
+        """Deals the images, of tars those of the first; needs nothing to be known of the network. `setup` does it
+        where it has not been done.
         """
-        left = mine[~finished[mine]]
-        found = names if len(left) == len(names) else names.select(left)
-        wanted = self.agree(found)
-        return left if wanted == found else mine[positions_of(wanted, names.select(mine))]
+        self._forget()
+        self._planned_for = taker = self.taker
+        if isinstance(self.source, ShardedSource) and self.goes_by_shards:
+            self.agree(Names.of([]))  # each rank plans for itself
+            self.plan_digest = digest_of_shards(self.source.shard_names())
+            self._to_come = plan_by_shards(self.source, self._boxed, self.finished, self.ledger, taker)
+            self._take(next(self._to_come))
+            return
+        pictures = self.pictures()
+        planned = plan_of_all(pictures, self.source, self._boxed(pictures), self.finished, self.agree, taker)
+        portion, self.plan_digest = planned
+        if portion.shares:
+            self.shares = portion.shares
+        self._to_come = iter(())
+        self._take(portion)
 
-    def _own_failures(self, boxed: BoxedImages, mine: np.ndarray, finished: np.ndarray) -> list[Failure]:
-        """Failures of the shard's images that are not finished; those of names that no image has are shard 0's."""
-        if not boxed.failures:
-            return []
-        of = Names.of(row.image for row in boxed.failures)
-        positions = boxed.tasks.names.positions(of)
-        is_mine = np.zeros(len(finished) + 1, bool)  # the last one is that of position -1
-        is_mine[mine] = ~finished[mine]
-        kept = is_mine[positions]
-        if self.shard == 0:
-            nowhere = np.flatnonzero(positions < 0)
-            on_record = self.finished(of.select(nowhere), None)
-            kept[nowhere] = ~(on_record.either | on_record.absent)
-        return [row for row, keep in zip(boxed.failures, kept.tolist()) if keep]
+    def plan_on(self) -> Iterator[Portion]:
+        """The further portions, each planned when it is asked for, in whatever thread."""
+        return self._to_come
 
-    def _of_rank(self, failures: list[Failure], shares: list[np.ndarray], rank: int) -> list[Failure]:
-        """Boxes that failed are of the rank that has their picture; all else is of the first one."""
-        owners = np.zeros(len(self.tasks) + 1, np.int64)  # the last one is that of position -1
-        for owner, share in enumerate(shares):
-            owners[share] = owner
-        of = owners[self.tasks.names.positions(Names.of(row.image for row in failures))]
-        return [row for row, owner in zip(failures, of.tolist()) if owner == rank]
+    def plan_all(self, begin: Callable[[ImageDataModule], None] = lambda data: None) -> None:
+        """Plans all portions, for who wants to know what there is, and keeps the last.
+
+        Args:
+            begin: called when the first one is planned.
+        """
+        self.setup()
+        begin(self)
+        for portion in self._to_come:
+            self._take(portion)
+
+    def are_known(self, names: Names) -> np.ndarray:
+        """(n,) bool: which names are those of pictures; of tars, only whether there is such a tar."""
+        if isinstance(self.source, ShardedSource) and self.goes_by_shards:
+            shards = {*self.source.shard_names()}
+            above = (name.split("/") for name in names)
+            found = [any("/".join(of[:count]) in shards for count in range(1, len(of))) for of in above]
+            return np.array(found, bool)
+        return self.pictures().names.positions(names) >= 0
+
+    def is_anything_left(self) -> bool:
+        """Whether any rank of this run has images to do; of tars, only so many are opened as it takes to know that."""
+        if not isinstance(self.source, ShardedSource) or not self.goes_by_shards:
+            self.plan()
+            return any(map(len, self.shares))
+        of_all_ranks = self.taker._replace(rank=0, world_size=1)
+        portions = plan_by_shards(self.source, self._boxed, self.finished, self.ledger, of_all_ranks)
+        return any(len(portion.tasks) for portion in portions)
+
+    def _take(self, portion: Portion) -> None:
+        self.portion, self.counts = portion, self.counts.plus(portion.counts)
+        self.left_out = sum_of_accounts(self.left_out, portion.left_out.account())
+        self._files_not_counted = plus(self._files_not_counted, portion.left_out.not_counted())
+        self._rows_not_counted = plus(self._rows_not_counted, portion.not_counted)
+        for listener in self.listeners:
+            listener(portion)
+
+    def _boxed(self, pictures: Pictures) -> BoxedImages | DealtImages:
+        return self.boxes(pictures)
+
+    @property
+    def not_counted(self) -> NotCounted:
+        """What this process was given and does not count, as far as it has looked."""
+        whole = not self.goes_by_shards
+        return NotCounted(self._files_not_counted, self._rows_not_counted, whole and bool(self.portion.shares), whole)
+
+    @property
+    def tasks(self) -> Tasks:
+        """The images that are left to do, of all ranks, of what was planned last."""
+        return self.portion.tasks
 
     @property
     def num_crops(self) -> int:
         """Crops that this rank has planned."""
-        return int(self.tasks.num_boxes[self.share].sum())
+        return self.counts.crops
 
     @property
     def num_images(self) -> int:
         """Images that this rank has planned."""
-        return len(self.share)
+        return self.counts.images
 
-    def predict_dataloader(self) -> PictureLoader[CropBatch]:
-        batches, place = self._plan(), self.place()
-        return PictureLoader(
-            PictureDataset(self.source, self.tasks, batches, CropCutter(self.input_hw, self.crop_settings)),
-            num_workers=min(self.workers(place.ranks_here), len(batches)),
-            prefetch_factor=self.prefetch_factor,
-            pin_memory=place.device.type == "cuda",
-            read_timeout=self.read_timeout,
-            stopped=self.stopped,
-            sharers=place.ranks_here,
-        )
+    @property
+    def largest_batch(self) -> int:
+        """Crops of a full batch, or of the only one; 0 if there are none."""
+        size = self.planned_batch_size or 0
+        return min(size, self.num_crops) if self.portion.is_last else size
 
-    def _plan(self) -> Batches:
-        """This rank's batches; only now, as the best batch size can only be found with the network in its place."""
+    def predict_dataloader(self) -> PortionLoader[CropBatch]:
+        place, cutter = self.place(), CropCutter(self.input_hw, self.crop_settings)
+        batch_size = self._best_batch_size()
+        datasets = Packer(self.portion, self.plan_on(), batch_size, cutter)
+        at_a_time = 1 if self.portion.is_last else 2
+
+        def loader_of(dataset: PictureDataset, means: Means | None) -> PictureLoader[CropBatch]:
+            return PictureLoader(
+                dataset,
+                num_workers=min(self.workers(place.ranks_here), len(dataset)),
+                prefetch_factor=self.prefetch_factor,
+                pin_memory=place.device.type == "cuda",
+                read_timeout=self.read_timeout,
+                stopped=self.stopped,
+                sharers=place.ranks_here * at_a_time,
+                means=means,
+            )
+
+        return PortionLoader(datasets, loader_of, self._take, self.stopped)
+
+    def _best_batch_size(self) -> int:
+        """Only now, as it can only be found with the network in its place."""
         if not isinstance(self.batch_size, str):
             self.planned_batch_size = self.batch_size
-        elif self.num_crops:
+        elif self.num_crops or not self.portion.is_last:
             self.planned_batch_size = self.find_batch_size(self.max_memory_gib)
-        share, tasks = self.share, self.tasks
-        stretches = places_among(tasks.pictures.stretches, tasks.indices[share])
-        return pack_batches(tasks.num_boxes[share], self.planned_batch_size or 1, share, stretches)
+        return self.planned_batch_size or 1
 
     def workers(self, num_ranks: int) -> int:
         """Loader processes for each of so many ranks on this machine."""
@@ -260,19 +297,3 @@ class ImageDataModule(L.LightningDataModule):
             return self.num_workers
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return max(1, min(MAX_DEFAULT_WORKERS, cores // max(num_ranks, 1)))
-
-
-NO_TASKS = Tasks(Pictures("", Names.of([])), box_columns([]))
-
-
-def positions_of(names: Names, among: Names) -> np.ndarray:
-    """(n,) int64: where each name stands.
-
-    Raises:
-        ConfigError: one of them is not there.
-    """
-    positions = among.positions(names)
-    if (positions < 0).any():
-        gone = names[int(np.flatnonzero(positions < 0)[0])]
-        raise ConfigError(f"{gone} has gone while the run was starting; run the same command again.")
-    return positions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
 import cv2
@@ -16,6 +16,7 @@ from sapiens_pl.core.structures import CropSpan, Failure, ImageTask, LoadedImage
 from sapiens_pl.core.wording import one_line
 from sapiens_pl.data.lanes import Ends, lane_order, num_lanes
 from sapiens_pl.data.packing import Batches
+from sapiens_pl.data.portions import Portion, Portions
 
 Cut = TypeVar("Cut")
 
@@ -59,10 +60,21 @@ class PictureDataset(Dataset, Generic[Cut]):
         tasks: those of the run.
         batches: the plan, as `packing.pack_batches` makes it; `arrange` brings it into another order.
         cutter: what is made of them.
+        first: the number of the first task, as the batches count.
+        earlier: what has the tasks of lower numbers.
     """
 
-    def __init__(self, source: PictureSource, tasks: Tasks, batches: Batches, cutter: Cutter[Cut]) -> None:
+    def __init__(
+        self,
+        source: PictureSource,
+        tasks: Tasks,
+        batches: Batches,
+        cutter: Cutter[Cut],
+        first: int = 0,
+        earlier: Iterable[Portion] = (),
+    ) -> None:
         self.source, self.tasks, self.batches, self.cutter = source, tasks, batches, cutter
+        self.first, self._earlier = first, Portions(earlier)
         self._planned, self._order = batches, np.arange(len(batches))
         self.condemned: dict[int, Failure] = {}
         """Images that no process shall touch again, by index."""
@@ -85,11 +97,12 @@ class PictureDataset(Dataset, Generic[Cut]):
             How many workers that takes, where there are many of them too many for a short video.
         """
         stretches = self.tasks.pictures.stretches
-        if stretches is None or start >= len(self):
+        if stretches is None or start >= len(self) or not len(self.tasks):
             return num_workers
         left = np.sort(self._order[start:])
         batches = self._planned.select(left)
-        ends = Ends(*(self.tasks.indices[of_batch] for of_batch in batches.ends))
+        # What is left over of an earlier portion comes first anyway.
+        ends = Ends(*(self.tasks.indices[np.maximum(of_batch - self.first, 0)] for of_batch in batches.ends))
         lanes = num_lanes(ends, stretches, len(np.unique(batches.spans[:, 0])), num_workers)
         self._order[start:] = left[lane_order(len(left), max(lanes, 1))]
         self.batches = self._planned.select(self._order)
@@ -107,13 +120,23 @@ class PictureDataset(Dataset, Generic[Cut]):
         self.watch.resting(worker.id)
         return images
 
+    def task(self, number: int) -> ImageTask:
+        """The task of an image, as the batches count."""
+        return self._earlier[number] if number < self.first else self.tasks[number - self.first]
+
+    def _read(self, number: int) -> LoadedImage:
+        if number < self.first:
+            return self._earlier.of(number).read(number)
+        return self.source.read(int(self.tasks.indices[number - self.first]))
+
     def _read_ahead(self, index: int, step: int) -> None:
         """Tells a source for which reading is mostly waiting what is read now, and what for this process's next."""
         ahead = getattr(self.source, "ahead", None)
         if ahead is not None:
             spans = [span for batch in (index, index + step) if batch < len(self) for span in self.batches[batch]]
             wanted = [span.image_index for span in spans if span not in self.read_alone]
-            ahead([int(self.tasks.indices[image]) for image in wanted if image not in self.condemned])
+            own = [number - self.first for number in wanted if number >= self.first and number not in self.condemned]
+            ahead([int(self.tasks.indices[place]) for place in own])
 
     def _image(self, span: CropSpan) -> Cut:
         return self.read_alone[span] if span in self.read_alone else self.cut(span)
@@ -122,8 +145,8 @@ class PictureDataset(Dataset, Generic[Cut]):
         """Reads one image and cuts it; whatever is wrong with it stays its own failure."""
         if span.image_index in self.condemned:
             return self.cutter.failed(span, self.condemned[span.image_index])
-        index = int(self.tasks.indices[span.image_index])
-        return cut_picture(self.cutter, lambda: self.source.read(index), self.tasks[span.image_index], span)
+        number = span.image_index
+        return cut_picture(self.cutter, lambda: self._read(number), self.task(number), span)
 
 
 def cut_picture(cutter: Cutter[Cut], read: Callable[[], LoadedImage], task: ImageTask, span: CropSpan) -> Cut:

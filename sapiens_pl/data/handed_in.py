@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.data.portions import ShardState
 
 
 class Place(NamedTuple):
@@ -22,25 +23,44 @@ class Place(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """(T,) bool each: pictures with a result, others that failed and wait, and those on record as not there yet."""
+    """(T,) bool each: pictures with a result, others that failed and wait, those on record as not there yet, and those
+    that have a result and are done again."""
 
     done: np.ndarray
     failed: np.ndarray
     absent: np.ndarray
+    again: np.ndarray
 
     @property
     def either(self) -> np.ndarray:
         return self.done | self.failed
 
 
-FinishedCheck = Callable[[Names, "np.ndarray | None"], Finished]
-"""Is asked with the names of pictures and the digests of their boxes (`digests.digests`); with None where nobody knows
-the boxes yet, and about names that only a box file has: is it on record already that they are missing?"""
+FinishedCheck = Callable[..., Finished]
+"""Is asked with the names of pictures and the digests of their boxes (`digests.digests`), None where nobody knows
+the boxes yet, and about names that only a box file has: is it on record already that they are missing? A third argument
+are the names of the only tars and tables that the pictures are from."""
 
 
-def nothing_finished(names: Names, boxes: np.ndarray | None) -> Finished:
+def nothing_finished(names: Names, boxes: np.ndarray | None, shards: Sequence[str] | None = None) -> Finished:
     none = np.zeros(len(names), bool)
-    return Finished(none, none, none)
+    return Finished(none, none, none, none)
+
+
+class ShardLedger(Protocol):
+    """Knows of which tars and tables all pictures have their outcome, so that these need not be opened."""
+
+    def whole(self, stamps: Mapping[str, str]) -> dict[str, ShardState]:
+        """Those of the shards that are whole, if their stamps are as they were then."""
+        ...
+
+
+class _OpensAll:
+    def whole(self, stamps: Mapping[str, str]) -> dict[str, ShardState]:
+        return {}
+
+
+NO_LEDGER = _OpensAll()
 
 
 def no_trial(max_memory_gib: float | None) -> int:

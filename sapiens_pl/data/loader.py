@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from contextlib import suppress
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from torch.utils.data import DataLoader
 
@@ -29,8 +28,11 @@ from sapiens_pl.data.transport import (
     Means,
     Transport,
     fitting,
+    forget,
     lacks_processes,
     lacks_shared_memory,
+    last_line,
+    sentence_of,
     shared_memory_bytes,
     unpacked,
 )
@@ -62,6 +64,13 @@ class _TooLittle(Exception):
         self.of_shared_memory, self.at_start = of_shared_memory, at_start
 
 
+class _Begun(NamedTuple):
+    """Workers that have begun, and what comes from them."""
+
+    watch: WorkerWatch
+    batches: Iterator[Any]
+
+
 class PictureLoader(Generic[Batch]):
     """Iterates over the planned batches, each exactly once and in order: the dataset's, as `arrange` makes it.
 
@@ -74,6 +83,7 @@ class PictureLoader(Generic[Batch]):
         read_timeout: seconds after which reading one image counts as stuck.
         stopped: asked before each batch; True ends the iteration.
         sharers: so many loaders share the machine's shared memory.
+        means: what a loader before this one has found that it can work with; None: it is found here.
 
     Raises:
         ReadersLostError: while iterating, when workers die again and again and no image is to blame.
@@ -88,20 +98,42 @@ class PictureLoader(Generic[Batch]):
         read_timeout: float = READ_TIMEOUT_SECONDS,
         stopped: Callable[[], bool] = lambda: False,
         sharers: int = 1,
+        means: Means | None = None,
     ) -> None:
         self.dataset = dataset
         self.num_workers, self.pin_memory = num_workers, pin_memory
         self.means = Means(num_workers, prefetch_factor)
         """What it works with by now."""
+        self._is_fitted = means is not None
+        if means is not None:
+            self.means = means._replace(num_workers=min(num_workers, means.num_workers))
         self.read_timeout, self.stopped = read_timeout, stopped
         self._sharers = sharers
-        self._said = False
+        self._said = means is not None
+        self._begun: _Begun | None = None
         self._arrays = LargeArrays()
         self._blame = Blame(dataset, read_timeout, stopped)
         self._unexplained = 0
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def begin(self) -> None:
+        """Has the workers begin, if they have not, so that the first batch comes soon when it is asked for."""
+        self._fit_into_shared_memory()
+        if self._begun is None and len(self):
+            with suppress(_TooLittle):  # once more, when the batches are asked for
+                self._begun = self._begin_at(0)
+
+    def is_all_begun(self, arrived: int) -> bool:
+        """Whether the workers have got all batches to do, once so many have arrived."""
+        return len(self) - arrived <= self.means.num_workers * self.means.prefetch_factor
+
+    def end(self) -> None:
+        """Ends workers that have begun, and of which nobody has asked for a batch."""
+        if self._begun is not None:
+            self._begun.watch.end()
+            self._begun = None
 
     def __iter__(self) -> Iterator[Batch]:
         self._fit_into_shared_memory()
@@ -119,16 +151,15 @@ class PictureLoader(Generic[Batch]):
                 self._make_do(lack)
 
     def _batches_from(self, start: int) -> Iterator[Batch]:
-        num_workers = self.dataset.arrange(start, self.means.num_workers)
-        if num_workers == 0:
+        begun, self._begun = self._begun or self._begin_at(start), None
+        if begun is None:
             for batch in self._start(start, 0, None):
                 yield batch
                 if self.stopped():
                     return
             return
-        watch = WorkerWatch(num_workers, self.read_timeout)
+        watch, batches = begun
         try:
-            batches = self._start_workers(start, num_workers, watch)
             watch.waiting_since = time.monotonic()
             while not self.stopped():
                 try:
@@ -144,6 +175,18 @@ class PictureLoader(Generic[Batch]):
         finally:
             watch.end()
 
+    def _begin_at(self, start: int) -> _Begun | None:
+        """The workers, which read on from this batch; None where there are none."""
+        num_workers = self.dataset.arrange(start, self.means.num_workers)
+        if num_workers == 0:
+            return None
+        watch = WorkerWatch(num_workers, self.read_timeout)
+        try:
+            return _Begun(watch, self._start_workers(start, num_workers, watch))
+        except BaseException:
+            watch.end()
+            raise
+
     def _start_workers(self, start: int, num_workers: int, watch: WorkerWatch) -> Iterator[Any]:
         if START_METHOD != "fork":
             self._arrays.share()
@@ -152,8 +195,8 @@ class PictureLoader(Generic[Batch]):
             return self._start(start, num_workers, watch)
         except (OSError, RuntimeError) as error:
             if isinstance(error, OSError) or lacks_shared_memory(error) or lacks_processes(error):
-                _forget(error)
-                reason = f"Loader processes could not be started ({_last_line(error)})"
+                forget(error)
+                reason = f"Loader processes could not be started ({last_line(error)})"
                 raise _TooLittle(reason, at_start=True) from None
             raise
         finally:
@@ -183,7 +226,7 @@ class PictureLoader(Generic[Batch]):
     def _examine(self, error: Exception, watch: WorkerWatch) -> None:
         """Returns if there is only more waiting to do."""
         if isinstance(error, StoreRefusedError):
-            raise StoreRefusedError(_sentence_of(error)) from None
+            raise StoreRefusedError(sentence_of(error)) from None
         text = " ".join(str(error).split())
         if "DataLoader timed out" in text:  # our own polling
             return
@@ -196,7 +239,7 @@ class PictureLoader(Generic[Batch]):
                 raise _TooLittle(reason, of_shared_memory=True) from error
             raise _WorkersLost("A loader process died", lost) from error
         if lacks_shared_memory(error) or lacks_processes(error):
-            raise _TooLittle(_last_line(error), lacks_shared_memory(error)) from error
+            raise _TooLittle(last_line(error), lacks_shared_memory(error)) from error
         if isinstance(error, (OSError, EOFError, MemoryError)):
             raise _WorkersLost(text or type(error).__name__, lost) from error
         raise error
@@ -225,6 +268,9 @@ class PictureLoader(Generic[Batch]):
             log.warning("%s again; going on with %s.", loss, self.means.in_words())
 
     def _fit_into_shared_memory(self) -> None:
+        if self._is_fitted:
+            return
+        self._is_fitted = True
         room, batch = shared_memory_bytes(), self.dataset.batch_bytes
         if room is None or self.means.num_workers == 0:
             return
@@ -251,24 +297,3 @@ class PictureLoader(Generic[Batch]):
                 *(reason, means.in_words()),
             )
         self._said = True
-
-
-def _forget(error: BaseException) -> None:
-    """Lets torch's half-made iterator go, in silence: it complains that it cannot end what it has not begun."""
-    hook, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
-    try:
-        traceback.clear_frames(error.__traceback__)
-    finally:
-        sys.unraisablehook = hook
-
-
-def _sentence_of(error: StoreRefusedError) -> str:
-    """Without the traceback that torch puts before it."""
-    return str(error).strip().splitlines()[-1].partition(f"{StoreRefusedError.__name__}: ")[2] or str(error)
-
-
-def _last_line(error: BaseException) -> str:
-    """Without the traceback that torch puts into an error of a worker's."""
-    text = str(error).strip()
-    last = text.splitlines()[-1] if "Traceback" in text else text
-    return " ".join(last.split())[:300] or type(error).__name__

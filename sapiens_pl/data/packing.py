@@ -164,6 +164,37 @@ def pack_batches(
     return Batches(spans, np.append(begins, len(spans)))
 
 
+def pack_on(
+    carried: np.ndarray,
+    num_boxes: np.ndarray,
+    batch_size: int,
+    images: np.ndarray,
+    stretches: np.ndarray | None = None,
+    is_last: bool = True,
+) -> tuple[Batches, np.ndarray]:
+    """The same behind (C, 3) spans that an earlier call has left over.
+
+    Args:
+        is_last: nothing follows, so that nothing is left over.
+
+    Returns:
+        The batches, and the (L, 3) spans of those crops that do not fill one.
+    """
+    counts = np.concatenate([carried[:, 2] - carried[:, 1], np.asarray(num_boxes, np.int64)])
+    whose = np.concatenate([carried[:, 0], images])
+    first_boxes = np.concatenate([carried[:, 1], np.zeros(len(images), np.int64)])
+    if stretches is not None and len(carried):
+        stretches = np.concatenate([np.arange(len(carried)), stretches + len(carried)])
+    packed = pack_batches(counts, batch_size, None, stretches)
+    items = packed.spans[:, 0]
+    spans = packed.spans + np.stack([whose[items] - items, first_boxes[items], first_boxes[items]], axis=1)
+    batches = Batches(spans, packed.offsets)
+    short = np.flatnonzero((batches.num_crops > 0) & (batches.num_crops < batch_size))
+    if is_last or not len(short):
+        return batches, spans[:0]
+    return batches.select(np.delete(np.arange(len(batches)), short)), batches.select(short).spans
+
+
 def _without_crowds(batch: np.ndarray, spans: np.ndarray, image_limit: int) -> np.ndarray:
     """The number of each span's batch, where images without boxes that are too many for theirs get further ones."""
     place = np.arange(len(batch)) - np.searchsorted(batch, batch, side="left")

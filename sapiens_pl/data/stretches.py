@@ -25,10 +25,15 @@ def dealt_together(pictures: Pictures, indices: np.ndarray, num_takers: int) -> 
     """
     if pictures.dealt_whole is not None:
         whole = places_among(pictures.dealt_whole, indices)
-        rounds = (len(whole) - 1) / num_takers
-        if rounds and rounds >= _MOST_BUSY * math.ceil(rounds):
+        if are_enough(len(whole) - 1, num_takers):
             return whole
     return places_among(pieces(pictures), indices)
+
+
+def are_enough(num_shards: int, num_takers: int) -> bool:
+    """Whether so many whole tars keep so many takers busy."""
+    rounds = num_shards / num_takers
+    return rounds > 0 and rounds >= _MOST_BUSY * math.ceil(rounds)
 
 
 def pieces(pictures: Pictures) -> np.ndarray | None:

@@ -10,12 +10,15 @@ import os
 import pickle
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 from torch.utils.data import get_worker_info
+
+from sapiens_pl.core.errors import StoreRefusedError
 
 _SHARED_MEMORY = Path("/dev/shm")
 _SPARE_FILES = 8
@@ -135,3 +138,24 @@ def lacks_processes(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in _NO_PROCESSES_ERRNOS:
         return True
     return isinstance(error, (RuntimeError, OSError)) and _NO_PROCESSES.search(str(error)) is not None
+
+
+def forget(error: BaseException) -> None:
+    """Lets torch's half-made iterator go, in silence: it complains that it cannot end what it has not begun."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
+    try:
+        traceback.clear_frames(error.__traceback__)
+    finally:
+        sys.unraisablehook = hook
+
+
+def sentence_of(error: StoreRefusedError) -> str:
+    """Without the traceback that torch puts before it."""
+    return str(error).strip().splitlines()[-1].partition(f"{StoreRefusedError.__name__}: ")[2] or str(error)
+
+
+def last_line(error: BaseException) -> str:
+    """Without the traceback that torch puts into an error of a worker's."""
+    text = str(error).strip()
+    last = text.splitlines()[-1] if "Traceback" in text else text
+    return " ".join(last.split())[:300] or type(error).__name__

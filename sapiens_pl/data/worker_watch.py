@@ -51,6 +51,7 @@ class WorkerWatch:
         self._rows = _shared_zeros(num_workers, _SPANS + 2 * _HISTORY)
         self._read_timeout = read_timeout
         self._main_process = os.getpid()
+        self._others = {child.pid for child in multiprocessing.active_children()}
         self._processes: dict[int | None, multiprocessing.process.BaseProcess] = {}
         self.waiting_since: float | None = None
         """When the main process began to wait for the next batch."""
@@ -78,8 +79,9 @@ class WorkerWatch:
         self._rows[worker_id, _BUSY] = 0
 
     def started(self) -> None:
-        """Looks at the processes that there are now."""
-        self._processes = {child.pid: child for child in multiprocessing.active_children()}
+        """Looks at the processes that there are now, and were not before: the last portion's may be at work still."""
+        children = multiprocessing.active_children()
+        self._processes = {child.pid: child for child in children if child.pid not in self._others}
 
     def lost(self) -> list[LostWorker]:
         """The workers that are no longer alive."""

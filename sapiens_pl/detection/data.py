@@ -12,12 +12,14 @@ from torch import Tensor
 from sapiens_pl.core.columns import whole_pictures
 from sapiens_pl.core.plan import Pictures, Tasks
 from sapiens_pl.core.structures import CropSpan, Failure, ImagePart, ImageTask, LoadedImage
-from sapiens_pl.data.datamodule import NO_TASKS, ImageDataModule, positions_of
+from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.dataset import PictureDataset
+from sapiens_pl.data.dealing import positions_of
 from sapiens_pl.data.digests import digests
 from sapiens_pl.data.handed_in import Finished
 from sapiens_pl.data.loader import PictureLoader
 from sapiens_pl.data.packing import Batches, shard_images
+from sapiens_pl.data.planning import NO_TASKS
 from sapiens_pl.data.stretches import dealt_together
 from sapiens_pl.detection.boxes import DetectorBoxes
 
@@ -122,7 +124,7 @@ class DetectionData(L.LightningDataModule):
         tasks, _ = self._boxes.tasks(pictures, known)
         of_known = self._poses.finished(tasks.names, digests(tasks.boxes)[known])
         of_unknown = self._poses.finished(pictures.names.select(unknown), None)
-        finished = Finished(*np.zeros((3, len(mine)), bool))
+        finished = Finished(*np.zeros((4, len(mine)), bool))
         for masks, known_masks, unknown_masks in zip(finished, of_known, of_unknown):
             masks[is_known], masks[~is_known] = known_masks, unknown_masks
         return finished

@@ -125,8 +125,8 @@ class PoseModule(L.LightningModule):
         """Has the network compiled, where that is asked for."""
         # Only now: `data.batch_size=auto` has tried its sizes, each of which would have been compiled.
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        if self.compile_mode is not None and data.num_crops:
-            self.compile_for(min(data.planned_batch_size, data.num_crops))
+        if self.compile_mode is not None and data.largest_batch:
+            self.compile_for(data.largest_batch)
 
     def compile_for(self, batch_size: int) -> None:
         """Has the network compiled, in its first pass, for batches of so many crops."""

@@ -18,6 +18,7 @@ from sapiens_pl.core.structures import (
     PosePrediction,
     PoseResult,
 )
+from sapiens_pl.data.portions import Portions
 
 
 class _Pending:
@@ -42,7 +43,7 @@ class ResultAssembler:
     """
 
     def __init__(
-        self, tasks: Tasks | Mapping[int, ImageTask], keypoint_set: KeypointSet, carry: Sequence[str] = ()
+        self, tasks: Tasks | Portions | Mapping[int, ImageTask], keypoint_set: KeypointSet, carry: Sequence[str] = ()
     ) -> None:
         self._tasks, self._keypoint_set, self._carry = tasks, keypoint_set, carry
         self._pending: dict[int, _Pending] = {}

@@ -26,7 +26,8 @@ class FailureList:
 
     Args:
         file: where it lies.
-        others: a file for what belongs to no picture: folders that cannot be listed, rows of a box file.
+        others: this process's file for what belongs to no picture: folders that cannot be listed, rows of a box file;
+            `others*.jsonl` beside it are those of the other processes.
         turn: one process at a time.
         write: writes a file whole or not at all.
         records: reads the run's records.
@@ -102,7 +103,8 @@ class FailureList:
             if products:
                 done = {*records.names(), *records.videos()}
                 products = [failure for failure in products if failure.image in done]
-            everything = [*records.failures(), *read_failures(self._others), *products]
+            others = [row for file in sorted(self._others.parent.glob("others*.jsonl")) for row in read_failures(file)]
+            everything = [*records.failures(), *others, *products]
             lines = dict.fromkeys(map(_line, sorted(everything, key=_order)))
             if lines:
                 self._write(self.file, b"".join(lines))

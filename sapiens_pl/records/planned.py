@@ -11,6 +11,7 @@ from sapiens_pl.core.errors import UnreadableFolderError, UnreadableShardError
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.plan import Pictures, Tasks
 from sapiens_pl.core.structures import Failure, PoseResult, ShardMember
+from sapiens_pl.data.portions import Portion, Portions
 
 _NO_PICTURES = (UnreadableFolderError.__name__, UnreadableShardError.__name__)
 """Failures of what holds pictures."""
@@ -45,6 +46,45 @@ class PlannedFailures:
     def added_to(self, index: int, result: PoseResult) -> PoseResult:
         """The result of a picture with the failures of its boxes, those of the plan first."""
         return result._replace(failures=(*self._of_boxes.pop(index, ()), *result.failures))
+
+
+class PortionsAtWork(Portions):
+    """Those of which pictures are to come, with the failures of the plan."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._failures: dict[int, PlannedFailures] = {}
+        self._left: dict[int, int] = {}
+        self._dropped: list[Portion] = []
+
+    def add(self, portion: Portion) -> PlannedFailures:  # type: ignore[override]
+        """Gives what is known to be wrong with it."""
+        failures = PlannedFailures(portion.failures, portion.tasks.names)
+        if len(portion.share):
+            super().add(portion)
+            self._failures[portion.first], self._left[portion.first] = failures, len(portion.share)
+        else:
+            self._dropped.append(portion)
+        return failures
+
+    def completed(self, finished: Sequence[tuple[int, PoseResult]]) -> tuple[list[PoseResult], list[int]]:
+        """The results of some pictures by their numbers, with the failures of their boxes; and the boxes' digests."""
+        results, digests = [], []
+        for number, result in finished:
+            portion = self.of(number)
+            results.append(self._failures[portion.first].added_to(number - portion.first, result))
+            digests.append(int(portion.digests[number - portion.first]))
+            self._left[portion.first] -= 1
+            if not self._left[portion.first]:
+                self.drop(portion)
+                del self._failures[portion.first], self._left[portion.first]
+                self._dropped.append(portion)
+        return results, digests
+
+    def dropped(self) -> list[Portion]:
+        """Those of which all pictures have come since this was asked last."""
+        dropped, self._dropped = self._dropped, []
+        return dropped
 
 
 def failed_result(failure: Failure, keypoint_set: KeypointSet) -> PoseResult:

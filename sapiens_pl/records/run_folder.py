@@ -90,15 +90,15 @@ class RunFolder:
         if self.mirror is not None:
             self.lock = UrlLock(self.lock, self.mirror, self.processes, shard, num_shards)
             stand_for(self.path, self.mirror)
+        self.own_processes = f"{shard}of{num_shards}-"
+        """How the files in `processes` begin that are of this shard's processes."""
         self.failures = FailureList(
-            self.path / "failures.jsonl", self.records / "others.jsonl", self.turn, self.write, self.read_records
+            self.path / "failures.jsonl", self._others(), self.turn, self.write, self.read_records
         )
         own = str(shard) if num_shards > 1 else ""
         self._own_unfinished = f"{_UNFINISHED}{own}-" if own else _UNFINISHED
         # No two processes have the same: what one removes at its end is nobody else's.
         self.unfinished = self.path / f"{self._own_unfinished}{rank}-{os.getpid()}-{secrets.token_hex(4)}"
-        self.own_processes = f"{shard}of{num_shards}-"
-        """How the files in `processes` begin that are of this shard's processes."""
         self.plan_file = self.processes / f"{self.own_processes}.plan"
         self.members = Members(self.processes / f"members-{shard}of{num_shards}")
         self._numbers = itertools.count()
@@ -107,6 +107,15 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"output.dir={path} cannot be made ({error.strerror}); choose another.") from None
+
+    @property
+    def is_first_of_all(self) -> bool:
+        """Whether this is the first process of the first shard."""
+        return self.shard == 0 and self.rank == 0
+
+    def _others(self) -> Path:
+        name = "others" if self.is_first_of_all else f"others-{self.own_processes}{self.rank}"
+        return self.records / f"{name}.jsonl"
 
     # Who may write
 
@@ -184,6 +193,9 @@ class RunFolder:
         for report in self.processes.glob("*of*.*"):
             if report.name.startswith(self.own_processes) or f"of{self.num_shards}-" not in report.name:
                 remove(report)
+        for others in self.records.glob("others-*"):
+            if others.name.startswith(f"others-{self.own_processes}") or f"of{self.num_shards}-" not in others.name:
+                remove(others)
 
     def remove_unfinished(self) -> None:
         """Removes what killed processes have left half written; only for the holder of the lock."""

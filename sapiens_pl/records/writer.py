@@ -11,23 +11,29 @@ from threading import Lock
 from typing import Any, Protocol
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import BasePredictionWriter
 
-from sapiens_pl.core.columns import Names
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.plan import Pictures
 from sapiens_pl.core.settings import check, either, whole_number
 from sapiens_pl.core.structures import CropBatch, Failure, PosePrediction, PoseResult
+from sapiens_pl.data.portions import Portion
 from sapiens_pl.inference.transfer import PendingPrediction
 from sapiens_pl.records.assembly import ResultAssembler
-from sapiens_pl.records.planned import PlannedFailures, failed_result, members_of, pictures_by_shard
+from sapiens_pl.records.planned import (
+    PlannedFailures,
+    PortionsAtWork,
+    failed_result,
+    members_of,
+    pictures_by_shard,
+)
 from sapiens_pl.records.pool import BoundedPool
 from sapiens_pl.records.recorder import Recorder
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.schema import ABSENT, DONE, FAILED, status_of
 from sapiens_pl.records.store import read_store
+from sapiens_pl.records.whole_shards import WholeShards, records_of
 
 _NUM_THREADS = 4
 """Most of their time they wait for the disk."""
@@ -94,6 +100,7 @@ class PoseWriter(BasePredictionWriter):
         stop: called with a sentence to end the run.
         begins_anew: called with the names of this process's pictures that had a result before: what was made of it is
             not true any more.
+        ledger: is told of tars and tables of which all pictures have their outcome.
 
     Raises:
         ConfigError: a limit that is no number.
@@ -107,15 +114,19 @@ class PoseWriter(BasePredictionWriter):
         max_failures: int | None = None,
         stop: Callable[[str], None] = lambda sentence: None,
         begins_anew: Callable[[Collection[str]], None] = lambda names: None,
+        ledger: WholeShards | None = None,
     ) -> None:
         super().__init__(write_interval="batch")
         check({"max_failures": either(whole_number(0), None)}, {"max_failures": max_failures})
         self.folder, self.keypoint_set, self._products = folder, keypoint_set, products
         self.max_failures, self.stop, self._begins_anew = max_failures, stop, begins_anew
+        self._ledger = ledger
         self.counts = RunCounts()
         self.frames: Counter[str] = Counter()
         """How many frames of each video have their outcome."""
         self.pace = Pace()
+        self._of_shards: dict[str, Counter[str]] = {}
+        """Outcomes of the pictures of tars and tables that are at work."""
         self._counting = Lock()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -123,38 +134,66 @@ class PoseWriter(BasePredictionWriter):
         self.begin(trainer.datamodule)  # type: ignore[attr-defined]
 
     def begin(self, data: Any) -> None:
-        """Records what the plan has found wrong already.
+        """Learns of what is planned, and records what the plan has found wrong already.
 
         Args:
-            data: the planned pictures.
+            data: the planned pictures; more may be planned while the run goes on.
         """
         self.folder.open()
         store = read_store(self.folder.records)
         assert store is not None, "the first process makes it"
-        names: Names = data.tasks.names
-        self._digests: np.ndarray = data.digests
-        self._assembler = ResultAssembler(data.tasks, self.keypoint_set, store.carry)
+        self._portions = PortionsAtWork()
+        self._assembler = ResultAssembler(self._portions, self.keypoint_set, store.carry)
         self._recorder = Recorder(self.folder.records, store, self.folder.shard, self.folder.rank)
         self._recording = BoundedPool(1, _MAX_BATCHES_WAITING)
         self._making = BoundedPool(_NUM_THREADS, _MAX_WAITING)
         self._waiting: deque[tuple[CropBatch, PosePrediction | PendingPrediction]] = deque()
-        self._start_anew(names.select(data.share))
-        self._planned = PlannedFailures(data.failures, names)
-        if self.folder.shard == 0 and self.folder.rank == 0:
-            self.folder.failures.keep_others(self._planned.of_no_picture)
-            self._tell(self._planned.of_no_picture)
-            folders = sum(failure.instance_id is None for failure in self._planned.of_no_picture)
-            self.counts.images_failed += folders
-            self.counts.boxes_failed += len(self._planned.of_no_picture) - folders
-        pictures: Pictures = data.tasks.pictures
-        members = members_of(pictures, [failure.image for failure in self._planned.of_pictures])
-        failed = [failed_result(failure, self.keypoint_set) for failure in self._planned.of_pictures]
-        self._record_planned([result._replace(member=member) for result, member in zip(failed, members)])
-        self._recorder.expect(pictures_by_shard(data.tasks.select(data.share)))
+        self._of_no_picture: list[Failure] = []
+        if self.folder.is_first_of_all:
+            self.folder.failures.keep_others([])
+        self._begin_portion(data.portion, self._portions.add(data.portion))
+        self._close_portions(self._portions.dropped())
+        data.listeners.append(self._take)
 
-    def _record_planned(self, results: Sequence[PoseResult]) -> None:
+    def _take(self, portion: Portion) -> None:
+        """Learns of pictures that will come."""
+        planned = self._portions.add(portion)
+        self._recording.submit(self._begin_portion, portion, planned)
+        self._close_portions(self._portions.dropped())
+
+    def _begin_portion(self, portion: Portion, planned: PlannedFailures) -> None:
+        if portion.again:
+            self._start_anew(portion.again)
+        if planned.of_no_picture:
+            self._keep_of_no_picture(planned.of_no_picture)
+        pictures = portion.tasks.pictures
+        members = members_of(pictures, [failure.image for failure in planned.of_pictures])
+        failed = [failed_result(failure, self.keypoint_set) for failure in planned.of_pictures]
+        results = [result._replace(member=member) for result, member in zip(failed, members)]
+        self._record_planned(results, None if pictures.shards is None else list(pictures.shards.names))
+        self._recorder.expect(pictures_by_shard(portion.tasks.select(portion.share)))
+
+    def _keep_of_no_picture(self, failures: Sequence[Failure]) -> None:
+        self._of_no_picture += failures
+        self.folder.failures.keep_others(self._of_no_picture)
+        self._tell(failures)
+        folders = sum(failure.instance_id is None for failure in failures)
+        with self._counting:
+            self.counts.images_failed += folders
+            self.counts.boxes_failed += len(failures) - folders
+
+    def _close_portions(self, portions: Sequence[Portion]) -> None:
+        """Once their pictures are recorded."""
+        for portion in portions:
+            if self._ledger is not None and portion.shards:
+                self._recording.submit(self._note_whole, portion, self._ledger)
+
+    def _note_whole(self, portion: Portion, ledger: WholeShards) -> None:
+        ledger.add([state.with_outcomes(self._of_shards.pop(state.name, Counter())) for state in portion.shards])
+
+    def _record_planned(self, results: Sequence[PoseResult], shards: Sequence[str] | None) -> None:
         """Pictures that give nothing, as is known before they are read; what is on record already stays as it is."""
-        absent = {*self.folder.read_records().names(ABSENT)} if results else set()
+        absent = {*records_of(self.folder, shards).names(ABSENT)} if results else set()
         new = []
         for result in results:
             if status_of(result) == ABSENT and result.name in absent:
@@ -164,13 +203,11 @@ class PoseWriter(BasePredictionWriter):
                 new.append(result)
         self._record(new)
 
-    def _start_anew(self, names: Names) -> None:
+    def _start_anew(self, names: Collection[str]) -> None:
         """Has the products go of those pictures that are done again."""
-        again = self.folder.read_records().done_among(names)
-        if again:
-            self._begins_anew(again)
-            forgotten = {*again}
-            self.folder.failures.settle(lambda failure: failure.image in forgotten)
+        self._begins_anew(names)
+        forgotten = {*names}
+        self.folder.failures.settle(lambda failure: failure.image in forgotten)
 
     def write_on_batch_end(
         self,
@@ -193,8 +230,8 @@ class PoseWriter(BasePredictionWriter):
             finished = self._assembler.add(batch, prediction.result())
             self.pace.batch_ends(len(batch.image_indices))
             if finished:
-                results = [self._planned.added_to(index, result) for index, result in finished]
-                self._recording.submit(self._record, results, self._digests[[index for index, _ in finished]])
+                self._recording.submit(self._record, *self._portions.completed(finished))
+                self._close_portions(self._portions.dropped())
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._take_over(0)
@@ -212,7 +249,7 @@ class PoseWriter(BasePredictionWriter):
         self.folder.outlet.wait()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        if hasattr(self, "_planned"):
+        if hasattr(self, "_waiting"):
             with suppress(Exception):  # the device may be what broke, or the pool
                 self._take_over(0)
             self._close()  # what is handed over gets recorded; the exception is on its way already
@@ -253,6 +290,8 @@ class PoseWriter(BasePredictionWriter):
             counts.images_done += status == DONE
             counts.images_failed += status == FAILED
             counts.images_absent += status == ABSENT
+            if result.member is not None:
+                self._of_shards.setdefault(result.member.shard, Counter())[status] += 1
             if result.frame is not None:
                 self.frames[result.frame.video] += 1
             counts.people += len(result.instance_ids)

@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sapiens_pl.core.errors import ConfigError, WriteError
+from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.not_counted import NotCounted
 from sapiens_pl.core.typed_json import plain, typed
 from sapiens_pl.records.listing import read_object, visible
@@ -36,7 +36,9 @@ _SIDE_BY_SIDE = ("terms", "work")
 
 
 class Counts(NamedTuple):
-    """What came out of this run; `*_before`: of earlier runs; `absent` ones were named, and are not there yet."""
+    """What came out of this run; `*_before`: of earlier runs; `absent` ones were named, and are not there yet. What is
+    in shards that were `not_reached`, nobody knows.
+    """
 
     images_planned: int = 0
     images_done_before: int = 0
@@ -48,6 +50,7 @@ class Counts(NamedTuple):
     boxes_failed: int = 0
     drawings_left_out: int = 0
     images_not_reached: int = 0
+    shards_not_reached: int = 0
 
 
 class FolderCounts(NamedTuple):
@@ -73,8 +76,16 @@ class VideoProgress(NamedTuple):
     times_real_time: float | None = None
 
 
+class ShardProgress(NamedTuple):
+    """Where a plan is made tar by tar, or table by table: how many are planned, and how many there are to do."""
+
+    planned: int = 0
+    all: int = 0
+
+
 class Live(NamedTuple):
-    """How far one process is; in the detection pass a crop is a whole image."""
+    """How far one process is; in the detection pass a crop is a whole image. With `shards`, the other numbers are of
+    those that are planned by now."""
 
     state: str = STARTING
     crops: int = 0
@@ -84,6 +95,19 @@ class Live(NamedTuple):
     images_planned: int = 0
     crops_per_second: float | None = None
     video: VideoProgress | None = None
+    shards: ShardProgress | None = None
+
+    @property
+    def crops_expected(self) -> int:
+        """With those of the shards that are not planned yet, if they are as the others."""
+        if self.shards is None or not self.shards.planned:
+            return self.crops_planned
+        return max(self.crops_planned, round(self.crops_planned * self.shards.all / self.shards.planned))
+
+    @property
+    def is_through(self) -> bool:
+        is_planned = self.shards is None or self.shards.planned >= self.shards.all
+        return is_planned and self.crops >= self.crops_planned
 
 
 class Progress(NamedTuple):
@@ -97,6 +121,7 @@ class Progress(NamedTuple):
     seconds_left: float | None = None
     when: str = ""
     video: VideoProgress | None = None
+    shards: ShardProgress | None = None
 
 
 class Memory(NamedTuple):
@@ -172,6 +197,8 @@ class Report(NamedTuple):
     terms: Terms = Terms()
     shard_from: str | None = None
     not_counted: NotCounted | None = None
+    tars: int | None = None
+    tars_listed: int | None = None
 
 
 class Account(NamedTuple):
@@ -241,59 +268,3 @@ def read_reports(folder: RunFolder) -> list[Report]:
             if {"shard", "num_shards", "rank", "world_size", "status"} <= content.keys():
                 reports.append(typed(Report, content, _SIDE_BY_SIDE))
     return sorted(reports, key=lambda report: (report.shard, report.rank))
-
-
-def write_live(folder: RunFolder, live: Live) -> None:
-    with suppress(WriteError):  # nothing depends on how far this process is
-        path = folder.processes / f"{folder.own_processes}{folder.rank}.progress"
-        folder.write(path, json.dumps(plain(live)).encode(), durable=False)
-
-
-def read_lives(folder: RunFolder, own_shard: bool = False) -> list[Live]:
-    """How far everybody is; damaged ones are left out.
-
-    Args:
-        own_shard: only the processes of this shard.
-    """
-    lives = []
-    for path in visible(folder.processes.glob(f"{folder.own_processes if own_shard else '*of*-'}*.progress")):
-        with suppress(ConfigError, TypeError):
-            lives.append(typed(Live, read_object(path)))
-    return lives
-
-
-def progress_of(lives: list[Live], state: str | None = None) -> Progress:
-    """Everybody's numbers in one.
-
-    Args:
-        state: how the run has ended; None for what those are at who have not done their share.
-    """
-    at_work = [] if state else [live for live in lives if live.crops < live.crops_planned]
-    speeds = [live.crops_per_second for live in at_work if live.crops_per_second]
-    left = [(live.crops_planned - live.crops) / live.crops_per_second for live in at_work if live.crops_per_second]
-    through = not at_work and state in (None, COMPLETE, MERGING)
-    return Progress(
-        state=state or (at_work or lives or [Live()])[-1].state,
-        images_planned=sum(live.images_planned for live in lives),
-        images_done=sum(live.images_done for live in lives),
-        images_failed=sum(live.images_failed for live in lives),
-        crops_per_second=round(sum(speeds), 3) if speeds else None,
-        seconds_left=round(max(left), 1) if left else 0.0 if through else None,
-        when=now(),
-        video=video_progress(lives),
-    )
-
-
-def video_progress(lives: list[Live]) -> VideoProgress | None:
-    """Everybody's numbers in one; None without videos."""
-    videos = [live.video for live in lives if live.video is not None]
-    if not videos:
-        return None
-    at_work = [each for each in videos if each.frames_done < each.frames_planned]
-    speeds = [each.times_real_time for each in at_work or videos if each.times_real_time]
-    return VideoProgress(
-        *(sum(each.frames_done for each in videos), sum(each.frames_planned for each in videos)),
-        seconds_done=round(sum(each.seconds_done for each in videos), 3),
-        seconds_planned=round(sum(each.seconds_planned for each in videos), 3),
-        times_real_time=round(sum(speeds), 3) if speeds else None,
-    )

@@ -19,7 +19,6 @@ from sapiens_pl.accuracy.annotations import read_annotations
 from sapiens_pl.accuracy.of_run import evaluate_run
 from sapiens_pl.core.devices import device_name, device_peak_gib, host_peak_gib
 from sapiens_pl.core.errors import ConfigError, SapiensError, WriteError
-from sapiens_pl.core.not_counted import NotCounted
 from sapiens_pl.core.remote import requests, retries
 from sapiens_pl.core.terminal import printable
 from sapiens_pl.detection.record import DetectionRecord
@@ -60,17 +59,18 @@ def close_run(run: Run, outcome: RunCounts, work: Work | None, others: list[int]
     assert run.report is not None and run.data is not None
     counts = counts_of(run, outcome)
     status, exit_code = _status(run, counts, others)
-    pictures = run.data.pictures()
     run.report = run.report._replace(
         status=status,
         when=now(),
-        images_listed=len(pictures.names),
-        images_dealt=run.data.num_dealt,
+        images_listed=None if run.data.goes_by_shards else run.data.counts.listed,
+        images_dealt=run.data.counts.dealt,
+        tars=run.data.num_own_shards,
+        tars_listed=run.data.num_shards_listed,
         plan=run.data.plan_digest,
         counts=counts,
         work=work,
-        terms=run.report.terms._replace(left_out=pictures.left_out.account()),
-        not_counted=NotCounted(pictures.left_out.not_counted(), run.data.boxes_not_counted, not run.data.all_mine),
+        terms=run.report.terms._replace(left_out=run.data.left_out),
+        not_counted=run.data.not_counted,
     )
     write_report(run.folder, run.report)
     speak_for_fallen(run.folder, run.data, run.report, others)
@@ -112,21 +112,16 @@ def _close_whole_run(run: Run, account: Account) -> int:
 def counts_of(run: Run, outcome: RunCounts) -> Counts:
     """What came out of this process's images."""
     assert run.data is not None
-    planned = planned_images(run)
+    plan = run.data.counts
+    planned, shards = plan.to_do, run.data.num_own_shards
     return Counts(
         images_planned=planned,
-        images_done_before=run.data.num_done_before,
-        images_failed_before=run.data.num_failed_before,
+        images_done_before=plan.done_before,
+        images_failed_before=plan.failed_before,
         **vars(outcome),
         images_not_reached=planned - outcome.images_done - outcome.images_failed - outcome.images_absent,
+        shards_not_reached=0 if shards is None else shards - plan.shards,
     )
-
-
-def planned_images(run: Run) -> int:
-    """All images that this process is to do, those that failed before they were read too."""
-    data = run.data
-    assert data is not None
-    return data.num_images + data.num_without_boxes + sum(failure.instance_id is None for failure in data.failures)
 
 
 def work_of(
@@ -154,9 +149,13 @@ def work_of(
     )
 
 
+def _is_anything_missing(counts: Counts) -> bool:
+    return bool(counts.images_not_reached or counts.shards_not_reached)
+
+
 def _status(run: Run, counts: Counts, others: list[int]) -> tuple[str, int]:
     """How this process has ended, and its exit code."""
-    missing = counts.images_not_reached
+    missing = _is_anything_missing(counts)
     if run.stop.exit_code is not None and (missing or any(others)):
         return INTERRUPTED, run.stop.exit_code
     if missing or run.stop.reason or any(code and how_it_ended(code) == FAILED for code in others):
@@ -206,10 +205,13 @@ def print_summary(run: Run, account: Account) -> None:
     run.demo.tell_accuracy(account.terms.config or {}, folder)
     if run.stop.reason:
         print(printable(run.stop.reason))
-    elif nothing_came_out(account, folder) and not counts.images_not_reached:
+    elif nothing_came_out(account, folder) and not _is_anything_missing(counts):
         print("Nothing could be read: every image failed.")
-    elif account.status == INTERRUPTED and not counts.images_not_reached:
+    elif account.status == INTERRUPTED and not _is_anything_missing(counts):
         print("Not everything is made of the records yet; run the same command again to continue.")
+    elif counts.shards_not_reached:
+        what = f"{counts.images_not_reached} images, and {counts.shards_not_reached} tars or tables, of which nobody"
+        print(f"{what} knows yet what is in them, were not reached; run the same command again to continue.")
     elif counts.images_not_reached:
         print(f"{counts.images_not_reached} images were not reached; run the same command again to continue.")
 

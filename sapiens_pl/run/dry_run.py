@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,6 @@ from sapiens_pl.core.remote import is_url
 from sapiens_pl.core.terminal import printable
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.handed_in import Finished
-from sapiens_pl.data.packing import pack_batches
-from sapiens_pl.data.stretches import places_among
 from sapiens_pl.detection.boxes import DetectorBoxes, auto_boxes
 from sapiens_pl.records.at_hand import at_hand
 from sapiens_pl.records.reading import Records
@@ -110,7 +109,7 @@ def _planned(cfg: DictConfig, boxes: Any, folder: Path, finds_people: bool) -> I
     records = Records(None, []) if cfg.output.overwrite else Records.read(folder)
     redo = read_redo(cfg.output.redo)
 
-    def finished(names: Names, digests: np.ndarray | None) -> Finished:
+    def finished(names: Names, digests: np.ndarray | None, shards: Sequence[str] | None = None) -> Finished:
         found, changed = finished_among(records, names, None if finds_people else digests, redo)
         refused = changed & ~redo.is_named(names) & (not redo.changed)
         if refused.any():
@@ -123,13 +122,14 @@ def _planned(cfg: DictConfig, boxes: Any, folder: Path, finds_people: bool) -> I
     data: ImageDataModule = instantiate(cfg.data, boxes=None, _partial_=True, _convert_="all")(
         boxes=boxes, finished=finished
     )
-    data.plan()
+    data.plan_all()
     return data
 
 
 def _images(data: ImageDataModule) -> list[tuple[str, str]]:
-    listed, failed = len(data.pictures().names), sum(row.instance_id is None for row in data.failures)
-    done = f"{data.num_done_before} done before, {data.num_failed_before} failed before"
+    counts = data.counts
+    listed, failed = counts.listed, counts.failed
+    done = f"{counts.done_before} done before, {counts.failed_before} failed before"
     share = f" (shard {data.shard} of {data.num_shards})" if data.num_shards > 1 else ""
     rows = [("images", f"{listed} found; {data.num_images} to do{share}, {done}")]
     return (
@@ -142,11 +142,10 @@ def _crops(data: ImageDataModule, facts: NetworkFacts, finds_people: bool) -> li
     a_crop = "operations a crop not known" if flops is None else f"{flops / _TFLOP:.3g} TFLOP a crop"
     if finds_people:
         return [("people", f"not known before the detector has looked at {data.num_images} images"), ("work", a_crop)]
-    size, tasks = data.batch_size, data.tasks
+    size = data.batch_size
     batches = f"{size} batches: their size is found on the device"
     if not isinstance(size, str):
-        stretches = places_among(tasks.pictures.stretches, tasks.indices[data.share])
-        batches = f"{len(pack_batches(tasks.num_boxes[data.share], size, data.share, stretches))} of {size} crops"
+        batches = f"{-(-data.num_crops // size)} of {size} crops"
     total = "" if flops is None else f"{flops * data.num_crops / _TFLOP:,.1f} TFLOP, "
     return [("people", f"{data.num_crops} to do"), ("batches", batches), ("work", f"{total}{a_crop}")]
 
@@ -165,10 +164,13 @@ def _space(folder: Path, sizes: dict[str, int], unknown: list[str], finds_people
 
 
 def _time(cfg: DictConfig, data: ImageDataModule, finds_people: bool) -> str:
+    num_crops = data.num_crops
+    if data.goes_by_shards:
+        data.plan()  # from the first one on again
     speed, device = crops_per_second(cfg, data)
     if finds_people:
         return f"{speed:.2f} crops/s on one {device}: {1000 / speed / 60:.1f} minutes for 1000 people"
-    hours = data.num_crops / speed / 3600
+    hours = num_crops / speed / 3600
     devices = cfg.trainer.devices if isinstance(cfg.trainer.devices, int) else 1
     several = max(devices, 1) * cfg.trainer.num_nodes
     shared = f", {hours / several:.2f} hours on {several}" if several > 1 else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.schema import ABSENT, DONE
 from sapiens_pl.records.schema import FAILED as PICTURE_FAILED
 from sapiens_pl.run.account import COMPLETE, FAILED, INTERRUPTED, Counts, Report, now, read_reports, write_report
+from sapiens_pl.run.lives import read_live
 
 _STOPPED_BY = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -37,21 +39,46 @@ def speak_for_fallen(folder: RunFolder, data: ImageDataModule, own: Report, exit
         own: the first rank's report; if it has no counts either, it gets some.
         exit_codes: of the other ranks, which have ended.
     """
-    if not exit_codes or not data.shares:
+    num_ranks = data.taker.world_size if data.goes_by_shards else len(data.shares)
+    if not exit_codes or not num_ranks:
         return
     there = {report.rank: report for report in read_reports(folder) if report.shard == folder.shard}
-    reports = [there.get(rank) for rank in range(len(data.shares))]
+    reports = [there.get(rank) for rank in range(num_ranks)]
     if all(report is not None and report.counts is not None for report in reports):
         return
-    outcome = _Outcome(folder, data)
-    for rank, (names, report) in enumerate(zip(data.shares, reports)):
+    counts_of = _counts_by_shards(folder, data) if data.goes_by_shards else _counts_by_names(folder, data)
+    for rank, report in enumerate(reports):
         if report is not None and report.counts is not None:
             continue
         said = report or own._replace(rank=rank, work=None, when=now())
         if rank:
             code = exit_codes[rank - 1]
             said = said._replace(status=how_it_ended(code), error=cause(code)) if report is None else said
-        write_report(folder, said._replace(world_size=len(reports), counts=outcome.counts(names)))
+        write_report(folder, said._replace(world_size=num_ranks, counts=counts_of(rank)))
+
+
+def _counts_by_names(folder: RunFolder, data: ImageDataModule) -> Callable[[int], Counts]:
+    outcome = _Outcome(folder, data)
+    return lambda rank: outcome.counts(data.shares[rank])
+
+
+def _counts_by_shards(folder: RunFolder, data: ImageDataModule) -> Callable[[int], Counts]:
+    """Of ranks of which nobody else knows what is in their tars: what they last said of themselves."""
+    listed = data.num_shards_listed or 0
+
+    def counts(rank: int) -> Counts:
+        live = read_live(folder, rank)
+        own = len(data.taker._replace(rank=rank).shards_of(listed))
+        return Counts(
+            images_planned=live.images_planned,
+            images_done=live.images_done,
+            images_failed=live.images_failed,
+            people=live.crops,
+            images_not_reached=max(live.images_planned - live.images_done - live.images_failed, 0),
+            shards_not_reached=own - (live.shards.planned if live.shards is not None else 0),
+        )
+
+    return counts
 
 
 class _Outcome:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sapiens_pl.core.plan import FrameColumns
-from sapiens_pl.data.datamodule import ImageDataModule
+from sapiens_pl.data.portions import Portion
 
 _SECONDS_OF_ONE_FRAME = 1 / 25
 """Where a video has no other frame that would say."""
@@ -25,20 +25,17 @@ class FilmTime:
     """The frames of a process's share.
 
     Args:
-        data: planned.
-
-    Attributes:
-        share: what of it these are the frames of.
+        portion: as planned.
     """
 
-    def __init__(self, data: ImageDataModule) -> None:
-        self.share = data.share
-        columns = data.pictures().frames
+    def __init__(self, portion: Portion) -> None:
+        self.portion = portion
+        columns = portion.tasks.pictures.frames
         own = np.empty(0, np.int64)
         if columns is not None:
             of_frame = seconds_of_frame(columns)
             self._seconds = dict(zip(columns.videos, of_frame.tolist()))
-            video = columns.video[data.tasks.indices[data.share]]
+            video = columns.video[portion.tasks.indices[portion.share]]
             own = video[video >= 0]
         self.planned: VideoTally | None = None
         """None: there are none."""

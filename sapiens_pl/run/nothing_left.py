@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sapiens_pl.data.handed_in import Place
 from sapiens_pl.detection.boxes import DetectorBoxes
 from sapiens_pl.models.tensors import checkpoint_sha256
 from sapiens_pl.records.listing import section
@@ -53,7 +54,7 @@ def nothing_is_left(run: Run, record: HydraRecord, boxes: Any) -> bool:
         run.data = image_data(run, boxes)
         run.data.place = partial(place_of, trainer)
         begin(run, trainer)
-        return not any(map(len, _planned_shares(run, boxes)))
+        return not _is_anything_left(run, boxes)
 
     if not as_first_rank_finds(trainer, look):
         return False
@@ -62,9 +63,11 @@ def nothing_is_left(run: Run, record: HydraRecord, boxes: Any) -> bool:
         run.data = image_data(run, boxes)
         run.data.place = partial(place_of, trainer)
         begin(run, trainer)
-        _planned_shares(run, boxes)
+        _is_anything_left(run, boxes)
     elif run.report is not None and are_independent(trainer):
         run.report = run.report._replace(world_size=1)  # the others are not started
+        assert run.data is not None
+        run.data.place = Place
     return True
 
 
@@ -97,15 +100,14 @@ def _decisive(model: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _planned_shares(run: Run, boxes: Any) -> list[Any]:
-    """What is left for each rank."""
+def _is_anything_left(run: Run, boxes: Any) -> bool:
+    """Whether there is for any of the ranks."""
     assert run.data is not None
     if isinstance(boxes, DetectorBoxes):
         plan_detection(run, boxes)
         if any(map(len, run.data.shares)):
-            return run.data.shares  # whose boxes are still to come
-    run.data.plan()
-    return run.data.shares
+            return True  # whose boxes are still to come
+    return run.data.is_anything_left()
 
 
 def record_failures(run: Run) -> RunCounts:
@@ -113,6 +115,6 @@ def record_failures(run: Run) -> RunCounts:
     store = read_store(run.folder.records)
     assert store is not None and run.data is not None
     writer = PoseWriter(run.folder, store.keypoint_set, None, run.cfg.output.max_failures, run.stop.ask)
-    writer.begin(run.data)
+    run.data.plan_all(writer.begin)
     writer.end()
     return writer.counts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,8 @@ from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.handed_in import Finished
 from sapiens_pl.products.chosen import check_keypoint_set, choose_products
 from sapiens_pl.products.removing import check_places
+from sapiens_pl.records.listing import section
+from sapiens_pl.records.whole_shards import WholeShards
 from sapiens_pl.run.account import (
     RUNNING,
     Account,
@@ -119,7 +121,7 @@ def begin(run: Run, trainer: L.Trainer) -> None:
             write_account(run.folder, account)
         run.folder.lock.share()
         if run.redo.file is not None and run.data is not None:
-            run.redo.tell_unknown(run.data.pictures().names)
+            run.redo.tell_unknown(run.data.are_known(run.redo.names))
 
 
 def plain_config(cfg: DictConfig) -> dict[str, Any]:
@@ -140,16 +142,18 @@ def image_data(run: Run, boxes: Any) -> ImageDataModule:
     """The run's images; what cuts their crops is not known before the network."""
     others_have_met: list[bool] = []
 
-    def finished(names: Names, digests: np.ndarray | None) -> Finished:
+    def finished(names: Names, digests: np.ndarray | None, shards: Sequence[str] | None = None) -> Finished:
         if not run.is_first and not others_have_met:
             others_have_met.append(True)
             run.folder.outlet.refresh()  # on another machine: what the first one has put in order before they met
-        refuse_moved_links(run.folder, run.earlier.terms.left_out or {}, data.pictures().left_out.followed)
-        if run.is_first:
-            withdraw_of_whole(run.folder, data.pictures())
-        return finished_pictures(run.folder, names, digests, run.redo)
+        if shards is None:
+            refuse_moved_links(run.folder, run.earlier.terms.left_out or {}, data.pictures().left_out.followed)
+            if run.is_first:
+                withdraw_of_whole(run.folder, data.pictures())
+        return finished_pictures(run.folder, names, digests, run.redo, shards)
 
     handed_in = {"boxes": boxes, "finished": finished, "stopped": run.stop, "agree": run.processes.agree}
+    handed_in["ledger"] = ledger_of(run)
     build = instantiate(run.cfg.data, boxes=None, _partial_=True, _convert_="all")
     try:
         inspect.signature(build.func).bind(**build.keywords | handed_in)
@@ -157,6 +161,13 @@ def image_data(run: Run, boxes: Any) -> ImageDataModule:
         raise ConfigError(f"data: {error}; see conf/data/ for the settings there are.") from None
     data: ImageDataModule = build(**handed_in)
     return data
+
+
+def ledger_of(run: Run) -> WholeShards:
+    """Knows which tars and tables this run need not open."""
+    config = plain_config(run.cfg)
+    terms = [config.get("boxes"), section(config, "data").get("columns")]
+    return WholeShards(run.folder, terms, run.redo.concerns())
 
 
 def _earlier_account(run: Run, settings: dict[str, Any]) -> Account:

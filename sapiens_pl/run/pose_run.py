@@ -13,8 +13,10 @@ from omegaconf import DictConfig
 from sapiens_pl.accuracy.annotations import read_annotations
 from sapiens_pl.core.devices import start_afresh
 from sapiens_pl.core.keypoints import flip_indices_for
-from sapiens_pl.core.protocols import PoseNetwork
+from sapiens_pl.core.protocols import PoseNetwork, ShardedSource
 from sapiens_pl.core.remote import is_url
+from sapiens_pl.data.dealing import Taker
+from sapiens_pl.data.planning import goes_by_shards
 from sapiens_pl.detection.boxes import DetectorBoxes
 from sapiens_pl.inference.batch_size import best_batch_size
 from sapiens_pl.inference.module import PoseModule
@@ -27,15 +29,15 @@ from sapiens_pl.products.making import Products
 from sapiens_pl.products.removing import check_places, remove_of_pictures
 from sapiens_pl.products.second_read import Photographs, photographs_of
 from sapiens_pl.records.writer import PoseWriter
-from sapiens_pl.run.account import POSING
-from sapiens_pl.run.closing import close_run, planned_images, work_of
+from sapiens_pl.run.account import POSING, ShardProgress
+from sapiens_pl.run.closing import close_run, work_of
 from sapiens_pl.run.detecting import detect_people
 from sapiens_pl.run.film_time import FilmTime
 from sapiens_pl.run.hydra_record import HydraRecord
 from sapiens_pl.run.keypoint_meaning import check_named_meaning, check_network_meaning
 from sapiens_pl.run.launch import fit_to_launcher
 from sapiens_pl.run.nothing_left import nothing_is_left, record_failures
-from sapiens_pl.run.opening import begin, image_data, open_run, take_folder
+from sapiens_pl.run.opening import begin, image_data, ledger_of, open_run, take_folder
 from sapiens_pl.run.progress import PassProgress, Tally
 from sapiens_pl.run.ranks import build_trainer, keep_weights_apart, place_of
 from sapiens_pl.run.resume import check_folder, result_settings
@@ -125,7 +127,11 @@ def check_before_download(run: Run, boxes: Any) -> None:
     check_folder(run.folder, run.cfg)
     if not isinstance(boxes, DetectorBoxes):
         data = run.cfg.data
-        boxes(open_source(data.images, data.max_megapixels, data.source, data.video, data.columns).pictures())
+        source = open_source(data.images, data.max_megapixels, data.source, data.video, data.columns)
+        if goes_by_shards(source, boxes, Taker()):  # the first one says how all are
+            assert isinstance(source, ShardedSource)
+            source = source.some_shards([0])
+        boxes(source.pictures())
 
 
 def pose_module(cfg: DictConfig, network: PoseNetwork) -> PoseModule:
@@ -145,7 +151,7 @@ def _products(run: Run, network: PoseNetwork, photographs: Photographs) -> Produ
 def _writer(run: Run, network: PoseNetwork, products: Products) -> PoseWriter:
     begins_anew = partial(remove_of_pictures, run.folder.path, all_products(run.cfg))
     spec, most = network.keypoint_set, run.cfg.output.max_failures
-    return PoseWriter(run.folder, spec, products, most, run.stop.ask, begins_anew)
+    return PoseWriter(run.folder, spec, products, most, run.stop.ask, begins_anew, ledger_of(run))
 
 
 def _progress(run: Run, writer: PoseWriter) -> PassProgress:
@@ -154,12 +160,18 @@ def _progress(run: Run, writer: PoseWriter) -> PassProgress:
     known: list[FilmTime] = []
 
     def film_time() -> FilmTime:
-        if not known or known[-1].share is not data.share:  # it is planned only now
-            known[:] = [FilmTime(data)]
+        if not known or known[-1].portion is not data.portion:  # it is planned only now
+            known[:] = [FilmTime(data.portion)]
         return known[-1]
 
     def planned() -> Tally:
-        return Tally(data.num_crops, planned_images(run), video=film_time().planned)
+        shards = data.num_own_shards
+        return Tally(
+            data.num_crops,
+            data.counts.to_do,
+            video=film_time().planned,
+            shards=None if shards is None else ShardProgress(data.counts.shards, shards),
+        )
 
     def done() -> Tally:
         video = film_time().done(writer.frames.copy())

@@ -19,15 +19,13 @@ from sapiens_pl.run.account import (
     DETECTING,
     POSING,
     Live,
+    ShardProgress,
     VideoProgress,
-    progress_of,
     read_account,
-    read_lives,
-    video_progress,
     write_account,
-    write_live,
 )
 from sapiens_pl.run.film_time import VideoTally
+from sapiens_pl.run.lives import progress_of, read_lives, shard_progress, video_progress, write_live
 
 _SECONDS_BETWEEN_LOG_LINES = 30.0
 _LOG_LINE = "{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
@@ -86,13 +84,14 @@ class Bar:
 
 class Tally(NamedTuple):
     """What this process has to do, or has done: crops (in the detection pass, images), images by outcome, and what of
-    these are frames of videos.
+    these are frames of videos; where whole tars are planned one after the other, how many of them.
     """
 
     crops: int
     images: int
     images_failed: int = 0
     video: VideoTally | None = None
+    shards: ShardProgress | None = None
 
 
 class PassProgress(L.Callback):
@@ -163,7 +162,7 @@ class PassProgress(L.Callback):
             return
         everybody = read_lives(self._folder, own_shard=True) if self._several else [own]
         note = f"{_images(everybody)}, {peak_gib(self._device):.1f} GiB peak"
-        self._bar.show(sum(live.crops for live in everybody), sum(live.crops_planned for live in everybody), note)
+        self._bar.show(sum(live.crops for live in everybody), sum(live.crops_expected for live in everybody), note)
         if at_once or moment - self._told_at > _SECONDS_BETWEEN_ACCOUNTS:
             self._told_at = moment
             tell_progress(self._folder, everybody if self._folder.num_shards == 1 else None)
@@ -180,6 +179,7 @@ class PassProgress(L.Callback):
             images_planned=planned.images,
             crops_per_second=round(self._crops / seconds, 3) if seconds and self._crops else None,
             video=_video(planned.video, done.video, seconds),
+            shards=planned.shards,
         )
 
     def close(self) -> None:
@@ -202,7 +202,9 @@ def _images(everybody: list[Live]) -> str:
         sum(live.images_done + live.images_failed for live in everybody),
         sum(live.images_planned for live in everybody),
     )
-    video = video_progress(everybody)
+    video, shards = video_progress(everybody), shard_progress(everybody)
+    if shards is not None:
+        return f"{done}/{planned} images of the first {shards.planned} of {shards.all} shards"
     if video is None:
         return f"{done}/{planned} images"
     frames = f"{video.frames_done}/{video.frames_planned} frames"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.text_files import open_text
+from sapiens_pl.data.portions import ShardState
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +32,21 @@ class Redo(NamedTuple):
         """(n,) bool."""
         return self.names.positions(names) >= 0
 
-    def tell_unknown(self, names: Names) -> None:
-        """Says which pictures the file names that are none of the run's."""
+    def concerns(self) -> Callable[[ShardState], bool]:
+        """Says of a tar or table that is done whether some of its pictures are done again."""
+        parts = (name.split("/") for name in self.names)
+        named = {"/".join(of_name[:count]) for of_name in parts for count in range(1, len(of_name))}
+        return lambda shard: (self.failed and shard.num_failed > 0) or shard.name in named
+
+    def tell_unknown(self, are_known: np.ndarray) -> None:
+        """Says which pictures the file names that are none of the run's.
+
+        Args:
+            are_known: (n,) bool, of those that it names.
+        """
         if self.file is None:
             return
-        unknown = np.flatnonzero(names.positions(self.names) < 0)
+        unknown = np.flatnonzero(~are_known)
         if len(unknown):
             log.warning(
                 "output.redo=%s names %d pictures that are none of this run's (%s the first).",

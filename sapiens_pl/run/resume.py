@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.schema import ABSENT, DONE, FAILED
 from sapiens_pl.records.settling import settle
 from sapiens_pl.records.store import make_store, read_store, refuse_first_edition
+from sapiens_pl.records.whole_shards import records_of
 from sapiens_pl.run.account import read_account
 from sapiens_pl.run.redo import Redo, listed
 
@@ -245,7 +246,9 @@ def refuse_moved_links(folder: RunFolder, left_out: dict[str, Any], followed: di
             )
 
 
-def finished_pictures(folder: RunFolder, names: Names, digests: np.ndarray | None, redo: Redo) -> Finished:
+def finished_pictures(
+    folder: RunFolder, names: Names, digests: np.ndarray | None, redo: Redo, shards: Sequence[str] | None = None
+) -> Finished:
     """Which pictures need not be done again.
 
     New ones, those that had nobody and have boxes now, and those that were not there yet are done as a matter of
@@ -254,11 +257,12 @@ def finished_pictures(folder: RunFolder, names: Names, digests: np.ndarray | Non
     Args:
         names: of pictures.
         digests: (n,) uint64, of their boxes; None where nobody knows these, or there is no such picture.
+        shards: the only tars and tables that they are from.
 
     Raises:
         ConfigError: boxes of posed pictures have changed, and they are not to be done again; or damaged records.
     """
-    found, changed = finished_among(folder.read_records(), names, digests, redo)
+    found, changed = finished_among(records_of(folder, shards), names, digests, redo)
     if changed.any():
         again = redo.is_named(names)
         _refuse_or_list(folder, names, changed, changed & ~again & (not redo.changed))
@@ -279,9 +283,10 @@ def finished_among(
     again = redo.is_named(names)
     failed &= ~again & (not redo.failed)
     if digests is None:
-        return Finished(done & ~again, failed, absent), np.zeros(len(names), bool)
+        return Finished(done & ~again, failed, absent, done & again), np.zeros(len(names), bool)
     differs = done & (of_names(records.boxes_digests) != digests)
-    return Finished(done & ~differs & ~again, failed, absent), differs & (of_names(records.num_people) > 0)
+    kept = done & ~differs & ~again
+    return Finished(kept, failed, absent, done & ~kept), differs & (of_names(records.num_people) > 0)
 
 
 def _refuse_or_list(folder: RunFolder, names: Names, changed: np.ndarray, refused: np.ndarray) -> None:

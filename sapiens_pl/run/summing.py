@@ -26,12 +26,11 @@ from sapiens_pl.run.account import (
     Report,
     Terms,
     Work,
-    progress_of,
     read_account,
-    read_lives,
     read_reports,
     write_account,
 )
+from sapiens_pl.run.lives import progress_of, read_lives
 from sapiens_pl.tracking.of_records import TrackingOfRun
 
 
@@ -174,6 +173,9 @@ def _what_does_not_add_up(reports: list[Report]) -> str | None:
     if others:
         listed = " and ".join(map(str, others))
         return f"The images or their boxes have changed since data.shard={listed} worked in this folder."
+    tars, all_tars = sum(report.tars or 0 for report in reports), reports[0].tars_listed
+    if all_tars is not None and tars != all_tars:
+        return f"The processes' shares are {tars} tars or tables, but there are {all_tars}."
     dealt = sum(report.images_dealt or 0 for report in reports)
     if listings and dealt != listings[0]:
         return f"The processes' shares are {dealt} images, but there are {listings[0]}."

@@ -9,7 +9,7 @@ import pytest
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.not_counted import FilesNotCounted, NotCounted, RowsNotCounted, Some
 from sapiens_pl.records.run_folder import RunFolder
-from sapiens_pl.run import account as accounts
+from sapiens_pl.run import lives
 from sapiens_pl.run.account import (
     COMPLETE,
     POSING,
@@ -21,15 +21,13 @@ from sapiens_pl.run.account import (
     Report,
     Terms,
     Work,
-    progress_of,
     read_account,
-    read_lives,
     read_reports,
     write_account,
-    write_live,
     write_report,
 )
 from sapiens_pl.run.collecting import put_together
+from sapiens_pl.run.lives import progress_of, read_lives, write_live
 from sapiens_pl.run.summing import summed
 from sapiens_pl.run.table import summary_table
 
@@ -112,14 +110,14 @@ def test_the_work_of_shards_adds_up(folder):
 
 
 def test_how_far_all_processes_are_is_the_sum_of_what_each_has_left(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(accounts, "now", lambda: "then")
+    monkeypatch.setattr(lives, "now", lambda: "then")
     write_live(folder, Live(POSING, 30, 100, 10, 1, 40, 2.0))
     other = RunFolder(folder.path, rank=1)
     other.open()
     write_live(other, Live(POSING, 50, 50, 20, 0, 20, 5.0))
     other.close()
     progress = progress_of(read_lives(folder))
-    assert progress == (POSING, 60, 30, 1, 2.0, 35.0, "then", None)  # the second one is at its end
+    assert progress == (POSING, 60, 30, 1, 2.0, 35.0, "then", None, None)  # the second one is at its end
     assert progress_of([Live(POSING, 0, 100)]).seconds_left is None  # nobody knows yet
     assert progress_of([Live(POSING, 9, 9)]).seconds_left == 0
     broken_off = progress_of(read_lives(folder), "interrupted")

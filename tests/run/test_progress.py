@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader
 from sapiens_pl.core.structures import CropSpan, ImagePart
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.run import progress as module
-from sapiens_pl.run.account import POSING, Account, Live, Terms, read_account, write_account, write_live
+from sapiens_pl.run.account import POSING, Account, Live, Terms, read_account, write_account
+from sapiens_pl.run.lives import write_live
 from sapiens_pl.run.progress import Bar, PassProgress, Tally
 
 SLOW_AND_TOLD_AT_ONCE = """

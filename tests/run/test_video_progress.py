@@ -17,11 +17,9 @@ from sapiens_pl.run.account import (
     FolderCounts,
     Live,
     VideoProgress,
-    progress_of,
-    read_lives,
-    write_live,
 )
 from sapiens_pl.run.film_time import seconds_of_frame
+from sapiens_pl.run.lives import progress_of, read_lives, write_live
 from sapiens_pl.run.table import summary_table
 
 

@@ -1,0 +1,92 @@
+"""Which tars and tables need not be opened again: of each that is whole, the stamp that it had, and how many pictures.
+
+    records/whole-0of1-0.jsonl   a line for each shard of which all pictures have their outcome; one file a process
+
+A line counts as long as the shard has its stamp, the boxes are found in the same way, and the records have as many
+pictures of it. Whoever loses such a file loses nothing but the time that it takes to open the shards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from sapiens_pl.core.errors import ConfigError, write_error
+from sapiens_pl.core.text_files import to_json
+from sapiens_pl.data.portions import ShardState
+from sapiens_pl.records.reading import Records
+from sapiens_pl.records.run_folder import RunFolder
+
+
+def records_of(folder: RunFolder, shards: Sequence[str] | None) -> Records:
+    """All records, or only those of some tars and tables."""
+    return Records.read(folder.path, shards)
+
+
+class WholeShards:
+    """Those of one run.
+
+    Args:
+        folder: the run's.
+        terms: what decides, besides the shards themselves, which pictures these have and what their boxes are.
+        is_wanted: says of a shard whether its pictures are to be looked at all the same.
+    """
+
+    def __init__(
+        self, folder: RunFolder, terms: Any, is_wanted: Callable[[ShardState], bool] = lambda state: False
+    ) -> None:
+        self._folder, self._is_wanted = folder, is_wanted
+        self._terms = hashlib.blake2b(json.dumps(terms, default=str).encode(), digest_size=8).hexdigest()
+        self._file = folder.records / f"whole-{folder.own_processes}{folder.rank}.jsonl"
+        self._known: dict[str, ShardState] | None = None
+
+    def whole(self, stamps: Mapping[str, str]) -> dict[str, ShardState]:
+        """Those of the shards that are whole, if their stamps are as they were then."""
+        if self._known is None:
+            self._known = self._read()
+        known = self._known
+        found = {name: known[name] for name, stamp in stamps.items() if name in known and known[name].stamp == stamp}
+        found = {name: state for name, state in found.items() if not self._is_wanted(state)}
+        if not found:
+            return found
+        names = records_of(self._folder, list(found)).names(None)
+        num_recorded = Counter(name[: len(shard)] for name in names for shard in found if name.startswith(f"{shard}/"))
+        return {name: state for name, state in found.items() if num_recorded[name] == state.num_pictures}
+
+    def add(self, states: Sequence[ShardState]) -> None:
+        """Notes those that are whole.
+
+        Raises:
+            WriteError: no space, no permission, a vanished disk.
+        """
+        lines = [to_json({"terms": self._terms, **state._asdict()}) + "\n" for state in states if state.is_whole]
+        if not lines:
+            return
+        try:
+            with open(self._file, "ab") as file:
+                file.write("".join(lines).encode())
+        except OSError as error:
+            raise write_error(self._file, error) from None
+
+    def _read(self) -> dict[str, ShardState]:
+        """What all processes of all runs have noted; of a shard that stands there twice, what was noted last."""
+        files = list(self._folder.records.glob("whole-*.jsonl"))
+        with suppress(OSError):
+            files.sort(key=os.path.getmtime)
+        known: dict[str, ShardState] = {}
+        for file in files:
+            try:
+                lines = file.read_text("utf-8", errors="replace").split("\n")
+            except OSError as error:
+                raise ConfigError(f"{file} cannot be read ({error.strerror}); mend that, or remove it.") from None
+            for line in lines:
+                with suppress(ValueError, TypeError, AttributeError):  # what a killed run has begun
+                    row = json.loads(line)
+                    if row.pop("terms") == self._terms:
+                        known[row["name"]] = ShardState(**row)
+        return known
