@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -21,6 +21,14 @@ from sapiens_pl.core.text_files import to_json
 from sapiens_pl.data.portions import ShardState
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.run_folder import RunFolder
+
+
+def folders_above(name: str) -> Iterator[str]:
+    """Whatever stands before a slash in a picture's name, a tar's name too."""
+    place = name.find("/")
+    while place >= 0:
+        yield name[:place]
+        place = name.find("/", place + 1)
 
 
 def records_of(folder: RunFolder, shards: Sequence[str] | None) -> Records:
@@ -55,7 +63,7 @@ class WholeShards:
         if not found:
             return found
         names = records_of(self._folder, list(found)).names(None)
-        num_recorded = Counter(name[: len(shard)] for name in names for shard in found if name.startswith(f"{shard}/"))
+        num_recorded = Counter(above for name in names for above in folders_above(name) if above in found)
         return {name: state for name, state in found.items() if num_recorded[name] == state.num_pictures}
 
     def add(self, states: Sequence[ShardState]) -> None:
@@ -72,6 +80,7 @@ class WholeShards:
                 file.write("".join(lines).encode())
         except OSError as error:
             raise write_error(self._file, error) from None
+        self._folder.outlet.put(self._file)
 
     def _read(self) -> dict[str, ShardState]:
         """What all processes of all runs have noted; of a shard that stands there twice, what was noted last."""

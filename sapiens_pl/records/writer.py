@@ -15,7 +15,6 @@ import torch
 from lightning.pytorch.callbacks import BasePredictionWriter
 
 from sapiens_pl.core.keypoints import KeypointSet
-from sapiens_pl.core.plan import Pictures
 from sapiens_pl.core.settings import check, either, whole_number
 from sapiens_pl.core.structures import CropBatch, Failure, PosePrediction, PoseResult
 from sapiens_pl.data.portions import Portion

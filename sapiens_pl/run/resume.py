@@ -264,8 +264,7 @@ def finished_pictures(
     """
     found, changed = finished_among(records_of(folder, shards), names, digests, redo)
     if changed.any():
-        again = redo.is_named(names)
-        _refuse_or_list(folder, names, changed, changed & ~again & (not redo.changed))
+        _refuse_or_list(folder, names, changed, changed & ~redo.is_named(names) & (not redo.changed))
     return found
 
 
