@@ -144,8 +144,8 @@ def work_of(
         largest_working_batch=module.largest_working_batch,
         loading=loading,
         detection=run.detection,
-        store_requests=requests(),
-        store_retries=retries(),
+        store_requests=requests() - run.requests_before,
+        store_retries=retries() - run.retries_before,
     )
 
 

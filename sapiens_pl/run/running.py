@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import lightning as L
 from omegaconf import DictConfig
 
+from sapiens_pl.core.remote import requests, retries
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.run.account import Account, Detection, Report, Terms, Work
@@ -42,6 +43,7 @@ class Run:
         data: the run's images, once there is something to ask them of.
         detection: what the detection pass has come to.
         redo: which pictures are done again.
+        requests_before, retries_before: to stores, of this process before the run.
         shard_from: which variables of the environment have said which shard this is; None: the settings have.
 
     Raises:
@@ -50,6 +52,7 @@ class Run:
 
     def __init__(self, cfg: DictConfig, demo: Demo) -> None:
         self.cfg, self.demo = cfg, demo
+        self.requests_before, self.retries_before = requests(), retries()
         self.rank = own_rank()
         self.folder = RunFolder(
             cfg.output.dir,

@@ -1,0 +1,160 @@
+"""What does a bucket cost against a disk? `python benchmarks/remote.py [--images 200] [--rounds 3] [--seconds 0.05]`
+
+The demo network on drawn figures, by turns from a folder and from an S3 server on this machine (moto, in a process of
+its own) behind a line that lets each request wait; the same as files and as tars. Speeds count from the end of the
+first batch. Then a line on which 2 of 100 requests are answered with 503 or cut in the middle. All records must be the
+same as those from the disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from sapiens_pl.core import remote
+from sapiens_pl.demo.draw import random_scenes, write_scenes
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+BUCKET = "s3://bucket"
+_TARS = 4
+
+
+@contextmanager
+def bucket() -> Iterator[subprocess.Popen[str]]:
+    """A server in a process of its own, which takes what its line does from its input."""
+    from stores import CREDENTIALS
+
+    command = [sys.executable, __file__, "--serve"]
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    os.environ |= CREDENTIALS | {"AWS_ENDPOINT_URL": server.stdout.readline().strip()}
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+def serve() -> None:
+    import logging
+
+    from stores import Answer, s3_line
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    with s3_line() as line:
+        print(line.url, flush=True)
+        for order in sys.stdin:
+            seconds, one_in = map(float, order.split())
+            line.seconds, every = seconds, int(one_in)
+
+            def spoil(number: int, method: str, path: str, every: int = every) -> Answer | None:
+                return {0: Answer(503), every // 2: Answer(None)}.get(number % every) if every else None
+
+            line.spoil = spoil
+            print("done", flush=True)
+
+
+def tell(server: subprocess.Popen[str], seconds: float, one_in: int = 0) -> None:
+    assert server.stdin is not None and server.stdout is not None
+    print(seconds, one_in, file=server.stdin, flush=True)
+    server.stdout.readline()
+
+
+def run(images: str, output: Path, *more: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "sapiens_pl.predict", "model=demo", f"data.images='{images}'", *more]
+    command += ["trainer.accelerator=cpu", "data.num_workers=1", f"output.dir={output}", "output.formats=[]"]
+    command += ["trainer.enable_progress_bar=false"]
+    done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{images}: exit code {done.returncode}. {done.stderr}")
+    account: dict[str, Any] = json.loads((output / "run.json").read_text())
+    return account
+
+
+def keypoints(output: Path) -> dict[tuple[str, int], np.ndarray]:
+    columns = ["image", "instance_id", "keypoints_x", "keypoints_y", "keypoint_scores"]
+    tables = [pq.read_table(path) for path in sorted((output / "records").rglob("people-*.parquet"))]
+    found = {}
+    for row in (row for table in tables for row in table.to_pylist()):
+        name, person = (row[key] for key in (columns[0] if columns[0] in row else "name", columns[1]))
+        found[name, person] = np.array([row[column] for column in columns[2:]])
+    return found
+
+
+def same(one: Path, other: Path) -> str:
+    first, second = keypoints(one), keypoints(other)
+    equal = first.keys() == second.keys() and all(np.array_equal(first[key], second[key]) for key in first)
+    return f"{len(second)} people, {'the same records' if equal else 'OTHER RECORDS'}"
+
+
+def fill(folder: Path, num_images: int) -> None:
+    write_scenes(folder, random_scenes(num_images, seed=5))
+    (folder / "tars").mkdir()
+    files = sorted(path for path in (folder / "images").iterdir())
+    for number in range(_TARS):
+        with tarfile.open(folder / "tars" / f"{number:05d}.tar", "w") as tar:
+            for path in files[number::_TARS]:
+                tar.add(path, path.name)
+    for path in (*files, *sorted((folder / "tars").iterdir())):
+        remote.put_file(f"{BUCKET}/{path.relative_to(folder)}", path)
+
+
+def measure(folder: Path, options: argparse.Namespace) -> None:
+    of_files = "boxes=json", f"boxes.file={folder / 'people.json'}"
+    kinds = {"images": of_files, "tars": ("boxes=whole_image",)}
+    with bucket() as server:
+        tell(server, 0.0)
+        fill(folder, options.images)
+        for kind, boxes in kinds.items():
+            ratios = []
+            for number in range(options.rounds):
+                local, behind = folder / f"local_{kind}{number}", folder / f"bucket_{kind}{number}"
+                one = run(str(folder / kind), local, *boxes)
+                tell(server, options.seconds)
+                two = run(f"{BUCKET}/{kind}/", behind, *boxes)
+                ratios.append(two["warm_crops_per_second"] / one["warm_crops_per_second"])
+                print(
+                    f"{kind}: disk {one['warm_crops_per_second']:.2f}, bucket {two['warm_crops_per_second']:.2f} "
+                    f"crops/s: {ratios[-1]:.2f}; {two['store_requests']} requests; {same(local, behind)}",
+                    flush=True,
+                )
+            tell(server, 0.0, 100)
+            spoilt = run(f"{BUCKET}/{kind}/", folder / f"spoilt_{kind}", *boxes)
+            print(
+                f"{kind}: median {statistics.median(ratios):.2f} of the disk's speed. 2 of 100 requests spoilt: "
+                f"{spoilt['store_retries']} of {spoilt['store_requests']} tried again; "
+                f"{same(folder / f'local_{kind}0', folder / f'spoilt_{kind}')}",
+                flush=True,
+            )
+            tell(server, 0.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=0.05)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve()
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        measure(Path(folder), options)
+
+
+if __name__ == "__main__":
+    main()
