@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sapiens_pl.boxes.image_finder import ImageFinder, NoImage, either
+from sapiens_pl.boxes.other_format import check_format
 from sapiens_pl.boxes.rules import BoxRules, Ruled, strict_error
 from sapiens_pl.boxes.table import BoxRow, BoxTable, table_of
 from sapiens_pl.boxes.units import check_inverted, check_units, check_usable, note_high_scores
@@ -114,6 +115,7 @@ def assign_boxes(source: Pictures, listing: BoxListing, rules: BoxRules) -> Boxe
     failures = _without_image(listing, rules)
     whose, table, num_repeated = _by_image(table, meant, len(source.names))
     origin = listing.origin or (lambda index: f"{listing.file}, {listing.unit}")
+    remedy = check_format(listing.file, source, whose, table.boxes, rules)
     ruled = rules.apply(source, whose, table, origin)
     check_inverted(listing.file, ruled.failures, table.num_rows, rules)
     check_usable(listing.file, ruled.failures, table.num_rows)
@@ -125,7 +127,7 @@ def assign_boxes(source: Pictures, listing: BoxListing, rules: BoxRules) -> Boxe
     unusable = failures + ruled.failures + _without_an_image(listing.file, lost, source)
     unnamed_videos = Some() if frames is None else _some(frames.videos, _silent(listing, meant, frames))
     not_counted = _not_counted(listing, ruled, num_repeated, lost)._replace(
-        unnamed=_some(source.names, _unnamed(source, meant)), unnamed_videos=unnamed_videos
+        unnamed=_some(source.names, _unnamed(source, meant)), unnamed_videos=unnamed_videos, remedy=remedy
     )
     return BoxedImages(Tasks(source, ruled.boxes), unusable, not_counted)
 

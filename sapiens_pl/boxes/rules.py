@@ -107,7 +107,7 @@ class BoxRules:
         Raises:
             ConfigError: a row cannot be used, and the rules are strict.
         """
-        corners = _corners(table.boxes, self.format, self.first_pixel)
+        corners = corners_of(table.boxes, self.format, self.first_pixel)
         first = np.searchsorted(whose, whose)
         ids = np.where(table.has_id, table.ids, np.arange(len(whose)) - first)
         unusable = _unusable(corners, table)
@@ -172,7 +172,7 @@ class BoxRules:
         return f"{' and '.join(given)} left out {num_left_out} of {num_rows} rows (null keeps all)"
 
 
-def _corners(boxes: np.ndarray, format: str, first_pixel: float) -> np.ndarray:
+def corners_of(boxes: np.ndarray, format: str, first_pixel: float) -> np.ndarray:
     """(N, 4) xyxy, where the first pixel is 0; overflows are seen later."""
     one, two = boxes[:, :2], boxes[:, 2:]
     with np.errstate(over="ignore", invalid="ignore"):
