@@ -18,6 +18,7 @@ from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.terminal import keep_going_without_a_terminal, make_log_lines_printable
 from sapiens_pl.core.wording import one_line
+from sapiens_pl.run.added import check_added
 from sapiens_pl.run.command import (
     EXIT_BAD_CONFIG,
     EXIT_COMPLETE,
@@ -59,6 +60,7 @@ def run_job(cfg: DictConfig) -> int:
     """`pose_run`, with every error that is for people told in one sentence."""
     quieten()
     try:
+        check_added(cfg)
         demo.name_film(cfg)
         check_settings(cfg)
         return _pose(cfg)

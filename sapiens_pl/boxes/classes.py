@@ -122,7 +122,7 @@ def wanted_classes(wanted: Wanted) -> tuple[ClassId, ...] | None:
     """
     if wanted is None:
         return None
-    listed = [wanted] if isinstance(wanted, int | str) else list(wanted)
+    listed: list[Any] = [wanted] if isinstance(wanted, int | float | str) else list(wanted)
     if not listed:
         raise ConfigError("boxes.category_id=[] names no class; give the person's, or null.")
     return tuple(map(plain_id, listed))

@@ -37,6 +37,7 @@ from sapiens_pl.run.account import (
     Memory,
     Work,
     now,
+    write_account,
     write_report,
 )
 from sapiens_pl.run.command import EXIT_BAD_CONFIG, EXIT_COMPLETE, EXIT_FAILED, complain
@@ -178,6 +179,8 @@ def _tell_accuracy(folder: RunFolder, annotations: str) -> int:
 def note_the_end(run: Run, error: BaseException) -> None:
     """Says in `run.json` how the run broke off, if that can still be written."""
     assert run.report is not None
+    if isinstance(error, ConfigError) and _stays_complete(run):
+        return
     status = FAILED if run.stop.signal is None else INTERRUPTED
     run.report = run.report._replace(status=status, when=now(), error=f"{type(error).__name__}: {error}")
     with suppress(WriteError, OSError):
@@ -192,6 +195,16 @@ def note_the_end(run: Run, error: BaseException) -> None:
         account = sum_up(run.folder)
         if others and account.counts is not None:
             print_summary(run, account)
+
+
+def _stays_complete(run: Run) -> bool:
+    """Puts back what `run.json` said where a complete run was only asked for what it refuses: nothing has happened."""
+    alone = run.is_first and run.folder.lock.only_one and not run.processes.started()
+    if not alone or run.earlier.status != COMPLETE:
+        return False
+    with suppress(WriteError, OSError), run.folder.turn():
+        write_account(run.folder, run.earlier)
+    return True
 
 
 def print_summary(run: Run, account: Account) -> None:

@@ -13,6 +13,7 @@ from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.products.chosen import DEFAULT_FORMATS
 from sapiens_pl.records.listing import read_object, section
+from sapiens_pl.run.added import refuse_unread
 from sapiens_pl.run.overrides import unreadable_override
 from sapiens_pl.tracking.of_records import GROUPS
 
@@ -32,7 +33,7 @@ def make_settings(run_folder: Path, given: Sequence[str]) -> DictConfig:
     refused = unreadable_override(given) or next((_no_choice(text) for text in given if _is_choice(text)), None)
     if refused is not None:
         raise ConfigError(refused)
-    overrides = [text if _is_whole(text) else f"output.{text}" for text in given]
+    overrides = [text if _is_whole(text) else _of_output(text) for text in given]
     keys = {text.partition("=")[0] for text in overrides}
     for group in GROUPS:
         if f"{group}=null" in given or f"{group}=" in given:
@@ -40,7 +41,9 @@ def make_settings(run_folder: Path, given: Sequence[str]) -> DictConfig:
     recorded = section(read_object(run_folder / "run.json"), "config")
     choices = {group: _choice(group, section(recorded, group)) for group in GROUPS if group not in keys}
     with initialize_config_dir(config_folder(), version_base="1.3"):
-        cfg = compose("make", overrides=[f"{group}={name}" for group, name in choices.items() if name] + overrides)
+        overrides = [f"{group}={name}" for group, name in choices.items() if name] + overrides
+        cfg = compose("make", overrides)
+        refuse_unread(cfg, "make", overrides)
     for group in ("output", "data", *(group for group, name in choices.items() if name)):
         _fill_in(cfg, group, section(recorded, group), keys)
     if "output.formats" in keys and "output.overlay" not in keys:
@@ -48,6 +51,11 @@ def make_settings(run_folder: Path, given: Sequence[str]) -> DictConfig:
     if cfg.output.formats is None:
         cfg.output.formats = DEFAULT_FORMATS
     return cfg
+
+
+def _of_output(text: str) -> str:
+    bare = text.lstrip("+~")
+    return f"{text[: len(text) - len(bare)]}output.{bare}"
 
 
 def _is_whole(text: str) -> bool:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from sapiens_pl.boxes.rules import BOX_SETTINGS
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.protocols import ShardedSource
-from sapiens_pl.core.settings import SWITCH, Kind, check, either, is_list, is_whole, number, whole_number
+from sapiens_pl.core.settings import SWITCH, Kind, check, either, is_list, is_number, is_whole, number, whole_number
 from sapiens_pl.data.settings import LOADING
 from sapiens_pl.detection.settings import DETECTING
 from sapiens_pl.models.keypoint_sets import named_set
@@ -48,6 +48,10 @@ def _are_devices(devices: Any) -> bool:
     return is_whole(devices) and (devices >= 1 or devices == -1)
 
 
+def _is_class(value: Any) -> bool:
+    return is_number(value) or (isinstance(value, str) and bool(value.strip()))
+
+
 def _is_logger(value: Any) -> bool:
     return isinstance(value, bool) or not isinstance(value, str | int)
 
@@ -77,8 +81,15 @@ _OUTPUT = {
     "max_failures": either(whole_number(0), None),
 }
 _WHOLE_RUN = {"dry_run": SWITCH, "calibrate": number(0)}
-_FILE_BOXES = BOX_SETTINGS | {"format": either(BOX_SETTINGS["format"], None)}
-"""Some formats tell by themselves how their boxes are written."""
+_FILE_BOXES = BOX_SETTINGS | {
+    "format": either(BOX_SETTINGS["format"], None),  # some tell by themselves how their boxes are written
+    "category_id": Kind(
+        "a class's number or name, a list of such, or null",
+        lambda value: (
+            value is None or _is_class(value) or (is_list(value) and len(value) > 0 and all(map(_is_class, value)))
+        ),
+    ),
+}
 
 
 def in_hydras_words(sentence: str, cfg: DictConfig) -> str:

@@ -153,3 +153,17 @@ def test_a_tables_numbers_need_a_word_where_they_could_mean_anything(tmp_path, c
 )
 def test_the_classes_of_json_rows_are_looked_at(tmp_path, content):
     assert boxes_of(JsonBoxes, tmp_path, content) == ({"a.jpg": [BOX]}, [])
+
+
+@pytest.mark.parametrize("wanted", [[1, 18], ["1", "dog"], ["person", 18.0]])
+def test_several_classes_may_be_people(tmp_path, wanted):
+    content = coco_of(1, 18, 3, categories=named(_1="person", _18="dog", _3="car"))
+    boxes, failures = boxes_of(CocoBoxes, tmp_path, content, category_id=wanted)
+    assert [box[0] for box in boxes["a.jpg"]] == [0, 1] and not failures
+    rows = [{"image": "a.jpg", "bbox": BOX, "category_id": number} for number in (1, 18, 3)]
+    boxes, _ = boxes_of(JsonBoxes, tmp_path, rows, category_id=[1, 18])
+    assert len(boxes["a.jpg"]) == 2
+    with pytest.raises(ConfigError, match=r"none of them is boxes.category_id=\[7, 'cat'\]; say which one"):
+        boxes_of(CocoBoxes, tmp_path, content, category_id=[7, "cat"])
+    with pytest.raises(ConfigError, match="names no class"):
+        boxes_of(CocoBoxes, tmp_path, content, category_id=[])
