@@ -12,6 +12,7 @@ _COMMANDS = {
     f"sapiens_pl.{name}" for name in ("predict", "evaluate", "collect", "convert", "make", "models", "report", "doctor")
 }
 _EXIT_CODE = 128 + signal.SIGINT
+_SAID = "interrupted; what is made stays, and the same command goes on."
 
 
 def module_to_run() -> str | None:
@@ -29,10 +30,12 @@ def end_at_once() -> None:
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Runs a command whose imports are done; Ctrl-C then ends it in order, as an exception that nobody sees."""
+    """Runs a command whose imports are done; Ctrl-C then ends it in order, with one line."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         code = main()
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only add a traceback
+        print(_SAID, file=sys.stderr)
         code = _EXIT_CODE
     sys.exit(code)

@@ -52,3 +52,17 @@ def test_who_imports_the_package_keeps_his_own_ctrl_c():
     interrupts.end_at_once()  # as the import has done
     assert signal.getsignal(signal.SIGINT) is handler
     assert getattr(handler, "__module__", "") != interrupts.__name__
+
+
+def test_ctrl_c_ends_a_command_with_one_line(capsys):
+    def work():
+        signal.raise_signal(signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            interrupts.run(work)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    out, err = capsys.readouterr()
+    assert ended.value.code == 130 and not out and err.count("\n") == 1 and err.startswith("interrupted;")

@@ -99,6 +99,8 @@ def test_changed_boxes_are_done_again_when_asked_for_and_nothing_else(predict, t
     assert refused.code == 2 and "made with other boxes (3 images, 07.jpg the first; all are listed in" in refused.err
     assert "output.redo=changed" in refused.err and refused.err.count("\n") == 1, refused.err
     assert (refused.folder / "changed.txt").read_text().split() == changed
+    account = json.loads((refused.folder / "run.json").read_text())  # a refusal takes nothing from what is complete
+    assert account["status"] == "complete" and "error" not in account and account["counts"]["images_done"] == 40
     assert rows_of(refused) == before and times(refused) == files
 
     of_file = predict(*settings, f"output.redo={tmp_path / 'none.txt'}")
