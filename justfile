@@ -1,0 +1,36 @@
+# `just` lists what there is.
+default:
+    @just --list
+
+# Lint, format, types, fast tests
+check: lint test-fast
+
+# Lint, format, types
+lint:
+    ruff check .
+    ruff format --check .
+    mypy
+
+# All tests
+test:
+    pytest
+
+# Tests that start no processes of their own
+test-fast:
+    pytest -m "not slow"
+
+# Which lines the tests run
+coverage:
+    pytest --cov=sapiens_pl --cov-report=term --cov-report=html
+
+# Measurements, as ratios within one run; `just bench records` makes one of them
+bench *names:
+    python -m benchmarks {{names}}
+
+# Wheel and source archive in dist/, each installed and tried in a folder of its own
+build:
+    .ci/build
+
+# Everything that has to pass
+ci:
+    .ci/run
