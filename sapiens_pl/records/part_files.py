@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -136,7 +137,7 @@ def bring_names_to_disk(records: Path) -> None:
 
 
 class Part:
-    """One pair of files, of which the pictures' is named.
+    """One pair of files, of which the pictures' is named. At a URL, the people's is fetched when they are asked for.
 
     Attributes:
         mark: which store it belongs to, and what it says of itself.
@@ -160,23 +161,30 @@ class Part:
             self._pictures = pq.read_metadata(path)
             self.mark: dict[str, Any] = json.loads((self._pictures.metadata or {})[_MARK])
             self.people_path = path.parent / self.mark["people"]
-            outlet_of(path).fetch(self.people_path)
-            self._people = pq.read_metadata(self.people_path)
-            self.people_counts = _rows_of_groups(self._people)
             self.picture_counts = _rows_of_groups(self._pictures)
-            self._check(carry)
+            self._of_people = people_schema(self.mark["num_keypoints"], carry)
+            self.no_people = self._of_people.empty_table()
+            _check_columns(self._pictures, PICTURES)
+            if self.people_path.exists() or outlet_of(path).size(self.people_path) is None:
+                _ = self._people
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise self.damaged(error) from None
 
-    def _check(self, carry: Sequence[str]) -> None:
-        of_people = people_schema(self.mark["num_keypoints"], carry)
-        self.no_people = of_people.empty_table()
-        for metadata, schema in ((self._pictures, PICTURES), (self._people, of_people)):
-            found = metadata.schema.to_arrow_schema()
-            if found.names != schema.names:
-                raise ValueError(f"columns {', '.join(found.names)[:100]}")
-        if sum(self.people_counts) != self.mark["num_people"]:
-            raise ValueError(f"{sum(self.people_counts)} people instead of {self.mark['num_people']}")
+    @property
+    def people_counts(self) -> list[int]:
+        return _rows_of_groups(self._people)
+
+    @cached_property
+    def _people(self) -> Any:
+        try:
+            outlet_of(self.path).fetch(self.people_path)
+            metadata = pq.read_metadata(self.people_path)
+            _check_columns(metadata, self._of_people)
+            if metadata.num_rows != self.mark["num_people"]:
+                raise ValueError(f"{metadata.num_rows} people instead of {self.mark['num_people']}")
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise self.damaged(error) from None
+        return metadata
 
     def pictures(self, columns: list[str] | None = None) -> pa.Table:
         """All rows, or some columns of them."""
@@ -219,6 +227,12 @@ def mark_of(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return {}
     return mark
+
+
+def _check_columns(metadata: Any, schema: pa.Schema) -> None:
+    found = metadata.schema.to_arrow_schema()
+    if found.names != schema.names:
+        raise ValueError(f"columns {', '.join(found.names)[:100]}")
 
 
 def _rows_of_groups(metadata: Any) -> list[int]:

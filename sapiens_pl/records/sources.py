@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,8 +59,11 @@ class Source:
                 if file.digest is None or is_whole(file.path, file.digest):
                     raise
                 raise self._held.damaged(error) from None
-        self._group_starts = np.cumsum([0, *self._held.people_counts])
         self._starts: np.ndarray | None = None
+
+    @cached_property
+    def _group_starts(self) -> np.ndarray:
+        return np.cumsum([0, *self._held.people_counts])
 
     def pictures(self, columns: list[str]) -> pa.Table:
         """All rows; some columns of them."""

@@ -97,6 +97,21 @@ def test_records_come_back_on_another_machine_and_are_continued_there(line, tmp_
     assert len(parts) == 4 and all("journal" not in key and ".lock" not in key for key in keys())
 
 
+def test_of_parts_only_what_is_read_is_fetched(line, tmp_path):
+    first = on_machine(tmp_path / "first")
+    record(first, [pose_result("a.jpg", 2)])
+    end(first)
+    line.asked.clear()
+    second = on_machine(tmp_path / "second")
+    second.lock.acquire()
+    assert not [asked for asked in line.asked if "/pictures-" in asked or "/people-" in asked]
+    records = second.read_records()
+    assert [*records.names()] == ["a.jpg"] and not [asked for asked in line.asked if "/people-" in asked]
+    check_all_equal([*records.results()], [pose_result("a.jpg", 2)])
+    assert len([asked for asked in line.asked if "GET" in asked and "/people-" in asked]) == 1
+    end(second)
+
+
 def test_a_killed_run_loses_no_part_with_its_machine_and_no_journal_without(line, tmp_path):
     folder = on_machine(tmp_path / "first")
     record(folder, [pose_result("a.jpg")])
