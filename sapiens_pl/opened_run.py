@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Collection, Iterator
+from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import islice
@@ -22,6 +24,7 @@ from sapiens_pl.core.wording import counted
 from sapiens_pl.pictures import MAX_MEGAPIXELS
 from sapiens_pl.products.frame_columns import told_of_videos
 from sapiens_pl.products.parquet_table import pose_table
+from sapiens_pl.records.at_hand import at_hand, shown
 from sapiens_pl.records.failures import read_failures
 from sapiens_pl.records.listing import read_object, section
 from sapiens_pl.records.reading import Records
@@ -41,15 +44,23 @@ def open_run(folder: str | os.PathLike[str]) -> OpenedRun:
     """What a run has found, as its folder has it now; also while it goes on.
 
     Args:
-        folder: `output.dir` of the run.
+        folder: `output.dir` of the run; of a URL a copy is made on this machine, for as long as the result is used.
 
     Raises:
         ConfigError: it holds no records, or a part of them is damaged.
     """
-    path = Path(folder).expanduser()
-    if read_store(path / FOLDER) is None:
-        raise ConfigError(f"{path} holds no records; name the output folder of a run.")
-    return OpenedRun(path)
+    address = os.fspath(folder)
+    kept = ExitStack()
+    try:
+        path = kept.enter_context(at_hand(address, only_read=True)).expanduser()
+        if read_store(path / FOLDER) is None:
+            raise ConfigError(f"{shown(address)} holds no records; name the output folder of a run.")
+        run = OpenedRun(path, shown(address))
+    except BaseException:
+        kept.close()
+        raise
+    weakref.finalize(run, kept.close)
+    return run
 
 
 class OpenedRun:
@@ -58,12 +69,12 @@ class OpenedRun:
     Names of pictures (`names`) may be one name, one pattern (`"train/*"`), or a list of names.
 
     Attributes:
-        folder: where the run is.
+        folder: where the run is on this machine.
         keypoint_set: what the keypoints are.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, address: str) -> None:
+        self.folder, self._address = folder, address
         self._records = Records.read(folder)
         self.keypoint_set: KeypointSet = self._records.keypoint_set
 
@@ -72,7 +83,7 @@ class OpenedRun:
         counts = [counted(records.count(DONE), "picture", "pictures"), f"{records.count(FAILED):,} failed"]
         counts += [f"{records.count(ABSENT):,} absent"] if records.count(ABSENT) else []
         counts += [counted(int(records.num_people[records.is_status(DONE)].sum()), "person", "people")]
-        return f"OpenedRun({self.folder}: {', '.join(counts)}; {self.keypoint_set!r})"
+        return f"OpenedRun({self._address}: {', '.join(counts)}; {self.keypoint_set!r})"
 
     def __len__(self) -> int:
         """Pictures that are done."""

@@ -2,7 +2,7 @@
 
 | kind | shape | meaning |
 | --- | --- | --- |
-| path (`str`, `os.PathLike`) | | the file, turned upright as its EXIF orientation says |
+| path (`str`, `os.PathLike`), URL | | the file, turned upright as its EXIF orientation says |
 | NumPy array | (H, W, 3) uint8 | BGR, as OpenCV has it |
 | NumPy array | (H, W) or (H, W, 1) uint8 | grey |
 | PIL image | any mode of 8 bits | as it is: an EXIF orientation is not applied, transparency is dropped |
@@ -25,9 +25,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from sapiens_pl.core.errors import UnreadableImageError
+from sapiens_pl.core.errors import SapiensError, UnreadableImageError
+from sapiens_pl.core.remote import hidden, is_url
 from sapiens_pl.core.structures import LoadedImage
-from sapiens_pl.pictures import read_image
+from sapiens_pl.pictures import MAX_MEGAPIXELS, read_image
 
 if TYPE_CHECKING:
     import torch
@@ -92,8 +93,11 @@ def warn_of_turned(index: int) -> None:
 
 
 def name_of(index: int, image: ImageLike) -> str:
-    """What results call an image: its path, or its number."""
-    return os.fspath(image) if isinstance(image, (str, os.PathLike)) else f"image {index}"
+    """What results call an image: its path, or its number. Of a URL without what is secret in it."""
+    if not isinstance(image, (str, os.PathLike)):
+        return f"image {index}"
+    path = os.fspath(image)
+    return hidden(path) if is_url(path) else path
 
 
 def path_of(image: ImageLike) -> str:
@@ -108,7 +112,7 @@ def load_image(name: str, image: ImageLike) -> LoadedImage:
         SapiensError: as `read_image`, for paths.
     """
     if isinstance(image, (str, os.PathLike)):
-        return read_image(os.fspath(image))
+        return _of_file(os.fspath(image))
     if isinstance(image, np.ndarray):
         pixels, complaint = _of_array(image)
     elif isinstance(image, Image.Image):
@@ -146,6 +150,17 @@ def _hint(image: Any) -> str:
     if hasattr(image, "__array__") or hasattr(image, "__dlpack__"):
         return " (np.asarray(...) or torch.from_dlpack(...) makes it one)"
     return ""
+
+
+def _of_file(path: str) -> LoadedImage:
+    if not is_url(path):
+        return read_image(path)
+    from sapiens_pl.pictures.urls import UrlPictures
+
+    try:
+        return UrlPictures.read_path(path, MAX_MEGAPIXELS)
+    except SapiensError as error:
+        raise type(error)(str(error).replace(path, hidden(path))) from None
 
 
 def _of_array(array: np.ndarray) -> tuple[np.ndarray | None, str]:
