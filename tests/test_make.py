@@ -60,9 +60,11 @@ def test_it_makes_what_the_run_was_asked_for_or_what_is_named_and_says_which_pho
         code == 0 and "overlay             2 made, 1 could not be made" in said and "csv                 1 made" in said
     )
     assert "gone.jpg is not there any more; put it back" in said and "json  " not in said
-    assert remembered(run, "overlay") == {"score_threshold": 0.7}  # the run's
+    settings = {"labels": True, "parts": None, "score_threshold": 0.7}
+    assert remembered(run, "overlay") == settings  # the run's
     code, said = command(run, "formats=overlay", "output.overlay_score_threshold=0.2")
-    assert code == 0 and "overlay             2 made" in said and remembered(run, "overlay") == {"score_threshold": 0.2}
+    assert code == 0 and "overlay             2 made" in said
+    assert remembered(run, "overlay") == settings | {"score_threshold": 0.2}
     code, said = command(run, "formats=[overlay]", "overlay_score_threshold=0.2")
     assert code == 1 and "overlay             0 made, 1 could not be made" in said
     lines = [json.loads(line) for line in (run / "failures.jsonl").read_text().splitlines()]
