@@ -109,7 +109,8 @@ class OpenedRun:
         """A row a picture, sorted by name; `.to_pandas()` makes a data frame of it.
 
         Columns: `name`, `status` (done, failed or absent), `error` and `message` (why it failed), `width` and `height`
-        (px, upright), `image_id`, `num_people`, `path`; of frames `video`, `frame`, `pts`, `seconds`.
+        (px, upright), `image_id`, `num_people`, `path`; of frames `video`, `frame`, `pts`, `seconds`; of members of
+        tars and rows of tables `shard` and `key`.
 
         Args:
             names: only of these.
@@ -136,7 +137,7 @@ class OpenedRun:
         told, chunks = told_of_videos(self._found), _chunks(self.results(names))
         tables = [pose_table(chunk, self.keypoint_set, told) for chunk in chunks]
         tables = tables or [pose_table([_nobody(self.keypoint_set)], self.keypoint_set, told)]
-        return pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
+        return pa.concat_tables([table.replace_schema_metadata(None) for table in tables], promote_options="default")
 
     def results(self, names: str | Collection[str] | None = None) -> Iterator[PoseResult]:
         """The poses of each picture that is done, sorted by name, in bounded memory.
