@@ -176,6 +176,7 @@ class Terms(NamedTuple):
     config: dict[str, Any] | None = None
     versions: dict[str, Any] | None = None
     left_out: dict[str, Any] | None = None
+    command: str | None = None
 
 
 class Report(NamedTuple):

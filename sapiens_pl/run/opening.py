@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
 import numpy as np
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -96,7 +98,7 @@ def take_folder(run: Run, record: HydraRecord, settings: dict[str, Any], keypoin
         run.folder.outlet.refresh()
     if not run.is_first and not run.cfg.output.overwrite:
         run.earlier = read_account(run.folder.run_file)
-    run.terms = Terms(settings, plain_config(run.cfg), versions(), run.earlier.terms.left_out)
+    run.terms = Terms(settings, plain_config(run.cfg), versions(), run.earlier.terms.left_out, command_line())
 
 
 def begin(run: Run, trainer: L.Trainer) -> None:
@@ -136,6 +138,13 @@ def _without_secrets(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_secrets(each) for each in value]
     return without_secrets(value) if isinstance(value, str) else value
+
+
+def command_line() -> str | None:
+    """What was typed, without what nobody is to know; None where a program has begun the run."""
+    if not HydraConfig.initialized():
+        return None
+    return without_secrets(shlex.join(["python", "-m", "sapiens_pl.predict", *HydraConfig.get().overrides.task]))
 
 
 def image_data(run: Run, boxes: Any) -> ImageDataModule:
