@@ -84,15 +84,15 @@ class Report(RunProduct):
             lstrip_blocks=True,
         )  # fmt: skip
         style, script = ((_ASSETS / f"report.{kind}").read_text("utf-8") for kind in ("css", "js"))
-        account = self.facts.account
+        account, failures = self.facts.account, report_facts.failures(self.facts.failures())
         return environment.get_template("report.html").render(
             style=style,
             script=script,
             style_hash=_hash(style),
             script_hash=_hash(script),
             what_ran=report_facts.what_ran(account),
-            counts=report_facts.counts(account, figures.num_pictures, figures.num_people),
-            failures=report_facts.failures(self.facts.failures()),
+            counts=report_facts.counts(account, figures.num_pictures, figures.num_people, failures),
+            failures=failures,
             not_counted=report_facts.not_counted(account),
             rank_columns=report_facts.RANK_COLUMNS,
             ranks=report_facts.ranks(account),
@@ -131,6 +131,7 @@ class Report(RunProduct):
         entry: dict[str, Any] = {
             "name": shortened(as_unicode(result.name), _NAME_LENGTH),
             "who": _who(pick),
+            "one": pick.row is not None,
             "score": round(pick.score, 4),
             "suspicion": round(float(severities(excesses).sum()), 3),
             "reasons": [reason for reason, excess in zip(REASONS, excesses) if excess >= 1],

@@ -5,18 +5,22 @@ Everything may be missing: a run's folder may be anybody's, of any version, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from heapq import nsmallest
 from typing import Any, NamedTuple
 
 from sapiens_pl.core.columns import as_unicode
+from sapiens_pl.core.not_counted import NotCounted
+from sapiens_pl.core.not_counted_lines import not_counted_lines
+from sapiens_pl.core.remote_sentences import without_secrets
 from sapiens_pl.core.structures import Failure
+from sapiens_pl.core.typed_json import typed
 from sapiens_pl.core.wording import one_line, shortened
 from sapiens_pl.records.listing import section
 
 _FIRST_NAMES, _TEXT_LENGTH = 5, 300
 _MOST_ROWS = 64
-"""Of ranks, and of left-out things that are shown one by one."""
+"""Of ranks."""
 _ENDED = {"merging": "complete"}
 """The report is one of the things that are made last."""
 _SETTINGS = (
@@ -64,13 +68,16 @@ class Rank(NamedTuple):
     shares: list[Share]
 
 
+_PICTURE = "picture"
+"""What failures are of."""
 RANK_COLUMNS = ("pictures", "people", "crops/s", "batch", "memory GiB", "device GiB", "seconds")
 
 
 def what_ran(account: dict[str, Any]) -> list[Fact]:
     """Status, checkpoint, device, versions and settings."""
     config, versions = section(account, "config"), section(account, "versions")
-    facts = [Fact("status", _status(account)), Fact("ended", str(account.get("worked_until") or ""))]
+    facts = [Fact("command", str(account.get("command") or "")), Fact("status", _status(account))]
+    facts += [Fact("ended", str(account.get("worked_until") or ""))]
     facts += [Fact("device", str(account.get("device") or ""))]
     for name, *keys in _SETTINGS:
         value = section(config, *keys[:-1]).get(keys[-1])
@@ -79,15 +86,16 @@ def what_ran(account: dict[str, Any]) -> list[Fact]:
     facts.append(Fact("checkpoint's identity", str(identity or "")))
     facts.append(Fact("versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
     facts.append(Fact("error", str(account.get("error") or account.get("incomplete") or "")))
-    return [Fact(name, shortened(as_unicode(value), _TEXT_LENGTH)) for name, value in facts if value]
+    return [Fact(name, shortened(as_unicode(without_secrets(value)), _TEXT_LENGTH)) for name, value in facts if value]
 
 
-def counts(account: dict[str, Any], num_pictures: int, num_people: int) -> list[Fact]:
+def counts(account: dict[str, Any], num_pictures: int, num_people: int, reasons: Iterable[Reason]) -> list[Fact]:
     """What is in the folder, and how fast it came."""
+    num_failed = sum(reason.num for reason in reasons if reason.of == _PICTURE)
     folder, run = section(account, "folder"), section(account, "counts")
     facts = [Fact("pictures done", f"{num_pictures:,}"), Fact("people", f"{num_people:,}")]
     named = (
-        ("pictures failed", folder.get("failed")),
+        ("pictures failed", folder.get("failed", num_failed)),
         ("pictures absent", folder.get("absent") or None),
         ("boxes failed", run.get("boxes_failed") or None),
         ("not reached", run.get("images_not_reached") or None),
@@ -134,7 +142,7 @@ def failures(listed: Iterable[Failure]) -> list[Reason]:
     """By the error's class, and whether pictures, boxes or products are meant; those with the most first."""
     kinds: dict[tuple[str, str], tuple[int, list[Failure]]] = {}
     for failure in listed:
-        of = f"product {failure.product}" if failure.product else "picture" if failure.instance_id is None else "box"
+        of = f"product {failure.product}" if failure.product else _PICTURE if failure.instance_id is None else "box"
         num, first = kinds.get((failure.error, of), (0, []))
         first.append(failure)
         if len(first) > 4 * _FIRST_NAMES:
@@ -158,21 +166,12 @@ def _told(failure: Failure) -> tuple[str, str]:
 
 
 def not_counted(account: dict[str, Any]) -> list[Fact]:
-    """What lay where the pictures lay and is none of the run's, as far as there was any."""
-    facts = [Fact(" ".join(keys).replace("_", " "), value) for keys, value in _leaves(section(account, "left_out"), ())]
-    return facts[:_MOST_ROWS]
-
-
-def _leaves(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """What is not empty, with the way to it."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _leaves(inner, (*keys, str(key)))
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        if value:
-            yield keys, shortened(as_unicode(", ".join(map(str, value[:_FIRST_NAMES]))), _TEXT_LENGTH)
-    elif value:
-        yield keys, shortened(as_unicode(str(value)), _TEXT_LENGTH)
+    """What was given to the run and is none of its, as the closing table has it."""
+    try:
+        what = typed(NotCounted, section(account, "not_counted"))
+    except TypeError:
+        return []
+    return [Fact(name, shortened(as_unicode(text), _TEXT_LENGTH)) for name, text in not_counted_lines(what)]
 
 
 def _status(account: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.products.suspicions import Judged
 
 _SCORE_EDGES = np.linspace(0, 1, 41)
-_PEOPLE_EDGES = np.array([0, 1, 2, 3, 4, 5, 6, 11, 21, 51, 101, 1001, np.inf])
+_PEOPLE_EDGES = np.array([0, 1, 2, 3, 4, 5, 6, 11, 21, 51, 101, np.inf])
 _SIZE_EDGES = np.array([0, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, np.inf])
 _BODY = {
     "head (nose, eyes, ears)": slice(0, 5),

@@ -91,11 +91,11 @@ class Gallery:
         first = np.argsort(ranks, kind="stable")[: self._most].tolist()
         self._take((float(ranks[at]), _person(people, int(candidates[at]))) for at in first if self._fits(ranks[at]))
 
-    def offer_pictures(self, people: Judged, ranks: np.ndarray) -> None:
-        """All of the pictures; ranks (number of pictures,), lowest first."""
-        self.num_candidates += len(ranks)
+    def offer_pictures(self, people: Judged, candidates: np.ndarray, ranks: np.ndarray) -> None:
+        """As `offer`; the candidates are pictures."""
+        self.num_candidates += len(candidates)
         first = np.argsort(ranks, kind="stable")[: self._most].tolist()
-        self._take((float(ranks[at]), _picture(people, at)) for at in first if self._fits(ranks[at]))
+        self._take((float(ranks[at]), _picture(people, int(candidates[at]))) for at in first if self._fits(ranks[at]))
 
     def _fits(self, rank: float) -> bool:
         return len(self._ranked) < self._most or rank <= self._ranked[-1][0]
@@ -128,12 +128,12 @@ class Galleries:
             gallery.offer(people, found, -excesses[found])
         self._sample.offer(people, everybody, np.array([_lot(people, number) for number in everybody.tolist()]))
         counts = np.array([len(result.instance_ids) for result in people.results])
-        self._crowds.offer_pictures(people, np.where(counts > 1, -counts, np.inf))
+        crowds = np.flatnonzero(counts > 1)
+        self._crowds.offer_pictures(people, crowds, -counts[crowds])
 
     def shown(self) -> list[Gallery]:
         """Those in which there is anybody."""
-        self._crowds._ranked = [each for each in self._crowds._ranked if each[0] < 0]  # nobody, or alone: no crowd
-        galleries = [self._lowest, self._reasons[0], *self._reasons[1:], self._crowds, self._sample]
+        galleries = (self._lowest, *self._reasons, self._crowds, self._sample)
         return [gallery for gallery in galleries if gallery.picks]
 
 

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,13 @@ class Page:
     def run(self, script: str, *given: Any) -> Any:
         """What a script returns."""
         return _ask(f"{self._session}/execute/sync", {"script": script, "args": list(given)})
+
+    def wait(self, condition: str, seconds: float = 30) -> Any:
+        """What a script returns as soon as that is true of it; what it returns last, if it never is."""
+        end = time.monotonic() + seconds
+        while not (found := self.run(condition)) and time.monotonic() < end:
+            time.sleep(0.05)
+        return found
 
     def press(self, *keys: str) -> None:
         """Keys by their names."""

@@ -33,8 +33,9 @@
     return sides[end] === "middle" || sides[start] === sides[end] ? sides[start] : "middle";
   }
 
-  function drawPerson(svg, person, unit, least) {
-    const points = pointsOf(person), box = numbersOf(person.b), seen = at => points.has(at) && points.get(at).score >= least;
+  function drawPerson(svg, person, pixel, least, isOther) {
+    const points = pointsOf(person), box = numbersOf(person.b), side = Math.max(box[2] - box[0], box[3] - box[1]);
+    const unit = Math.max(pixel / 3, Math.min(pixel, side / 80)), seen = at => points.has(at) && points.get(at).score >= least;
     const lines = { left: "", right: "", middle: "" }, dots = { left: "", right: "", middle: "" };
     for (const [start, end] of data.skeleton) {
       if (!seen(start) || !seen(end)) continue;
@@ -42,7 +43,7 @@
       lines[sideOf(start, end)] += `M${one.x} ${one.y}L${other.x} ${other.y}`;
     }
     for (const [at, point] of points) if (seen(at)) dots[sides[at]] += `M${point.x} ${point.y}h0`;
-    svg.append(element("rect", { class: "box", x: box[0], y: box[1], width: Math.max(1, box[2] - box[0]), height: Math.max(1, box[3] - box[1]), "stroke-width": unit }));
+    svg.append(element("rect", { class: isOther ? "box other" : "box", x: box[0], y: box[1], width: Math.max(1, box[2] - box[0]), height: Math.max(1, box[3] - box[1]), "stroke-width": unit }));
     const fine = points.size > 32 ? 2.2 : 4.4;
     const all = kind => kind.left + kind.right + kind.middle;
     svg.append(element("path", { class: "edge", d: all(lines), "stroke-width": 3.6 * unit }));
@@ -65,7 +66,7 @@
     }
     const svg = element("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": `Skeleton on ${entry.name}` });
     if (!entry.image) svg.append(element("rect", { class: "bound", x: -left * scale, y: -top * scale, width: entry.size[0] * scale, height: entry.size[1] * scale, "stroke-width": unit }));
-    const drawn = entry.people.map(person => drawPerson(svg, person, unit, least));
+    const drawn = entry.people.map((person, at) => drawPerson(svg, person, unit, least, at > 0 && entry.one));
     place.append(svg);
     if (entry.why) {
       const why = document.createElement("span");
@@ -153,7 +154,7 @@
   const dialog = by("shown");
   let now = null;
   function open(gallery, entry) {
-    now = { gallery, entry, opener: document.activeElement };
+    now = { gallery, entry, opener: document.activeElement, person: 0 };
     show();
     dialog.showModal();
     by("s-close").focus();
@@ -166,13 +167,17 @@
     told.textContent = `${entry.who}, score ${entry.score.toFixed(3)}, picture of ${entry.size[0]}×${entry.size[1]} px. `;
     told.append(...entry.reasons.map(tag), entry.details);
     now.drawing = draw(by("s-picture"), entry, 640, least);
+    const person = by("s-person");
+    by("s-person-label").hidden = entry.people.length < 2;
+    person.replaceChildren(...entry.people.map((_, at) => new Option(`${at + 1} of ${entry.people.length}`, at)));
+    person.value = now.person = Math.min(now.person, entry.people.length - 1);
     if (by("s-names").checked) writeNames(least);
     fillTable(entry);
   }
 
   function writeNames(least) {
     const { svg, unit, drawn } = now.drawing;
-    for (const [at, point] of drawn[0] || []) {
+    for (const [at, point] of drawn[now.person] || []) {
       if (point.score < least) continue;
       const text = element("text", { class: "name", x: point.x + 6 * unit, y: point.y + 4 * unit, "font-size": 12 * unit, "stroke-width": 3 * unit }, data.names[at]);
       svg.append(text);
@@ -181,7 +186,7 @@
 
   function fillTable(entry) {
     const body = by("s-keypoints").tBodies[0], [left, top, width, height] = entry.view;
-    const scale = Math.max(width, height) / UNITS, points = [...(now.drawing.drawn[0] || [])];
+    const scale = Math.max(width, height) / UNITS, points = [...(now.drawing.drawn[now.person] || [])];
     if (by("s-order").value === "score") points.sort((one, other) => one[1].score - other[1].score);
     body.replaceChildren(...points.map(([at, point]) => {
       const row = document.createElement("tr");
@@ -216,6 +221,7 @@
     if (!next) return;
     now.entry = next.entry;
     now.opener = next.button;
+    now.person = 0;
     show();
   }
 
@@ -223,6 +229,10 @@
   by("s-before").addEventListener("click", () => go(-1));
   by("s-after").addEventListener("click", () => go(1));
   for (const id of ["s-names", "s-all", "s-order"]) by(id).addEventListener("input", show);
+  by("s-person").addEventListener("input", () => {
+    now.person = +by("s-person").value;
+    show();
+  });
   dialog.addEventListener("click", event => { if (event.target === dialog) dialog.close(); });
   dialog.addEventListener("close", () => now && now.opener.focus());
   dialog.addEventListener("keydown", event => {
