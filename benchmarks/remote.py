@@ -1,9 +1,9 @@
 """What does a bucket cost against a disk? `python benchmarks/remote.py [--images 200] [--rounds 3] [--seconds 0.05]`
 
-The demo network on drawn figures, by turns from a folder and from an S3 server on this machine (moto, in a process of
-its own) behind a line that lets each request wait; the same as files and as tars. Speeds count from the end of the
-first batch. Then a line on which 2 of 100 requests are answered with 503 or cut in the middle. All records must be the
-same as those from the disk.
+The demo network on drawn figures, at the same time from a folder and from an S3 server on this machine (moto, in a
+process of its own) behind a line that lets each request wait: whatever else the machine does slows both. The same as
+files and as tars. Speeds count from the end of the first batch. Then a line on which 2 of 100 requests are answered
+with 503 or cut in the middle. All records must be the same as those from the disk.
 """
 
 from __future__ import annotations
@@ -73,13 +73,18 @@ def tell(server: subprocess.Popen[str], seconds: float, one_in: int = 0) -> None
     server.stdout.readline()
 
 
-def run(images: str, output: Path, *more: str) -> dict[str, Any]:
+def begin(images: str, output: Path, *more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "sapiens_pl.predict", "model=demo", f"data.images='{images}'", *more]
     command += ["trainer.accelerator=cpu", "data.num_workers=1", f"output.dir={output}", "output.formats=[]"]
     command += ["trainer.enable_progress_bar=false"]
-    done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{images}: exit code {done.returncode}. {done.stderr}")
+    own = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=own, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def finish(running: subprocess.Popen[str], output: Path) -> dict[str, Any]:
+    _, said = running.communicate()
+    if running.returncode:
+        sys.exit(f"{output.name}: exit code {running.returncode}. {said}")
     account: dict[str, Any] = json.loads((output / "run.json").read_text())
     return account
 
@@ -122,9 +127,9 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
             ratios = []
             for number in range(options.rounds):
                 local, behind = folder / f"local_{kind}{number}", folder / f"bucket_{kind}{number}"
-                one = run(str(folder / kind), local, *boxes)
                 tell(server, options.seconds)
-                two = run(f"{BUCKET}/{kind}/", behind, *boxes)
+                running = begin(str(folder / kind), local, *boxes), begin(f"{BUCKET}/{kind}/", behind, *boxes)
+                one, two = finish(running[0], local), finish(running[1], behind)
                 ratios.append(two["warm_crops_per_second"] / one["warm_crops_per_second"])
                 print(
                     f"{kind}: disk {one['warm_crops_per_second']:.2f}, bucket {two['warm_crops_per_second']:.2f} "
@@ -132,11 +137,12 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
                     flush=True,
                 )
             tell(server, 0.0, 100)
-            spoilt = run(f"{BUCKET}/{kind}/", folder / f"spoilt_{kind}", *boxes)
+            output = folder / f"spoilt_{kind}"
+            spoilt = finish(begin(f"{BUCKET}/{kind}/", output, *boxes), output)
             print(
                 f"{kind}: median {statistics.median(ratios):.2f} of the disk's speed. 2 of 100 requests spoilt: "
                 f"{spoilt['store_retries']} of {spoilt['store_requests']} tried again; "
-                f"{same(folder / f'local_{kind}0', folder / f'spoilt_{kind}')}",
+                f"{same(folder / f'local_{kind}0', output)}",
                 flush=True,
             )
             tell(server, 0.0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,3 +77,30 @@ def test_an_expired_token_stops_the_run_and_the_next_one_goes_on(line, predict, 
     line.spoil = lambda *_: None
     whole = predict(*command, "data.num_workers=1", inject=environment)
     assert whole.code == 0 and len(whole.results) == len(FILES) and not whole.failures
+
+
+def test_tars_are_fetched_once_posed_and_gone(line, predict, tmp_path):
+    for number in range(3):
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            for path in FILES[2 * number : 2 * number + 2]:
+                tar.add(path, path.name)
+        remote.put(f"s3://bucket/shards/{number}.tar", packed.getvalue())
+    line.asked.clear()
+    (tmp_path / "scratch").mkdir()
+    keep = f"{inject(line)}; import tempfile; tempfile.tempdir = {str(tmp_path / 'scratch')!r}"
+    command = (
+        "model=demo",
+        "data.images='s3://bucket/shards/{0..2}.tar'",
+        "boxes=whole_image",
+        "output.formats=[json]",
+    )
+    posed = predict(*command, inject=keep)
+    assert posed.code == 0 and len(posed.results) == len(FILES[:6]), posed.err
+    fetched = [asked for asked in line.asked if asked.startswith("GET") and asked.endswith(".tar")]
+    assert sorted(fetched) == [f"GET /bucket/shards/{number}.tar" for number in range(3)]
+    assert not list((tmp_path / "scratch").glob("sapiens_pl_scratch_*/*-*"))
+    line.asked.clear()
+    again = predict(*command, inject=keep)
+    assert again.code == 0 and again.info["counts"]["images_done_before"] == len(posed.results)
+    assert not [asked for asked in line.asked if asked.startswith("GET") and asked.endswith(".tar")]

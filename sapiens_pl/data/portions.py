@@ -104,6 +104,12 @@ class Portion(NamedTuple):
         """Reads the picture of a task."""
         return self.source.read(int(self.tasks.indices[number - self.first]))
 
+    def let_go(self) -> None:
+        """Nobody needs its pictures any more: copies from behind URLs go."""
+        release = getattr(self.source, "release", None)
+        if release is not None:
+            release()
+
 
 class Portions:
     """Some portions, in which pictures are looked up by their number in the run."""
@@ -122,9 +128,10 @@ class Portions:
             self._firsts.append(portion.first)
 
     def drop(self, portion: Portion) -> None:
-        """Forgets one."""
+        """Forgets one, and lets its source go."""
         place = self._firsts.index(portion.first)
         del self._portions[place], self._firsts[place]
+        portion.let_go()
 
     def of(self, number: int) -> Portion:
         """The one that has the task of this number."""

@@ -64,6 +64,7 @@ class PortionsAtWork(Portions):
             super().add(portion)
             self._failures[portion.first], self._left[portion.first] = failures, len(portion.share)
         else:
+            portion.let_go()
             self._dropped.append(portion)
         return failures
 
