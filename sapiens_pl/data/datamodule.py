@@ -192,10 +192,6 @@ class ImageDataModule(L.LightningDataModule):
         self._to_come = iter(())
         self._take(portion)
 
-    def plan_on(self) -> Iterator[Portion]:
-        """The further portions, each planned when it is asked for, in whatever thread."""
-        return self._to_come
-
     def plan_all(self, begin: Callable[[ImageDataModule], None] = lambda data: None) -> None:
         """Plans all portions, for who wants to know what there is, and keeps the last.
 
@@ -227,6 +223,9 @@ class ImageDataModule(L.LightningDataModule):
 
     def _take(self, portion: Portion) -> None:
         self.portion, self.counts = portion, self.counts.plus(portion.counts)
+        if self.goes_by_shards:
+            for failure in portion.tasks.pictures.failures:
+                log.warning(failure.message)
         self.left_out = sum_of_accounts(self.left_out, portion.left_out.account())
         self._files_not_counted = plus(self._files_not_counted, portion.left_out.not_counted())
         self._rows_not_counted = plus(self._rows_not_counted, portion.not_counted)
@@ -266,7 +265,7 @@ class ImageDataModule(L.LightningDataModule):
     def predict_dataloader(self) -> PortionLoader[CropBatch]:
         place, cutter = self.place(), CropCutter(self.input_hw, self.crop_settings)
         batch_size = self._best_batch_size()
-        datasets = Packer(self.portion, self.plan_on(), batch_size, cutter)
+        datasets = Packer(self.portion, self._to_come, batch_size, cutter)
         at_a_time = 1 if self.portion.is_last else 2
 
         def loader_of(dataset: PictureDataset, means: Means | None) -> PictureLoader[CropBatch]:

@@ -35,6 +35,10 @@ class Taker(NamedTuple):
     def is_first(self) -> bool:
         return self.shard == 0 and self.rank == 0
 
+    @property
+    def is_alone(self) -> bool:
+        return self.num_shards * self.world_size == 1
+
     def shards_of(self, count: int) -> np.ndarray:
         """The numbers of its tars or tables, of so many."""
         return np.arange(self.shard, count, self.num_shards)[self.rank :: self.world_size]

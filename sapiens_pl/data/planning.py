@@ -15,6 +15,7 @@ import numpy as np
 
 from sapiens_pl.boxes.matching import DealtImages
 from sapiens_pl.core.columns import Names
+from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.left_out import LeftOut
 from sapiens_pl.core.plan import Pictures, Tasks, box_columns
 from sapiens_pl.core.protocols import BoxedImages, PictureSource, ShardedSource
@@ -67,6 +68,9 @@ def plan_by_shards(
     """One portion after the other; each is made when it is asked for.
 
     The first one is of one tar, so that the run begins soon, the others of as many as have some ten thousand pictures.
+
+    Raises:
+        ConfigError: there is no picture.
     """
     names = source.shard_names()
     waiting = [int(number) for number in taker.shards_of(len(names))]
@@ -78,8 +82,17 @@ def plan_by_shards(
         portion = _of_shards(source, some, boxes, finished)
         counts = portion.counts.plus(_of_whole(whole))
         portion = portion._replace(first=first, counts=counts, is_last=not waiting)
+        if not waiting and taker.is_alone:
+            _check_some_picture_is_there(portion, seen + portion.counts.listed, len(names))
         first, seen, opened = portion.end, seen + portion.counts.listed, opened + max(len(some), 1)
         yield portion
+
+
+def _check_some_picture_is_there(last: Portion, listed: int, num_shards: int) -> None:
+    if not listed:
+        said = [failure.message for failure in last.tasks.pictures.failures[:1]]
+        what = f"The {num_shards} tars or tables of data.images hold no pictures."
+        raise ConfigError(" ".join([what, *said, *last.left_out.sentences()]))
 
 
 def digest_of_shards(names: Sequence[str]) -> str:

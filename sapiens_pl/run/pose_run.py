@@ -131,7 +131,9 @@ def check_before_download(run: Run, boxes: Any) -> None:
         if goes_by_shards(source, boxes, Taker()):  # the first one says how all are
             assert isinstance(source, ShardedSource)
             source = source.some_shards([0])
-        boxes(source.pictures())
+        pictures = source.pictures()
+        if len(pictures.names):
+            boxes(pictures)
 
 
 def pose_module(cfg: DictConfig, network: PoseNetwork) -> PoseModule:

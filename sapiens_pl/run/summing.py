@@ -173,6 +173,8 @@ def _what_does_not_add_up(reports: list[Report]) -> str | None:
     if others:
         listed = " and ".join(map(str, others))
         return f"The images or their boxes have changed since data.shard={listed} worked in this folder."
+    if len({report.tars_listed for report in reports}) > 1:
+        return "The processes have dealt the tars in different ways; give each shard the same number of devices."
     tars, all_tars = sum(report.tars or 0 for report in reports), reports[0].tars_listed
     if all_tars is not None and tars != all_tars:
         return f"The processes' shares are {tars} tars or tables, but there are {all_tars}."

@@ -258,3 +258,9 @@ def test_a_stop_ends_it_within_a_portion_and_between(one_shard_a_portion):
             stopped.append(True)
     assert count == 2 and data.counts.shards < 6
     json.dumps(data.left_out)
+
+
+def test_tars_without_a_single_picture_are_refused(one_shard_a_portion):
+    with pytest.raises(ConfigError, match="The 3 tars or tables of data.images hold no pictures. is broken"):
+        data_of([None, [], None]).plan_all()
+    data_of([None, [], None], num_shards=3).plan_all()  # others may have some
