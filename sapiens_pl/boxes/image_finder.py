@@ -16,6 +16,7 @@ from sapiens_pl.core.columns import Names, encoded, names_of_arrow
 from sapiens_pl.core.errors import AmbiguousNameError, MissingImageError, UnreadableImageError
 from sapiens_pl.core.plan import Pictures
 from sapiens_pl.pictures import IMAGE_SUFFIXES
+from sapiens_pl.pictures.heif import HEIF_SUFFIXES
 
 AMBIGUOUS = AmbiguousNameError.__name__
 _NAMED_AT_MOST = 3
@@ -222,7 +223,7 @@ def _as_key(name: str) -> str:
     """The key that a tar's sample or a table's row is called by elsewhere: `a/0` for `a/0.jpg`."""
     spelled = one_spelling(name)
     stem, suffix = os.path.splitext(spelled)
-    return stem if suffix.lower() in IMAGE_SUFFIXES else spelled
+    return stem if suffix.lower() in (*IMAGE_SUFFIXES, *HEIF_SUFFIXES) else spelled
 
 
 class ImageNumbers:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from sapiens_pl.core.errors import OversizedImageError, UnreadableImageError
 from sapiens_pl.pictures.avif import coded_sizes
+from sapiens_pl.pictures.heif import HEIF_BRANDS, heif_sizes, why_no_heif
 from sapiens_pl.pictures.jpeg import jpeg_header
 from sapiens_pl.pictures.tags import ORIENTATION, Tag, exif_orientation, first_tags, valid_orientation
 
@@ -62,6 +63,8 @@ def read_header(data: bytes, max_megapixels: float) -> ImageHeader:
             wh, orientation = _look_at_png(data)
         elif kind == "TIFF":
             wh, orientation = _look_at_tiff(data, max_megapixels)
+        elif kind == "HEIF":
+            wh, orientation = _look_at_heif(data, max_megapixels)
         else:
             wh, orientation = _look_by_pillow(data, kind)
     except (ValueError, struct.error):
@@ -93,7 +96,11 @@ def _format(data: bytes) -> str:
         brands = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
         if b"avif" in brands or b"avis" in brands:
             return "AVIF"
-        raise UnreadableImageError("is HEIC or a video, which are not read here; convert it to JPEG or PNG.")
+        if any(brand in brands for brand in HEIF_BRANDS):
+            if reason := why_no_heif():
+                raise UnreadableImageError(f"is HEIC, and {reason}; or convert it to JPEG or PNG.")
+            return "HEIF"
+        raise UnreadableImageError("is a video or a kind of HEIF that is not read here; convert it to JPEG or PNG.")
     for signature, name in _FOREIGN.items():
         if data.startswith(signature):
             raise UnreadableImageError(f"is {name}, which is not read here; convert it to JPEG or PNG.")
@@ -142,6 +149,16 @@ def _look_at_tiff(data: bytes, max_megapixels: float) -> tuple[tuple[int, int], 
         raise UnreadableImageError(f"{message}; convert it to RGB.")
     refuse_oversized((value(322, 0), value(323, 0)), max_megapixels)  # a tile is decoded whole
     return (tags[256].value, tags[257].value), valid_orientation(value(ORIENTATION, 1))
+
+
+def _look_at_heif(data: bytes, max_megapixels: float) -> tuple[tuple[int, int], int]:
+    try:
+        sizes = heif_sizes(data)
+    except Exception:  # libheif's errors are of many kinds
+        raise ValueError("HEIF") from None
+    for size in sizes:
+        refuse_oversized(size, max_megapixels)
+    return sizes[0], 1  # libheif has turned it
 
 
 def _look_by_pillow(data: bytes, kind: str) -> tuple[tuple[int, int], int]:

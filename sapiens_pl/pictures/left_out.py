@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from sapiens_pl.core.left_out import Kind
 from sapiens_pl.core.wording import one_line
 from sapiens_pl.pictures import IMAGE_SUFFIXES
+from sapiens_pl.pictures.heif import HEIF_SUFFIXES, can_read_heif, why_no_heif
 
 _SIGNATURE_BYTES = 32
 
@@ -20,7 +21,7 @@ def _suffixes(words: str) -> frozenset[str]:
 
 
 _NOT_READ_HERE = _suffixes(
-    "heic heif hif jxl dng cr2 cr3 crw nef nrw arw srf sr2 raf orf rw2 rwl pef srw x3f 3fr erf kdc mrw "
+    "jxl dng cr2 cr3 crw nef nrw arw srf sr2 raf orf rw2 rwl pef srw x3f 3fr erf kdc mrw "
     "raw iiq psd psb svg exr hdr pic tga icb vda vst ico cur icns pcx dcm dicom djvu jls jpx jpm j2k j2c "
     "jpc jpf jxr wdp hdp bpg flif qoi xcf kra ai eps sgi rgb ras sun xbm xpm pam pfm fits fit dds wmf emf "
     "mng jng insp"
@@ -53,10 +54,10 @@ _SIGNATURES = (
     (b"MM\x00*", 0, "TIFF", ".tif"),
     (b"\x00\x00\x00\x0cjP  ", 0, "JPEG 2000", ".jp2"),
     (b"ftypavif", 4, "AVIF", ".avif"),
-    (b"ftyphei", 4, "HEIC", None),
-    (b"ftyphev", 4, "HEIC", None),
-    (b"ftypmif1", 4, "HEIC", None),
-    (b"ftypmsf1", 4, "HEIC", None),
+    (b"ftyphei", 4, "HEIC", ".heic"),
+    (b"ftyphev", 4, "HEIC", ".heic"),
+    (b"ftypmif1", 4, "HEIC", ".heic"),
+    (b"ftypmsf1", 4, "HEIC", ".heic"),
     (b"\x00\x00\x00\x0cJXL ", 0, "JXL", None),
     (b"8BPS\x00\x01", 0, "PSD", None),
 )
@@ -65,7 +66,8 @@ _SIGNATURES = (
 def looks_like_picture(name: str) -> bool:
     """By its suffix; videos that can be read count as well, hidden files never."""
     suffix = name[name.rfind(".") :].lower()
-    return (suffix in IMAGE_SUFFIXES or (suffix in _VIDEOS and can_read_videos())) and not name.startswith(".")
+    with_extras = (suffix in _VIDEOS and can_read_videos()) or (suffix in HEIF_SUFFIXES and can_read_heif())
+    return (suffix in IMAGE_SUFFIXES or with_extras) and not name.startswith(".")
 
 
 def is_video(name: str) -> bool:
@@ -101,6 +103,8 @@ def not_read_here(name: str) -> Kind | None:
     label = os.path.splitext(name)[1].lower()[1:].upper()
     if f".{label.lower()}" in _NOT_READ_HERE:
         return _not_read(label)
+    if f".{label.lower()}" in HEIF_SUFFIXES and not can_read_heif():
+        return _no_heif(label)
     if f".{label.lower()}" in _OTHER_VIDEOS:
         return Kind(label, _OTHER_VIDEOS[f".{label.lower()}"])
     if is_video(name) and not can_read_videos():
@@ -130,6 +134,10 @@ def _not_read(label: str) -> Kind:
     return Kind(label, f"is {label}, a kind of picture that is not read here; convert it to JPEG or PNG")
 
 
+def _no_heif(label: str) -> Kind:
+    return Kind(label, f"is {label}, and {why_no_heif()}; or convert it to JPEG or PNG")
+
+
 def _by_first_bytes(path: str, suffix: str) -> Kind | None:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO must not hang the search
@@ -141,6 +149,8 @@ def _by_first_bytes(path: str, suffix: str) -> Kind | None:
         return None
     for signature, start, label, right in _SIGNATURES:
         if data[start : start + len(signature)] == signature:
+            if label == "HEIC" and not can_read_heif():
+                return _no_heif(label)
             if right is None:
                 return _not_read(label)
             has = f"its suffix is {suffix}" if suffix else "its name has no suffix"

@@ -12,6 +12,7 @@ from PIL import Image
 
 from sapiens_pl.core.errors import DamagedImageError
 from sapiens_pl.pictures.header import ImageHeader, png_chunks
+from sapiens_pl.pictures.heif import decode_heif
 from sapiens_pl.pictures.jpeg import decode_jpeg
 from sapiens_pl.pictures.tags import ORIENTATION, first_tags
 
@@ -32,7 +33,10 @@ def decode(data: bytes, header: ImageHeader) -> np.ndarray:
     Raises:
         DamagedImageError: a sentence without its subject.
     """
-    pixels = decode_jpeg(data) if header.format == "JPEG" else _decode_other(data, header)
+    if header.format == "HEIF":
+        pixels = decode_heif(data)
+    else:
+        pixels = decode_jpeg(data) if header.format == "JPEG" else _decode_other(data, header)
     if pixels is None:
         raise DamagedImageError(_BROKEN)
     if pixels.shape[1::-1] != header.wh:

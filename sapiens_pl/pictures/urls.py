@@ -10,10 +10,10 @@ from sapiens_pl.core.left_out import Kind, LeftOut
 from sapiens_pl.core.plan import Pictures
 from sapiens_pl.core.remote import hidden, reading
 from sapiens_pl.core.structures import LoadedImage
-from sapiens_pl.pictures import IMAGE_SUFFIXES, MAX_MEGAPIXELS
+from sapiens_pl.pictures import MAX_MEGAPIXELS
 from sapiens_pl.pictures.addresses import Addresses, list_addresses
 from sapiens_pl.pictures.ahead import Ahead, Request
-from sapiens_pl.pictures.left_out import is_video, not_read_here
+from sapiens_pl.pictures.left_out import is_video, looks_like_picture, not_read_here
 from sapiens_pl.pictures.looks import known_size
 from sapiens_pl.pictures.reading import check_num_bytes, image_of
 
@@ -70,7 +70,7 @@ class UrlPictures:
 
     def _is_picture(self, url: str) -> bool:
         name = _bare(url)
-        if name[name.rfind(".") :].lower() in IMAGE_SUFFIXES:
+        if looks_like_picture(name) and not is_video(name):
             return True
         if not_read_here(name) is not None or is_video(name):
             self._left_out.append(url)

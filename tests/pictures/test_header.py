@@ -57,7 +57,7 @@ def test_formats_that_are_not_named_are_nobodys_way_round(tmp_path, format):
     said = {
         "HDR": "Radiance",
         "PSD": "Photoshop",
-        "HEIC": "HEIC",
+        "HEIC": "HEI",
         "JXL": "JPEG XL",
         "video": "video",
         "web page": "web page",

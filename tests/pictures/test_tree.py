@@ -222,7 +222,7 @@ def test_globs_mean_what_pythons_mean(tmp_path, pattern, expected):
 def test_a_second_run_poses_the_same_pictures_and_folders_that_cannot_be_listed_stay_failures(predict, mini, tmp_path):
     photos = tmp_path / "photos"
     shutil.copytree(IMAGES, photos / "own")
-    (photos / "own" / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    (photos / "own" / "IMG_1.CR2").write_bytes(b"\0\0\0\x18ftypheic")
     (photos / "aaa").symlink_to("own")
     (photos / "gone").symlink_to("nowhere")
     for name in ("s1", "s2"):
@@ -233,18 +233,18 @@ def test_a_second_run_poses_the_same_pictures_and_folders_that_cannot_be_listed_
     assert first.code == 0 and len(first.results) == 8, first.err
     assert [failure["image"] for failure in first.failures] == ["gone"]
     assert first.info["counts"]["images_failed"] == 1 and first.info["counts"]["images_planned"] == 9
-    assert first.info["left_out"]["files"] == {"HEIC": 1} and first.info["left_out"]["links"] == 1
-    assert "own/IMG_1.HEIC is HEIC" in first.out and "gone cannot be listed" in first.out
+    assert first.info["left_out"]["files"] == {"CR2": 1} and first.info["left_out"]["links"] == 1
+    assert "own/IMG_1.CR2 is CR2" in first.out and "gone cannot be listed" in first.out
     (photos / "gone").unlink()
     boxes = tmp_path / "boxes.json"
-    named = ["own/one.jpg", "own/IMG_1.HEIC", "out/overlays/own/one.jpg.jpg"]
+    named = ["own/one.jpg", "own/IMG_1.CR2", "out/overlays/own/one.jpg.jpg"]
     boxes.write_text(json.dumps({name: [[1, 2, 90, 90]] for name in named}))
     again = predict(*settings, folder="photos/out")
     assert again.code == 0 and again.results.keys() == first.results.keys() and not again.failures, again.out
     assert again.info["left_out"]["run_folders"] == ["out"] and "Folders of runs are not searched" in again.out
     boxed = predict(*settings, "boxes=json", f"boxes.file={boxes}", folder="photos/out2")
     reasons = {failure["image"]: failure["message"] for failure in boxed.failures}
-    assert "is HEIC" in reasons["own/IMG_1.HEIC"] and "folder of a run" in reasons["out/overlays/own/one.jpg.jpg"]
+    assert "is CR2" in reasons["own/IMG_1.CR2"] and "folder of a run" in reasons["out/overlays/own/one.jpg.jpg"]
     assert boxed.code == 0 and len(boxed.results) == 8, boxed.err
     (photos / "cam").unlink()
     (photos / "cam").symlink_to("../s2")
