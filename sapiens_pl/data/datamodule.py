@@ -57,7 +57,7 @@ class ImageDataModule(L.LightningDataModule):
         num_shards, shard: of so many independent runs this one does its share.
         source: what brings the images, as for `pictures.sources.open_source`.
         video: which frames of videos, as for `pictures.video_choice.frame_choice`.
-        columns: which columns of tables of pictures, as for `pictures.sources.open_source`.
+        columns, carry: which columns of tables of pictures, as for `pictures.sources.open_source`.
         scratch_gib: what copies of tars and tables from behind URLs may take of the disk; None: half of what is free.
         finished: says in `setup` which images need not be done again.
         stopped: asked before each batch; True ends the run after the batch in flight.
@@ -86,6 +86,7 @@ class ImageDataModule(L.LightningDataModule):
         source: str | None = None,
         video: Mapping[str, Any] | None = None,
         columns: Mapping[str, Any] | None = None,
+        carry: Any = None,
         scratch_gib: float | None = None,
         finished: FinishedCheck = nothing_finished,
         crop_settings: CropSettings = SAPIENS_CROPS,
@@ -105,7 +106,7 @@ class ImageDataModule(L.LightningDataModule):
         check(LOADING, vars(self))
         check_shard(num_shards, shard)
         self.num_shards, self.shard = num_shards, shard
-        self.source = open_source(images, max_megapixels, source, video, columns, scratch_gib)
+        self.source = open_source(images, max_megapixels, source, video, columns, scratch_gib, carry)
         # A rank that finds nothing left to do is in order.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.listeners: list[Callable[[Portion], None]] = []

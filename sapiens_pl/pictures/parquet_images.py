@@ -55,6 +55,7 @@ class ParquetImages:
         max_megapixels: larger pictures are refused.
         columns: `image` has the bytes, None: told by the schema; `key` names the rows, None: their numbers do.
         scratch_gib: as for `scratch.begin`, where they lie behind URLs.
+        carry: other columns that come with each picture.
 
     Raises:
         ConfigError: there are no such tables.
@@ -66,8 +67,9 @@ class ParquetImages:
         max_megapixels: float = MAX_MEGAPIXELS,
         columns: Mapping[str, str | None] | None = None,
         scratch_gib: float | None = None,
+        carry: Sequence[str] = (),
     ) -> None:
-        self._images, self._max_megapixels = images, max_megapixels
+        self._images, self._max_megapixels, self._carry = images, max_megapixels, tuple(carry)
         self._image_column, self._key_column = (dict(columns or {}).get(name) for name in ("image", "key"))
         self._take(list_shards(images, (".parquet",), ".parquet"))
         if any(map(is_url, self._files.paths[:1])):
@@ -116,7 +118,7 @@ class ParquetImages:
             raise UnreadableImageError(f"{path} {self._wrong[index]}")
         place = int(np.searchsorted(self._begins, index, side="right")) - 1
         table, row = self._tables[place], index - int(self._begins[place])
-        return _read(self._open, table.path, table.column, row, table.stamp, path, self._max_megapixels)
+        return _read(self._open, table.path, table.column, row, table.stamp, path, self._max_megapixels, self._carry)
 
     @staticmethod
     def read_path(path: str, max_megapixels: float) -> LoadedImage:
@@ -229,14 +231,25 @@ _OPEN = OpenTables()
 
 
 def _read(
-    tables: OpenTables, table: str, column: str, row: int, stamp: Stamp | None, path: str, max_megapixels: float
+    tables: OpenTables,
+    table: str,
+    column: str,
+    row: int,
+    stamp: Stamp | None,
+    path: str,
+    max_megapixels: float,
+    carry: tuple[str, ...] = (),
 ) -> LoadedImage:
+    carried: tuple[str | None, ...] = ()
+
     def read() -> bytes:
-        data = tables.read(table, column, row, stamp)
+        nonlocal carried
+        data, carried = tables.read(table, column, row, stamp, carry)
         check_num_bytes(len(data), max_megapixels)
         return data
 
-    return image_of(read, path, max_megapixels)
+    image = image_of(read, path, max_megapixels)
+    return image._replace(carried=carried) if carry else image
 
 
 def _image_column(schema: Any, wanted: str | None) -> str:

@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 from hydra.utils import get_class, get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from sapiens_pl.core.carried import carry_of
 from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.errors import ConfigError, UnreadableImageError
 from sapiens_pl.core.protocols import PictureSource
@@ -28,6 +29,7 @@ def open_source(
     video: Mapping[str, Any] | None = None,
     columns: Mapping[str, Any] | None = None,
     scratch_gib: float | None = None,
+    carry: Any = None,
 ) -> PictureSource:
     """The source for these images.
 
@@ -38,16 +40,19 @@ def open_source(
         video: which frames of videos (`data.video`); goes to sources that take it.
         columns: which of a table's columns (`data.columns`); only a source that takes them may be given any.
         scratch_gib: that whole files from behind URLs may take on the disk (`data.scratch_gib`).
+        carry: what stands beside the pictures and comes with them (`data.carry`); as `columns`.
 
     Raises:
         ConfigError: no such source, or it does not take what it is given.
     """
     chosen, options = _chosen(images, source), {"images": images, "max_megapixels": max_megapixels}
-    settings = {"video": video, "columns": columns, "scratch_gib": scratch_gib}
+    settings = {"video": video, "columns": columns, "scratch_gib": scratch_gib, "carry": carry_of(carry) or None}
     taken = inspect.signature(_class_of(chosen)).parameters
     options |= {name: value for name, value in settings.items() if value is not None and name in taken}
     if "columns" not in taken and any((columns or {}).values()):
         raise ConfigError(f"data.columns is for tables of pictures, and data.images={images} is none; omit it.")
+    if "carry" not in taken and settings["carry"]:
+        raise ConfigError(f"data.carry is for tars and tables of pictures, and data.images={images} is none; omit it.")
     return _made(chosen, options) if isinstance(chosen, DictConfig) else chosen(**options)
 
 

@@ -27,6 +27,7 @@ from sapiens_pl.core.structures import Failure, LoadedImage
 from sapiens_pl.core.wording import one_line, shortened
 from sapiens_pl.pictures import MAX_MEGAPIXELS, scratch
 from sapiens_pl.pictures.ahead import Ahead, Request
+from sapiens_pl.pictures.carrying import carried_values
 from sapiens_pl.pictures.downloads import not_downloaded
 from sapiens_pl.pictures.kept_indexes import has_index, places_in_tar, tar_index
 from sapiens_pl.pictures.reading import check_num_bytes, image_of
@@ -50,13 +51,20 @@ class TarShards:
         images: tars, as for `list_shards`.
         max_megapixels: larger pictures are refused.
         scratch_gib: as for `scratch.begin`, where they lie behind URLs.
+        carry: fields of the samples' `.json` that come with each picture.
 
     Raises:
         ConfigError: there are no such tars.
     """
 
-    def __init__(self, images: str, max_megapixels: float = MAX_MEGAPIXELS, scratch_gib: float | None = None) -> None:
-        self._images, self._max_megapixels = images, max_megapixels
+    def __init__(
+        self,
+        images: str,
+        max_megapixels: float = MAX_MEGAPIXELS,
+        scratch_gib: float | None = None,
+        carry: Sequence[str] = (),
+    ) -> None:
+        self._images, self._max_megapixels, self._carry = images, max_megapixels, tuple(carry)
         self._take(list_shards(images, _SUFFIXES, ".tar"))
         if any(map(is_url, self._files.paths[:1])):
             scratch.begin(scratch_gib)
@@ -93,7 +101,8 @@ class TarShards:
 
     def ahead(self, indices: Sequence[int]) -> None:
         """Begins to read pictures that will be asked for, where each takes a request; all others are forgotten."""
-        self._ahead.want({index: begin for index in indices if (begin := self._request(index)) is not None})
+        keys = [key for index in indices for key in ((index, _note_of(index)) if self._carry else (index,))]
+        self._ahead.want({key: begin for key in keys if (begin := self._request(key)) is not None})
 
     def pictures(self) -> Pictures:
         """What the tars held when it was first asked."""
@@ -110,18 +119,36 @@ class TarShards:
         tar, place = self._place(index)
         coming = self._ahead.take(index)
         if coming is not None:
-            return image_of(coming.result, path, self._max_megapixels)
-        return _read(self._open, self._tars[tar], self._indexes[tar], place, path, self._max_megapixels)
+            image = image_of(coming.result, path, self._max_megapixels)
+        else:
+            image = _read(self._open, self._tars[tar], self._indexes[tar], place, path, self._max_megapixels)
+        return image._replace(carried=self._carried(index, tar, place)) if self._carry else image
 
-    def _request(self, index: int) -> Request | None:
-        """None for what is on the disk, or cannot be read."""
+    def _carried(self, index: int, tar: int, place: int) -> tuple[str | None, ...]:
+        start, size = self._indexes[tar].notes[place].tolist()
+        if start < 0:  # there is none, or it is that of several pictures
+            return (None,) * len(self._carry)
+        coming = self._ahead.take(_note_of(index))
+        try:
+            note = self._note(tar, start, size) if coming is None else _parsed(coming.result())
+        except (OSError, SapiensError) as error:
+            why = f"cannot be read ({one_line(error)}); run again."
+            raise UnreadableImageError(f"The .json beside {self.pictures().path(index)} {why}") from None
+        return carried_values(note, self._carry)
+
+    def _request(self, key: int) -> Request | None:
+        """Of a picture, or its note; None for what is on the disk, or cannot be read."""
+        index = key if key >= 0 else _note_of(key)
         if index in self._missing:
             return None
         tar, place = self._place(index)
-        url, tars, size = self._tars[tar], self._indexes[tar], int(self._indexes[tar].sizes[place])
+        url, tars = self._tars[tar], self._indexes[tar]
+        start, size = (tars.starts[place], tars.sizes[place]) if key >= 0 else tars.notes[place]
+        start, size = int(start), int(size)
         if not is_url(url) or tars.why_not(place) or not 0 < size < _MOST_AHEAD or is_copied(url, tars.stamp):
             return None
-        start = int(tars.starts[place])
+        if start < 0:
+            return None
         return Request(size, lambda: reading(url, start, start + size))
 
     @staticmethod
@@ -154,12 +181,10 @@ class TarShards:
         if size > _MOST_NOTE_BYTES:
             return f"has {size} bytes, more than a note may have"
         try:
-            values = json.loads(self._open.get(self._tars[tar], self._indexes[tar].stamp).read_at(start, size))
+            data = self._open.get(self._tars[tar], self._indexes[tar].stamp).read_at(start, size)
         except (OSError, SapiensError) as error:
             raise ConfigError(shard_failure("", self._tars[tar], error).message) from None
-        except (ValueError, RecursionError) as error:
-            return f"is no JSON ({one_line(error)})"
-        return values if isinstance(values, dict) else "is no JSON object"
+        return _parsed(data)
 
     def _place(self, index: int) -> tuple[int, int]:
         """Which tar, and where in its index."""
@@ -216,6 +241,19 @@ class TarShards:
     def _refuse(self, failures: list[Failure], left_out: LeftOut) -> None:
         said = [failure.message for failure in failures[:1]] + left_out.sentences()
         raise ConfigError(" ".join([f"data.images={shortened(str(self._images))} holds no pictures.", *said]))
+
+
+def _note_of(index: int) -> int:
+    """The key of a picture's note beside those of pictures, and the other way round."""
+    return -1 - index
+
+
+def _parsed(note: bytes) -> dict[str, Any] | str:
+    try:
+        values = json.loads(note)
+    except (ValueError, RecursionError) as error:
+        return f"is no JSON ({one_line(error)})"
+    return values if isinstance(values, dict) else "is no JSON object"
 
 
 def _tar_of(path: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +19,7 @@ from sapiens_pl.products.frame_columns import (
     NO_VIDEOS,
     OfVideos,
     bridged_scores,
+    sample_columns,
     smoothed_keypoints,
     told_of_videos,
     tracks_of,
@@ -36,7 +37,8 @@ class CsvTable(RunProduct):
     """`keypoints.csv`.
 
     With a video among the pictures, `FRAME_COLUMNS` follow, which are empty for photographs; where poses are smoothed,
-    `SMOOTHED_COLUMNS` too. Somebody who is bridged (`bridged` is 1) has neither an `instance_id`, nor a `bbox_score`,
+    `SMOOTHED_COLUMNS` too. With pictures from tars or tables, `shard`, `__key__` and the columns of `data.carry` follow
+    at the end. Somebody who is bridged (`bridged` is 1) has neither an `instance_id`, nor a `bbox_score`,
     nor `x` and `y`.
     """
 
@@ -54,14 +56,21 @@ def write_csv(
     # Names that are no Unicode come out as the bytes they are.
     text = io.TextIOWrapper(file, "utf-8", errors="surrogateescape", newline="")
     writer = csv.writer(text)
-    writer.writerow(COLUMNS + FRAME_COLUMNS * told.frames + SMOOTHED_COLUMNS * told.smoothed)
-    for result in results:
+    results = iter(results)
+    first = next(results, None)
+    of_sample = tuple(sample_columns(first))
+    writer.writerow(COLUMNS + FRAME_COLUMNS * told.frames + SMOOTHED_COLUMNS * told.smoothed + of_sample)
+    for result in () if first is None else chain([first], results):
         rows = _found(result, keypoint_set)
         if told.smoothed:
             rows = (row + more for row, more in zip((*rows, *_bridged(result, keypoint_set)), _smoothed(result)))
         if told.frames:
             size = len(COLUMNS)
             rows = (row[:size] + of + row[size:] for row, of in zip(rows, _of_frame(result, keypoint_set)))
+        if of_sample:
+            values = sample_columns(result)
+            more = tuple(_as_cell(values.get(name)) for name in of_sample)
+            rows = (row + more for row in rows)
         writer.writerows(rows)
     text.flush()
     text.detach()
@@ -105,6 +114,11 @@ def _of_frame(result: PoseResult, keypoint_set: KeypointSet) -> Iterator[tuple[A
         for track_id in tracks_of(result).tolist():
             row = (_no_formula(video), *when, None if track_id == NO_TRACK_ID else track_id)
             yield from repeat(row, keypoint_set.num_keypoints)
+
+
+def _as_cell(text: str | None) -> str | None:
+    """A text that is no path: a quote before it tells spreadsheets that it is none to calculate."""
+    return f"'{text}" if text is not None and text.startswith(FORMULA_SIGNS) else text
 
 
 def _no_formula(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What files of a whole run say more where videos are among its pictures: which frame, when, who, and smoothed.
+"""What files of a whole run say more of frames of videos (which, when, who, smoothed), and of samples of shards.
 
 Legend: N people of a picture, M people who are bridged there, K keypoints.
 """
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sapiens_pl.core.carried import carried_column
 from sapiens_pl.core.protocols import Records
 from sapiens_pl.core.structures import NO_TRACK_ID, PoseResult, VideoFrame
 
@@ -54,6 +55,17 @@ def bridged_scores(result: PoseResult) -> np.ndarray:
 def smoothed_keypoints(result: PoseResult) -> np.ndarray:
     """(N + M, K, 2) float32, image px; NaN where nothing is smoothed."""
     return np.full_like(result.keypoints, np.nan) if result.smoothed is None else result.smoothed.keypoints
+
+
+def sample_columns(result: PoseResult | None) -> dict[str, str | None]:
+    """What files of a whole run say more of a person whose picture is from a tar or table; nothing of others.
+
+    All pictures of a run have the same columns.
+    """
+    if result is None or result.member is None:
+        return {}
+    columns: dict[str, str | None] = {"shard": result.member.shard, "__key__": result.member.key}
+    return columns | {carried_column(name): value for name, value in result.carried.items()}
 
 
 class ListedVideos:

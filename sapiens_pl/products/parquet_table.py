@@ -23,6 +23,7 @@ from sapiens_pl.products.frame_columns import (
     OfVideos,
     bridged_scores,
     num_bridged,
+    sample_columns,
     smoothed_keypoints,
     told_of_videos,
     tracks_of,
@@ -86,6 +87,8 @@ def pose_table(results: Sequence[PoseResult], keypoint_set: KeypointSet, told: O
     seconds, track_id, which are null for photographs; and, where poses are smoothed, bridged, keypoints_x_smoothed and
     keypoints_y_smoothed (K each). Of somebody who is bridged in a frame, what was not found is null: instance_id,
     bbox, bbox_score, score, keypoints_x and keypoints_y.
+
+    With pictures from tars or tables also shard, __key__ (what the sample is called inside), and `data.carry`'s.
     """
     pa = pyarrow()
     images = [result.listing for result in results]
@@ -94,6 +97,7 @@ def pose_table(results: Sequence[PoseResult], keypoint_set: KeypointSet, told: O
         columns |= _of_frames(pa, results)
     if told.smoothed:
         columns |= _smoothed(pa, results, keypoint_set.num_keypoints)
+    columns |= _of_samples(pa, results)
     table = pa.table(columns)
     return table.replace_schema_metadata(
         {
@@ -150,6 +154,16 @@ def _of_frames(pa: Any, results: Sequence[PoseResult]) -> dict[str, Any]:
         "pts": pa.array([frame and frame.pts for frame in frames], pa.int64()),
         "seconds": pa.array([frame and frame.seconds for frame in frames], pa.float64()),
         "track_id": pa.array(tracks, pa.int64(), mask=tracks == NO_TRACK_ID),
+    }
+
+
+def _of_samples(pa: Any, results: Sequence[PoseResult]) -> dict[str, Any]:
+    rows = [sample_columns(results[index]) for index in _of_image(results)]
+    names = sample_columns(results[0] if results else None)
+    texts = {name: [row.get(name) for row in rows] for name in names}
+    return {
+        name: pa.array([None if text is None else as_unicode(text) for text in column], pa.string())
+        for name, column in texts.items()
     }
 
 

@@ -24,6 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sapiens_pl.core.carried import carry_of
 from sapiens_pl.core.errors import ConfigError, write_error
 from sapiens_pl.core.keypoint_descriptions import described_set
 from sapiens_pl.core.keypoints import KeypointSet
@@ -98,6 +99,15 @@ def _store_file(records: Path, name: str) -> StoreFile | None:
     if (digest is None) != (kind == "journal") or (label is not None and kind == "journal"):
         return None
     return StoreFile(records / name, kind, stem, int(match["generation"]), int(match["shard"]), digest, label)
+
+
+def carry_setting(value: Any) -> dict[str, Any]:
+    """What `data.carry` says, as one of the settings that results depend on.
+
+    Raises:
+        ConfigError: as `carry_of`.
+    """
+    return {CARRY: list(carry_of(value)) or None}
 
 
 class Store(NamedTuple):

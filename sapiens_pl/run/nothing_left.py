@@ -15,7 +15,7 @@ from sapiens_pl.data.handed_in import Place
 from sapiens_pl.detection.boxes import DetectorBoxes
 from sapiens_pl.models.tensors import checkpoint_sha256
 from sapiens_pl.records.listing import section
-from sapiens_pl.records.store import Store, read_store
+from sapiens_pl.records.store import Store, carry_setting, read_store
 from sapiens_pl.records.writer import PoseWriter, RunCounts
 from sapiens_pl.run.account import read_account
 from sapiens_pl.run.closing import versions
@@ -85,7 +85,8 @@ def _known_settings(run: Run, store: Store, boxes: Any) -> dict[str, Any] | None
     if not same:
         return None
     of_network = {key: value for key, value in store.settings.items() if not key.startswith("boxes.")}
-    return of_network | {"trainer.precision": str(cfg.trainer.precision)} | getattr(boxes, "settings", {})
+    own = {"trainer.precision": str(cfg.trainer.precision)} | carry_setting(cfg.data.get("carry"))
+    return of_network | own | getattr(boxes, "settings", {})
 
 
 def _is_file(value: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from sapiens_pl.boxes.rules import BOX_SETTINGS
+from sapiens_pl.core.carried import carry_of
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.protocols import ShardedSource
 from sapiens_pl.core.settings import SWITCH, Kind, check, either, is_list, is_number, is_whole, number, whole_number
@@ -14,6 +15,7 @@ from sapiens_pl.data.settings import LOADING
 from sapiens_pl.detection.settings import DETECTING
 from sapiens_pl.models.keypoint_sets import named_set
 from sapiens_pl.models.settings import CROP, MODEL
+from sapiens_pl.pictures.carrying import check_carry
 from sapiens_pl.pictures.sources import open_source
 from sapiens_pl.pictures.video_choice import frame_choice
 from sapiens_pl.products.chosen import chosen_formats
@@ -129,6 +131,8 @@ def check_settings(cfg: DictConfig) -> None:
     share_of(cfg.data)
     source = None
     if cfg.data.images is not None:
-        source = open_source(cfg.data.images, source=cfg.data.source, columns=cfg.data.columns)
+        carry = carry_of(cfg.data.carry)
+        source = open_source(cfg.data.images, source=cfg.data.source, columns=cfg.data.columns, carry=carry)
+        check_carry(source, carry, cfg.data.images)
     fill_in_formats(cfg, isinstance(source, ShardedSource))
     chosen_formats(cfg)

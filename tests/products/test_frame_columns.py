@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 
 import numpy as np
@@ -12,13 +13,13 @@ from products.made import InMemory, smoothed
 from pycocotools.coco import COCO
 from records.made_up import frame_result, pose_result
 
-from sapiens_pl.core.structures import NO_TRACK_ID
+from sapiens_pl.core.structures import NO_TRACK_ID, ShardMember
 from sapiens_pl.products import parquet_table
 from sapiens_pl.products.coco_annotations import CocoAnnotations
 from sapiens_pl.products.coco_results import CocoResults
-from sapiens_pl.products.csv_table import COLUMNS, CsvTable
+from sapiens_pl.products.csv_table import COLUMNS, CsvTable, write_csv
 from sapiens_pl.products.openpose_json import OpenPoseJson
-from sapiens_pl.products.parquet_table import ParquetTable
+from sapiens_pl.products.parquet_table import ParquetTable, pose_table
 
 WALK, RUN = "a/walk.mp4", "=run.mkv"
 K = 17
@@ -145,3 +146,23 @@ def test_openpose_files_say_who_it_is():
     assert ids(frame_result(WALK, 0, 3)) == [[1], [2], [3]] and ids(pose_result("a.jpg", 2)) == [[-1], [-1]]
     assert ids(frame_result(WALK, 0, 2, track_ids=np.array([NO_TRACK_ID, 5]))) == [[-1], [5]]
     assert ids(smoothed(frame_result(WALK, 0, 2), 9)) == [[1], [2]]  # who is bridged was not found
+
+
+def test_tables_of_a_run_say_of_which_sample_a_person_is_and_what_is_carried(tmp_path):
+    member = ShardMember("0.tar", "a/\udcff")
+    carried = {"url": "=1+1", "image": "ü", "gone": None}
+    result = pose_result("0.tar/a/x.jpg", 2, member=member, carried=carried)
+    nobody = pose_result("0.tar/a/a.jpg", 0, member=member, carried=dict.fromkeys(carried))
+    table = pose_table([nobody, result], result.keypoint_set)
+    assert table.column_names[-5:] == ["shard", "__key__", "url", "carried_image", "gone"]
+    assert (
+        table.select(table.column_names[-5:]).to_pylist()
+        == [{"shard": "0.tar", "__key__": "a/\\udcff", "url": "=1+1", "carried_image": "ü", "gone": None}] * 2
+    )
+    file = io.BytesIO()
+    write_csv([nobody, result], result.keypoint_set, file)
+    rows = list(csv.reader(io.StringIO(file.getvalue().decode("utf-8", "surrogateescape"), newline="")))
+    assert rows[0][-5:] == table.column_names[-5:] and len(rows) == 1 + 2 * 17
+    assert {tuple(row[-5:]) for row in rows[1:]} == {("0.tar", "a/\udcff", "'=1+1", "ü", "")}
+    alone = pose_table([pose_result("a.jpg")], result.keypoint_set)
+    assert "shard" not in alone.column_names
