@@ -58,7 +58,7 @@ def main() -> None:
         assert len(folder.read_records()) == args.images
         listing = time.process_time() - start
         start = time.process_time()
-        done, failed, _ = finished_pictures(folder, planned, digests, Redo())
+        done, failed, *_ = finished_pictures(folder, planned, digests, Redo())
         compared = time.process_time() - start
         assert done.all() and not failed.any()
     print(

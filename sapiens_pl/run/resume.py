@@ -42,20 +42,18 @@ def result_settings(cfg: DictConfig, network: PoseNetwork, boxes: Any = None) ->
     Args:
         boxes: the box source; one that finds the boxes itself says what decides them.
     """
-    crop = network.crop_settings
-    return (
-        {
-            "model.checkpoint": network.identity,
-            "model.crop": None if crop == SAPIENS_CROPS else json.loads(json.dumps(crop._asdict())),
-            "model.numerics": getattr(network, "numerics", None),
-            "model.num_heads": cfg.model.get("num_heads"),
-            "model.input_hw": list(network.input_hw),
-            "model.flip_test": cfg.model.flip_test,
-            "trainer.precision": str(cfg.trainer.precision),
-        }
-        | carry_setting(cfg.data.get("carry"))
-        | getattr(boxes, "settings", {})
-    )
+    own = {
+        "model.checkpoint": network.identity,
+        "model.crop": None
+        if (crop := network.crop_settings) == SAPIENS_CROPS
+        else json.loads(json.dumps(crop._asdict())),
+        "model.numerics": getattr(network, "numerics", None),
+        "model.num_heads": cfg.model.get("num_heads"),
+        "model.input_hw": list(network.input_hw),
+        "model.flip_test": cfg.model.flip_test,
+        "trainer.precision": str(cfg.trainer.precision),
+    } | carry_setting(cfg.data.get("carry"))
+    return own | getattr(boxes, "settings", {})
 
 
 def prepare_folder(

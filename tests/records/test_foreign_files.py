@@ -68,7 +68,7 @@ def resume(folder, names=ALL, overwrite=False, settings=SETTINGS, redo=None, dig
     prepare_folder(again, cfg, dict(settings), set_of_network("It", keypoints), asked)
     write_account(again, Account(status="running", terms=Terms(settings)))
     digests = np.array([digests(name) for name in names], np.uint64)
-    done, failed, _ = finished_pictures(again, Names.of(names), digests, asked)
+    done, failed, *_ = finished_pictures(again, Names.of(names), digests, asked)
     again.close()
     folder.open()
     assert not (done & failed).any()
