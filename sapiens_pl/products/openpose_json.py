@@ -19,6 +19,7 @@ from sapiens_pl.core.settings import SWITCH, check, number, one_of
 from sapiens_pl.core.structures import NO_TRACK_ID, PoseResult
 from sapiens_pl.products.frame_columns import tracks_of
 from sapiens_pl.products.json_files import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded, to_json
+from sapiens_pl.products.openpose_face import face_points
 
 _SHOULDERS, _HIPS = (5, 6), (11, 12)
 _NECK, _MID_HIP = _SHOULDERS, _HIPS  # OpenPose learns both as the middle of two points
@@ -27,9 +28,7 @@ _BODY_18 = (0, _NECK, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
 """By their numbers among COCO's 17; BODY_25 has the feet behind: left big toe, small toe, heel, then right."""
 MODELS = {"BODY_25": _BODY_25, "BODY_18": _BODY_18}
 _SETTINGS = {"openpose_model": one_of(*MODELS), "openpose_scores": SWITCH, "overlay_score_threshold": number()}
-_NUM_FEET, _NUM_FACE = 6, 68
-_PUPILS = (2, 1)
-"""Right, left: COCO's eyes are their pupils."""
+_NUM_FEET = 6
 
 
 class OpenPoseJson(PictureProduct):
@@ -72,11 +71,7 @@ class OpenPoseJson(PictureProduct):
         body = _points_of(points[list(parts["body"])], MODELS[self._model])
         if self._model == "BODY_25":
             body = np.concatenate([body, points[list(parts["feet"])] if "feet" in parts else np.zeros((_NUM_FEET, 3))])
-        face = points[list(parts.get("face", ()))]
-        if len(face) == _NUM_FACE:  # a face of other points has no place in OpenPose's
-            face = np.concatenate([face, points[list(parts["body"])][list(_PUPILS)]])
-        else:
-            face = face[:0]
+        face = face_points(keypoints, np.clip(scores, 0, 1), keypoint_set)
         hands = [points[list(parts.get(hand, ()))] for hand in ("left_hand", "right_hand")]
         return {
             "pose_keypoints_2d": self._listed(body),

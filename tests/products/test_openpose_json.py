@@ -59,7 +59,7 @@ def test_each_point_stands_in_openposes_place(num_keypoints, model, names):
                 assert found[middle][2] == min(both[0][2], both[1][2])
 
 
-@pytest.mark.parametrize(("num_keypoints", "face", "hand"), [(17, 0, 0), (133, 70, 21), (308, 0, 21)])
+@pytest.mark.parametrize(("num_keypoints", "face", "hand"), [(17, 0, 0), (133, 70, 21), (308, 70, 21)])
 def test_hands_and_face_are_there_where_the_set_has_them(num_keypoints, face, hand):
     result, spec = people_of(num_keypoints), set_of_network("It", num_keypoints)
     for person, keypoints in zip(written(result)["people"], result.keypoints):
@@ -68,7 +68,13 @@ def test_hands_and_face_are_there_where_the_set_has_them(num_keypoints, face, ha
             points = triples(person, f"hand_{side}")
             assert len(points) == hand
             np.testing.assert_allclose(points[:, :2], keypoints[list(spec.parts.get(f"{side}_hand", ()))], atol=6e-4)
-        if face:
+        if num_keypoints == 308:
+            points, at = triples(person, "face"), spec.names.index
+            assert np.flatnonzero(points[:17].any(axis=1)).tolist() == [8]  # of the jaw, only the chin
+            for place, name in ((8, "tip_of_chin"), (30, "tip_of_nose"), (48, "r_outer_corner_of_mouth")):
+                np.testing.assert_allclose(points[place, :2], keypoints[at(name)], atol=6e-4)
+            assert points[17:].any(axis=1).all()
+        elif face:
             expected = keypoints[[*spec.parts["face"], *map(spec.names.index, ("right_eye", "left_eye"))]]
             np.testing.assert_allclose(triples(person, "face")[:, :2], expected, atol=6e-4)
 

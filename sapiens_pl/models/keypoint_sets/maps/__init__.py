@@ -100,6 +100,11 @@ def mapped(
     return points, of_points
 
 
+def has_points(keypoint_set: KeypointSet, table: str) -> bool:
+    """Whether a set has a point of a table."""
+    return any(_columns(keypoint_set.names, table))
+
+
 @lru_cache
 def _columns(names: tuple[str, ...], to: str) -> tuple[list[int], ...]:
     """Which of a set's keypoints make each point; none where it lacks one of them.
