@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 
+import cv2
 import numpy as np
 import pytest
 from records.made_up import make_records, pose_result
@@ -96,3 +97,27 @@ def test_other_files_are_read_as_ever(tmp_path, content):
         person["score"], person["attributes"] = 0.9, {"occluded": False}
     first, second, *_ = boxes_of(tmp_path, content, score_threshold=0.3)
     assert first.num_boxes == 1 and second.num_boxes == 0
+
+
+def test_a_run_poses_again_what_was_corrected_and_nothing_else(predict, mini, tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in NAMES:
+        pixels = np.random.default_rng(ord(name[0])).integers(0, 256, (80, 60, 3)).astype(np.uint8)
+        cv2.imwrite(str(tmp_path / "images" / name), pixels)
+    boxes = {name: [[5 + 1 / 3, 5, 50, 60], [1, 1, 40.125, 70]] for name in NAMES}
+    (tmp_path / "first.json").write_text(json.dumps(boxes))
+    settings = [f"data.images={tmp_path / 'images'}", "data.num_workers=0", *mini, "output.formats=[coco_annotations]"]
+    first = predict(*settings, "boxes=json", f"boxes.file={tmp_path / 'first.json'}")
+    assert first.code == 0, first.err
+    content = json.loads((first.folder / "coco_annotations.json").read_text())
+    names = {image["id"]: image["file_name"] for image in content["images"]}
+    for person in content["annotations"]:
+        if names[person["image_id"]] == "c.jpg":
+            person["bbox"][2] += 3
+    (tmp_path / "corrected.json").write_text(json.dumps(content))
+    corrected = ["boxes=coco", f"boxes.file={tmp_path / 'corrected.json'}"]
+    second = predict(*settings, *corrected, "output.redo=changed")
+    assert second.code == 0 and second.info["counts"]["images_done"] == 1, second.err
+    assert (second.folder / "changed.txt").read_text() == "c.jpg\n"
+    third = predict(*settings, *corrected, "output.redo=changed")
+    assert third.code == 0 and third.info["counts"]["images_planned"] == 0, third.err
