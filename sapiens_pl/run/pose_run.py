@@ -28,6 +28,7 @@ from sapiens_pl.products.chosen import all_products, choose_products
 from sapiens_pl.products.making import Products
 from sapiens_pl.products.removing import check_places, remove_of_pictures
 from sapiens_pl.products.second_read import Photographs, photographs_of
+from sapiens_pl.records.store import carry_setting
 from sapiens_pl.records.writer import PoseWriter
 from sapiens_pl.run.account import POSING, ShardProgress
 from sapiens_pl.run.closing import close_run, work_of
@@ -76,7 +77,8 @@ def pose_run(cfg: DictConfig, demo: Demo) -> int:
         check_network_meaning(cfg, network)
         loading = LoadingNote(cfg.model.checkpoint, time.perf_counter() - begin_loading)
         products = _products(run, network, photographs)
-        take_folder(run, record, result_settings(cfg, network, boxes) if run.is_first else {}, network.keypoint_set)
+        settings = result_settings(cfg, network, boxes) | carry_setting(cfg.data.get("carry")) if run.is_first else {}
+        take_folder(run, record, settings, network.keypoint_set)
         if run.is_first and run.folder.lock.only_one:
             products.settle(run.folder.read_records().names())
         data = run.data = run.data or image_data(run, boxes)

@@ -27,7 +27,7 @@ from sapiens_pl.records.reading import Records
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.schema import ABSENT, DONE, FAILED
 from sapiens_pl.records.settling import settle
-from sapiens_pl.records.store import carry_setting, make_store, read_store, refuse_first_edition
+from sapiens_pl.records.store import make_store, read_store, refuse_first_edition
 from sapiens_pl.records.whole_shards import records_of
 from sapiens_pl.run.account import read_account
 from sapiens_pl.run.redo import Redo, listed
@@ -42,18 +42,16 @@ def result_settings(cfg: DictConfig, network: PoseNetwork, boxes: Any = None) ->
     Args:
         boxes: the box source; one that finds the boxes itself says what decides them.
     """
-    own = {
+    crop = network.crop_settings
+    return {
         "model.checkpoint": network.identity,
-        "model.crop": None
-        if (crop := network.crop_settings) == SAPIENS_CROPS
-        else json.loads(json.dumps(crop._asdict())),
+        "model.crop": None if crop == SAPIENS_CROPS else json.loads(json.dumps(crop._asdict())),
         "model.numerics": getattr(network, "numerics", None),
         "model.num_heads": cfg.model.get("num_heads"),
         "model.input_hw": list(network.input_hw),
         "model.flip_test": cfg.model.flip_test,
         "trainer.precision": str(cfg.trainer.precision),
-    } | carry_setting(cfg.data.get("carry"))
-    return own | getattr(boxes, "settings", {})
+    } | getattr(boxes, "settings", {})
 
 
 def prepare_folder(
