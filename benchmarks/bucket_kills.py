@@ -39,11 +39,11 @@ from sapiens_pl.records.reading import Records
 FLUSH_SECONDS = 5.0
 BATCH = 4
 SLOW = """
-import time
+import os, time
 from sapiens_pl.inference.module import PoseModule
 step = PoseModule.predict_step
 def slow_step(self, batch, batch_idx=0):
-    time.sleep(SECONDS)
+    time.sleep(float(os.environ["STEP_SECONDS"]))
     return step(self, batch)
 PoseModule.predict_step = slow_step
 from sapiens_pl.predict import main
@@ -58,7 +58,8 @@ class Trial:
         self.folder, self.number = folder, 0
         torch.manual_seed(0)
         save_network(SapiensPose(SapiensShape(8, 1, 2, 16, (8, 8), (8,), 17, (64, 48))), folder / "mini.safetensors")
-        (folder / "slow.py").write_text(SLOW.replace("SECONDS", str(step_seconds)))
+        (folder / "slow.py").write_text(SLOW)
+        self.step_seconds = step_seconds
         (folder / "pictures").mkdir()
         rng = np.random.default_rng(0)
         for number in range(num_pictures):
@@ -73,7 +74,8 @@ class Trial:
         self.number += 1
         with open(self.log, "w") as log:
             command = [sys.executable, str(self.folder / "slow.py"), *settings]
-            return subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+            slow = os.environ | {"STEP_SECONDS": str(self.step_seconds)}
+            return subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, env=slow)
 
     @property
     def log(self) -> Path:
@@ -140,7 +142,9 @@ def kills(trial: Trial, url: str, count: int) -> None:
 
 
 def two_at_once(trial: Trial, url: str) -> None:
+    usual, trial.step_seconds = trial.step_seconds, 2.0  # it must not end before the second one begins
     first = trial.start(url, "scratch_a")
+    trial.step_seconds = usual
     trial.wait_until_posing(first)
     begin = time.monotonic()
     second = trial.start(url, "scratch_b")
