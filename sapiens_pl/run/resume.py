@@ -21,7 +21,7 @@ from sapiens_pl.data.handed_in import Finished
 from sapiens_pl.products.chosen import Product, all_products, choose_products
 from sapiens_pl.products.removing import check_places, clear_products, places_of
 from sapiens_pl.records.clearing import remove_file
-from sapiens_pl.records.listing import section
+from sapiens_pl.records.listing import section, visible
 from sapiens_pl.records.outlet import remove
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.run_folder import RunFolder
@@ -180,7 +180,7 @@ def _start_over(
     """Removes all results; detections stay if they were made with the same settings."""
     if not folder.run_file.exists() and not (folder.records / "store.json").exists():
         # Only what a run of ours has made is removed.
-        if _holds_anything(folder.records) or any(_holds_product(folder.path, product) for product in products):
+        if visible(folder.records.glob("*")) or any(_holds_product(folder.path, product) for product in products):
             raise ConfigError(
                 f"{folder.address} holds results, but neither run.json nor records/store.json says that a run has made "
                 "them, so output.overwrite=true does not remove them; remove them by hand, or choose another "
@@ -206,10 +206,6 @@ def _refuse_without_store(folder: RunFolder, products: Collection[type[Product]]
             f"{folder.address} holds results, but no store.json in records/ that says with which settings they were "
             f"made; put it back, {_START_OVER}."
         )
-
-
-def _holds_anything(place: Path) -> bool:
-    return place.is_dir() and any(not path.name.startswith(".") for path in place.iterdir())
 
 
 def _holds_product(folder: Path, product: type[Product]) -> bool:
