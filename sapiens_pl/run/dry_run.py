@@ -32,6 +32,7 @@ from sapiens_pl.run.ranks import own_rank
 from sapiens_pl.run.redo import read_redo
 from sapiens_pl.run.resume import check_folder, finished_among
 from sapiens_pl.run.running import Demo
+from sapiens_pl.run.table import not_counted_lines
 
 _GB, _TFLOP = 1e9, 1e12
 
@@ -65,6 +66,7 @@ def _told(cfg: DictConfig, folder: Path) -> int:
     boxes = WholeImage() if finds_people else instantiate(cfg.boxes, _convert_="all")
     data, facts = _planned(cfg, boxes, folder, finds_people), network_facts(cfg)
     rows = [*_images(data), *_crops(data, facts, finds_people)]
+    rows += not_counted_lines(data.not_counted)
     rows += _space(folder, *bytes_to_write(cfg, data.num_crops, facts), finds_people)
     if cfg.calibrate and data.num_crops:
         rows.append(("time", _time(cfg, data, finds_people)))

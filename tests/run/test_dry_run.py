@@ -50,6 +50,20 @@ def test_a_dry_run_needs_no_weights_and_writes_nothing(predict, before):
     assert "time" not in told
 
 
+def test_what_is_not_counted_is_told_before_anything_is_done(predict, mini, tmp_path):
+    rows_of_box_file = [
+        {"image": "one.jpg", "bbox": [10, 10, 90, 90], "class": "person"},
+        {"image": "one.jpg", "bbox": [10, 10, 90, 90], "class": "dog"},
+        {"image": "gone.jpg", "bbox": [10, 10, 90, 90], "class": "person"},
+    ]
+    (tmp_path / "people.json").write_text(json.dumps(rows_of_box_file))
+    boxes = ["boxes=json", f"boxes.file={tmp_path / 'people.json'}"]
+    run = predict(f"data.images={demo.IMAGES}", *boxes, *mini, "dry_run=true")
+    assert run.code == 0 and rows(run)["boxes left out"] == "2 of 3:", run.out + run.err
+    assert "1 of other classes (person 2, dog 1)" in run.out and "1 of pictures that are not in data.images" in run.out
+    assert rows(run)["without boxes"].startswith("5 pictures not in the box file: ")
+
+
 def test_what_is_done_is_counted(predict, mini, before):
     settings = [f"data.images={demo.IMAGES}", "boxes=json", f"boxes.file={demo.PEOPLE}", *mini, "data.num_workers=0"]
     assert predict(*settings).code == 0
