@@ -51,7 +51,8 @@ class SampleBoxes:
         format: str = "xyxy",
         **rules: Any,
     ) -> None:
-        self._has_seen_any = False
+        self.is_tried = False
+        """Whether these fields have given boxes before: then pictures beside which there are none have nobody."""
         if not isinstance(bboxes, str) or not bboxes:
             raise ConfigError(f"boxes.bboxes={bboxes} names no field; give that with the boxes.")
         self.bboxes, self.scores, self.ids = bboxes, scores, ids
@@ -71,9 +72,9 @@ class SampleBoxes:
             for index, reason in broken:
                 failures.append(self._failure(source, index, reason))
                 unknown.append(index)
-        if not count and not self._has_seen_any:
+        if not count and not self.is_tried:
             self._refuse(source, failures)
-        self._has_seen_any = True
+        self.is_tried = True
         listing = BoxListing(source.root, "sample", builder.build()[0], None, [])
         boxed = assign_boxes(source, listing, self.rules)
         known = np.delete(np.arange(len(source.names)), unknown)

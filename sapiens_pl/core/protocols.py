@@ -88,7 +88,8 @@ class BoxSource(Protocol):
     """Says who is in the pictures: a box file of some format, or the whole picture (`conf/boxes`).
 
     A class may have an attribute `of_each_picture`; True says that the boxes of a picture depend on nothing but that
-    picture and what stands beside it, so that pictures may be asked for some at a time.
+    picture and what stands beside it, so that pictures may be asked for some at a time. Such a class may have an
+    attribute `is_tried`, which is set to True where an earlier run has found its boxes in the same way.
     """
 
     def __call__(self, pictures: Pictures) -> BoxedImages:

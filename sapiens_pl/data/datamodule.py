@@ -182,11 +182,11 @@ class ImageDataModule(L.LightningDataModule):
         if isinstance(self.source, ShardedSource) and self.goes_by_shards:
             self.agree(Names.of([]))  # each rank plans for itself
             self.plan_digest = digest_of_shards(self.source.shard_names())
-            self._to_come = plan_by_shards(self.source, self._boxed, self.finished, self.ledger, taker)
+            self._to_come = self._portions(self.source, taker)
             self._take(next(self._to_come))
             return
         pictures = self.pictures()
-        planned = plan_of_all(pictures, self.source, self._boxed(pictures), self.finished, self.agree, taker)
+        planned = plan_of_all(pictures, self.source, self.boxes(pictures), self.finished, self.agree, taker)
         portion, self.plan_digest = planned
         if portion.shares:
             self.shares = portion.shares
@@ -219,8 +219,7 @@ class ImageDataModule(L.LightningDataModule):
             self.plan()
             return any(map(len, self.shares))
         of_all_ranks = self.taker._replace(rank=0, world_size=1)
-        portions = plan_by_shards(self.source, self._boxed, self.finished, self.ledger, of_all_ranks)
-        return any(len(portion.tasks) for portion in portions)
+        return any(len(portion.tasks) for portion in self._portions(self.source, of_all_ranks))
 
     def _take(self, portion: Portion) -> None:
         self.portion, self.counts = portion, self.counts.plus(portion.counts)
@@ -233,8 +232,10 @@ class ImageDataModule(L.LightningDataModule):
         for listener in self.listeners:
             listener(portion)
 
-    def _boxed(self, pictures: Pictures) -> BoxedImages | DealtImages:
-        return self.boxes(pictures)
+    def _portions(self, source: ShardedSource, taker: Taker) -> Iterator[Portion]:
+        if hasattr(self.boxes, "is_tried") and self.ledger.knows_any():
+            self.boxes.is_tried = True
+        return plan_by_shards(source, self.boxes, self.finished, self.ledger, taker)
 
     @property
     def not_counted(self) -> NotCounted:

@@ -54,10 +54,17 @@ class ShardLedger(Protocol):
         """Those of the shards that are whole, if their stamps are as they were then."""
         ...
 
+    def knows_any(self) -> bool:
+        """Whether an earlier run has gone through a shard, with boxes that were found in the same way."""
+        ...
+
 
 class _OpensAll:
     def whole(self, stamps: Mapping[str, str]) -> dict[str, ShardState]:
         return {}
+
+    def knows_any(self) -> bool:
+        return False
 
 
 NO_LEDGER = _OpensAll()

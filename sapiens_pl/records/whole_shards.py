@@ -55,9 +55,7 @@ class WholeShards:
 
     def whole(self, stamps: Mapping[str, str]) -> dict[str, ShardState]:
         """Those of the shards that are whole, if their stamps are as they were then."""
-        if self._known is None:
-            self._known = self._read()
-        known = self._known
+        known = self._all()
         found = {name: known[name] for name, stamp in stamps.items() if name in known and known[name].stamp == stamp}
         found = {name: state for name, state in found.items() if not self._is_wanted(state)}
         if not found:
@@ -81,6 +79,15 @@ class WholeShards:
         except OSError as error:
             raise write_error(self._file, error) from None
         self._folder.outlet.put(self._file)
+
+    def knows_any(self) -> bool:
+        """Whether an earlier run has gone through a shard, with boxes that were found in the same way."""
+        return bool(self._all())
+
+    def _all(self) -> dict[str, ShardState]:
+        if self._known is None:
+            self._known = self._read()
+        return self._known
 
     def _read(self) -> dict[str, ShardState]:
         """What all processes of all runs have noted; of a shard that stands there twice, what was noted last."""

@@ -199,6 +199,9 @@ class Ledger:
         names = [f"{number}.tar" for number in self._numbers]
         return {name: ShardState(name, stamps[name], 3, 2, 1) for name in names if name in stamps}
 
+    def knows_any(self):
+        return bool(self._numbers)
+
 
 @pytest.mark.parametrize("done", [(), (0,), (1, 2), (0, 1, 2, 3), (3,)])
 def test_shards_that_are_done_are_not_opened(one_shard_a_portion, done):
@@ -247,6 +250,9 @@ def test_only_the_first_samples_must_have_boxes(one_shard_a_portion):
     assert sum(len(names) for names, _ in batches) == 2 and data.counts.images == 6
     with pytest.raises(ConfigError, match="No sample of"):
         data_of([[1, 1]] * 3, boxes=SampleBoxes("persons")).setup()
+    later = data_of([[1, 1]] * 3, boxes=SampleBoxes("persons"), ledger=Ledger(0))
+    later.setup()  # an earlier run has gone through a tar: what is left need not have any
+    assert later.counts.dealt
 
 
 def test_a_stop_ends_it_within_a_portion_and_between(one_shard_a_portion):
