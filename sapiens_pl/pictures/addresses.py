@@ -16,18 +16,23 @@ from sapiens_pl.core.text_files import open_text
 from sapiens_pl.core.wording import shortened
 from sapiens_pl.pictures.braces import expand_braces
 from sapiens_pl.pictures.looks import entry_of, listing
+from sapiens_pl.pictures.run_folders import without_runs
 
 _LISTS = (".txt", ".lst", ".list")
 _WEB = ("http", "https")
 
 
 class Addresses(NamedTuple):
-    """`names` are those of the `urls` below `root`, in a fixed order; `complete`: they are all that lies below it."""
+    """`names` are those of the `urls` below `root`, in a fixed order; `complete`: they are all that lies below it.
+
+    `run_folders` are below it too, and passed over.
+    """
 
     root: str
     names: list[str]
     urls: list[str]
     complete: bool = False
+    run_folders: tuple[str, ...] = ()
 
 
 def list_addresses(images: str, wanted: Callable[[str], bool], kind: str) -> Addresses:
@@ -69,25 +74,32 @@ def _listed(images: str, wanted: Callable[[str], bool], kind: str) -> Addresses:
     if len(urls) > 1 and not any(map(_is_pattern, urls)):
         _look_at_one(urls[0])
         return Addresses(_fixed_part(images), [_name(url, _fixed_part(images)) for url in urls], urls)
-    found: dict[str, None] = {}
+    found, passed = dict[str, None](), dict[str, None]()
     root, complete = _fixed_part(images), False
     for url in urls:
         if _is_pattern(url):
             matches = re.compile(_regex(url)).fullmatch
-            found |= dict.fromkeys(entry.url for entry in listing(_fixed_part(url)) if matches(entry.url))
+            found |= dict.fromkeys(filter(matches, _without_runs(_fixed_part(url), passed)))
             continue
         folder = _folder_of(url)
         if folder is None:
             found[url] = None
         else:
             root, complete = (folder, True) if len(urls) == 1 else (root, False)
-            found |= dict.fromkeys(entry.url for entry in listing(folder) if _is_shown(entry.url, folder))
+            found |= dict.fromkeys(url for url in _without_runs(folder, passed) if _is_shown(url, folder))
     given = set(urls)
     chosen = [url for url in found if url in given or wanted(url)]
     if not chosen:
         others = f" There are {len(found)} files of other kinds." if found else ""
         raise ConfigError(f"data.images={shortened(hidden(images))} holds no {kind}; correct it.{others}")
-    return Addresses(root, [_name(url, root) for url in chosen], chosen, complete)
+    return Addresses(root, [_name(url, root) for url in chosen], chosen, complete, tuple(passed))
+
+
+def _without_runs(folder: str, passed: dict[str, None]) -> list[str]:
+    """The files below a URL that no run has left there; of the folders of runs, note is taken."""
+    names, runs = without_runs(entry.url[len(folder) :] for entry in listing(folder))
+    passed |= dict.fromkeys(runs)
+    return [f"{folder}{name}" for name in names]
 
 
 def _look_at_one(url: str) -> None:

@@ -16,6 +16,7 @@ from sapiens_pl.core.wording import one_line, shortened
 from sapiens_pl.pictures.addresses import is_list_of_urls, list_addresses
 from sapiens_pl.pictures.braces import expand_braces
 from sapiens_pl.pictures.looks import entries_of
+from sapiens_pl.pictures.run_folders import is_passed_over
 
 _LISTS = (".txt", ".lst", ".list")
 _MAGIC = "*?[{"
@@ -90,6 +91,9 @@ def _path_of_url(url: str) -> str:
 def _walk(root: str) -> list[str]:
     found = []
     for folder, folders, files in os.walk(root):
+        if folder != root and is_passed_over({*folders, *files}):
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [os.path.join(folder, name) for name in sorted(files) if not name.startswith(".")]
     return found

@@ -11,6 +11,7 @@ from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.remote import check_protocol, is_url
 from sapiens_pl.pictures.left_out import looks_like_picture, not_read_here
 from sapiens_pl.pictures.looks import listing
+from sapiens_pl.pictures.run_folders import is_passed_over, without_runs
 
 
 def source_of_folder(images: str, sources: Mapping[str, Any]) -> str | None:
@@ -28,6 +29,8 @@ def source_of_folder(images: str, sources: Mapping[str, Any]) -> str | None:
         with os.scandir(os.path.expanduser(images)) as entries:
             for entry in entries:
                 if entry.name.startswith((".", "_")):
+                    continue
+                if entry.is_dir() and is_passed_over({*os.listdir(entry.path)}):
                     continue
                 if looks_like_picture(entry.name) or not_read_here(entry.name) is not None or entry.is_dir():
                     return None
@@ -47,7 +50,7 @@ def _source_of_urls(images: str, sources: Mapping[str, Any]) -> str | None:
         return None
     check_protocol(images)
     try:
-        names = [entry.url[len(images) :] for entry in listing(images)]
+        names, _ = without_runs(entry.url[len(images) :] for entry in listing(images))
     except ConfigError:
         raise
     except SapiensError as error:

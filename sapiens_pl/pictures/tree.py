@@ -17,13 +17,9 @@ from sapiens_pl.core.left_out import LeftOut
 from sapiens_pl.core.structures import Failure
 from sapiens_pl.core.wording import shortened
 from sapiens_pl.pictures.left_out import is_no_picture, kind_of, looks_like_picture, not_read_here
+from sapiens_pl.pictures.run_folders import SWEEP, is_passed_over, results_among
 
 ANYWHERE = "**"
-# A folder of ours has one of each.
-_RUN_RECORDS = frozenset(["run.json", "inputs.txt", "failures.jsonl", ".processes", ".hydra"])
-_RUN_RESULTS = frozenset(["predictions", "records", "overlays", "openpose", "parquet"])
-_ALSO_OF_RUNS = frozenset(["openpose_json", "detections", "videos", "frames"])
-_SWEEP = frozenset(["sweep.csv", "sweep.png"])
 # A network mount may have been away for a moment.
 _PASSING = frozenset([errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR])
 _PAUSE_SECONDS = 0.5
@@ -122,15 +118,11 @@ class _Search:
 
     def _not_ours(self, folder: str, entries: _Entries) -> Iterator[tuple[str, os.DirEntry | None]]:
         """By name, without the results of a run. Its folder is passed over, unless photographs lie there as well."""
-        names, ours = entries.keys(), frozenset[str]()
-        if names >= _SWEEP:
-            ours = _SWEEP
-        elif names & _RUN_RECORDS and names & _RUN_RESULTS:
-            ours = _RUN_RESULTS | _ALSO_OF_RUNS
-        if ours and folder and not any(map(looks_like_picture, names - ours)):
+        names, ours = entries.keys(), results_among(entries.keys())
+        if folder and is_passed_over(names):
             self.left_out.run_folders[folder] = None
             return
-        for name in sorted(names & ours - _SWEEP):
+        for name in sorted(names & ours - SWEEP):
             self.left_out.run_folders[os.path.join(folder, name)] = None
         for name in sorted(entries):
             if name not in ours:

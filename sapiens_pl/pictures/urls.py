@@ -79,6 +79,7 @@ class UrlPictures:
 
 def _pictures(found: Addresses, left_out_urls: list[str]) -> Pictures:
     left_out = LeftOut()
+    left_out.run_folders |= dict.fromkeys(found.run_folders)
     for url in left_out_urls:
         name = url[len(found.root) :]
         left_out.files[name] = _VIDEO if is_video(name) else not_read_here(name) or _VIDEO

@@ -17,8 +17,10 @@ def empty_folder(folder: Path) -> None:
     Raises:
         ConfigError: something cannot be removed.
     """
-    for name in outlet_of(folder).elsewhere(folder):
-        outlet_of(folder).remove(folder / name)
+    outlet = outlet_of(folder)
+    for name in outlet.elsewhere(folder):
+        outlet.remove(folder / name)
+    outlet.wait()  # until it has happened, they count as being there
     if not folder.is_dir():
         return
     try:

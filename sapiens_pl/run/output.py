@@ -7,11 +7,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from sapiens_pl.core.remote import check_protocol, is_url
+from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.remote import check_protocol, hidden, is_url
 from sapiens_pl.products.chosen import DEFAULT_FORMATS
 from sapiens_pl.records.scratch import scratch_folder
 
@@ -21,9 +24,17 @@ _DIR, _HYDRAS, _SCRATCH = "output.dir", "hydra.run.dir", "output.scratch"
 
 
 def check_output(output: DictConfig) -> None:
-    """Raises ConfigError for an `output.dir` of a protocol that is not known here, or whose library is missing."""
-    if is_url(output.dir):
-        check_protocol(output.dir)
+    """Raises ConfigError for an `output.dir` of a protocol that is not known here, or whose library is missing, and
+    for a URL that all jobs of a sweep would share.
+    """
+    if not is_url(output.dir):
+        return
+    check_protocol(output.dir)
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise ConfigError(
+            f"output.dir={hidden(output.dir)} is a URL, but a sweep (-m) needs a folder on a disk; give one, or start "
+            "the jobs one by one, each with a URL of its own."
+        )
 
 
 def fill_in_formats(cfg: DictConfig, from_shards: bool) -> None:

@@ -64,7 +64,7 @@ def gets(line: Line, part: str) -> int:
 
 @pytest.fixture
 def photos(line: Line) -> Line:
-    for name, shade in (("a.png", 1), ("b/c d.png", 2), ("b/.hidden.png", 9), ("clip.mp4", 9), ("x.heif", 9)):
+    for name, shade in (("a.png", 1), ("b/c d.png", 2), ("b/.hidden.png", 9), ("clip.mp4", 9), ("x.cr2", 9)):
         remote.put(f"s3://bucket/photos/{name}", png(shade))
     line.asked.clear()
     return line
@@ -79,6 +79,35 @@ def test_a_folder_of_a_bucket(photos, images):
     if "*" not in images:
         assert "not read from URLs" in source.pictures().left_out.files["clip.mp4"].why
     assert open_again(images)("a.png", "s3://bucket/photos/a.png").pixels[0, 0, 0] == 1
+
+
+def test_what_a_run_has_left_in_a_bucket_is_no_picture(photos):
+    left = ["out/run.json", "out/records/store.json", "out/overlays/a.png.jpg", "out/sheets/sheet-001.jpg"]
+    beside = ["records/store.json", "run.json", "overlays/a.png.jpg", "openpose/a.png.png"]
+    for name in [*left, *beside]:
+        remote.put(f"s3://bucket/photos/{name}", png(7))
+    try:
+        looks.forget()
+        pictures = open_source("s3://bucket/photos/").pictures()
+        assert list(pictures.names) == ["a.png", "b/c d.png"]
+        assert list(pictures.left_out.run_folders) == ["openpose", "overlays", "records", "out"]
+        assert list(open_source("s3://bucket/photos/overlays/").pictures().names) == ["a.png.jpg"]
+        assert len(open_source("s3://bucket/photos/out/**/*.jpg").pictures().names) == 0
+    except ConfigError as error:
+        assert "out/**/*.jpg holds no pictures" in str(error)
+    finally:
+        for name in [*left, *beside]:
+            remote.remove(f"s3://bucket/photos/{name}")
+
+
+def test_a_run_among_the_tars_changes_nothing(line, tmp_path):
+    disk = tmp_path / "set"
+    for place in ("s3://bucket/set", str(disk)):
+        for name in ("0.tar", "out/records/store.json", "out/records/people-0.parquet", "out/run.json"):
+            remote.put(f"s3://bucket/set/{name}", data := tar_of({"a.png": png(3)}))
+            (disk / name).parent.mkdir(parents=True, exist_ok=True)
+            (disk / name).write_bytes(data)
+        assert list(open_source(f"{place}/").pictures().names) == ["0.tar/a.png"]
 
 
 def test_a_list_file_with_a_url_a_line(photos, tmp_path):

@@ -22,11 +22,12 @@ from sapiens_pl.products.making import Products
 from sapiens_pl.products.picture_files import PictureFiles
 from sapiens_pl.records import claims
 from sapiens_pl.records.at_hand import at_hand
+from sapiens_pl.records.clearing import empty_folder
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.recorder import Recorder
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.settling import settle
-from sapiens_pl.records.store import make_store, read_store
+from sapiens_pl.records.store import make_store, read_store, store_files
 from sapiens_pl.run.account import COMPLETE, Report, write_report
 from sapiens_pl.run.summing import closes, sum_up
 from tests.records.made_up import check_all_equal, pose_result
@@ -95,6 +96,22 @@ def test_records_come_back_on_another_machine_and_are_continued_there(line, tmp_
         check_all_equal([*Records.read(folder).results()], results)
     parts = [key for key in keys() if key.startswith("records/p")]
     assert len(parts) == 4 and all("journal" not in key and ".lock" not in key for key in keys())
+
+
+def test_what_is_emptied_is_empty_at_once_however_slow_the_store(line, tmp_path):
+    first = on_machine(tmp_path / "first")
+    record(first, [pose_result("a.jpg", 2)])
+    end(first)
+    line.seconds = 0.1
+    try:
+        second = on_machine(tmp_path / "second")
+        second.lock.acquire()
+        empty_folder(second.records)
+        assert not store_files(second.records) and read_store(second.records) is None
+        assert not keys(but=".lock")
+        end(second)
+    finally:
+        line.seconds = 0.0
 
 
 def test_of_parts_only_what_is_read_is_fetched(line, tmp_path):
