@@ -13,21 +13,33 @@ import hashlib
 import numpy as np
 
 from sapiens_pl.core.columns import BoxColumns, Names
+from sapiens_pl.core.plan import FrameColumns
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 """The constants of SplitMix64 (Steele, Lea and Flood, 2014), whose last step scatters the bits of a number."""
 _NAN_BITS = np.uint64(0x7FF8000000000000)
+_GIVEN = np.uint64(0xD1B54A32D192ED03)
+"""Any odd number that no other step uses."""
 
 
-def digests(boxes: BoxColumns) -> np.ndarray:
-    """(P,) uint64, a digest for each picture: of its boxes, their scores, ids and order, and how they are meant."""
+def digests(boxes: BoxColumns, frames: FrameColumns | None = None) -> np.ndarray:
+    """(P,) uint64, a digest for each picture: of its boxes, their scores, ids and order, and how they are meant.
+
+    In frames of videos, an id that is given is a track's. One that equals the place of its box would be there without
+    having been given, too: only of such is noted that it was, so that all other digests are what they always were.
+
+    Args:
+        boxes: of all pictures.
+        frames: which of these are frames of videos; None: none.
+    """
     rows = np.zeros(len(boxes.bboxes_xyxy), np.uint64)
     for column in (*boxes.bboxes_xyxy.T, boxes.bbox_scores):
         rows = _scattered(rows ^ _bits(column))
     rows = _scattered(rows ^ boxes.instance_ids.astype(np.int64).view(np.uint64))
     counts = boxes.num_boxes
     positions = np.arange(len(rows)) - np.repeat(boxes.offsets[:-1], counts)
+    rows[_tracks_like_places(boxes, frames, positions)] ^= _GIVEN
     rows = _scattered(rows + (positions.astype(np.uint64) + np.uint64(1)) * _STEP)
     # Sums that wrap around; between two of them lie the rows of one picture.
     sums = np.zeros(len(rows) + 1, np.uint64)
@@ -35,6 +47,14 @@ def digests(boxes: BoxColumns) -> np.ndarray:
     of_pictures = sums[boxes.offsets[1:]] - sums[boxes.offsets[:-1]]
     meaning = np.uint64(2 * boxes.raw_exif + boxes.normalised)
     return _scattered(of_pictures ^ _scattered(counts.astype(np.uint64) * np.uint64(4) + meaning))
+
+
+def _tracks_like_places(boxes: BoxColumns, frames: FrameColumns | None, positions: np.ndarray) -> np.ndarray:
+    """(N,) bool: given ids of people in videos that are also the box's number among those of its picture."""
+    if boxes.has_given_id is None or frames is None:
+        return np.zeros(len(positions), bool)
+    of_frames = np.repeat(frames.video >= 0, boxes.num_boxes)
+    return boxes.has_given_id & of_frames & (boxes.instance_ids == positions)
 
 
 def digest_of_plan(names: Names, of_boxes: np.ndarray | None) -> str:

@@ -49,7 +49,7 @@ def plan_of_all(
     taker: Taker,
 ) -> tuple[Portion, str]:
     """One portion with everything, and a text that differs where the pictures or the boxes of a box file are others."""
-    of_boxes = digests(boxed.tasks.boxes)
+    of_boxes = digests(boxed.tasks.boxes, pictures.frames)
     digest = digest_of_plan(pictures.names, None if isinstance(boxed, DealtImages) else of_boxes)
     if isinstance(boxed, DealtImages):
         portion = dealt_already(source, boxed, of_boxes, finished)
@@ -134,7 +134,7 @@ def _of_shards(source: ShardedSource, numbers: list[int], boxes: Boxes, finished
     pictures = part.pictures()
     boxed = boxes(pictures) if len(pictures.names) else BoxedImages(Tasks(pictures, box_columns([])), [])
     assert not isinstance(boxed, DealtImages)
-    of_boxes = digests(boxed.tasks.boxes)
+    of_boxes = digests(boxed.tasks.boxes, pictures.frames)
 
     found = finished(boxed.tasks.names, of_boxes[boxed.tasks.indices], names)
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sapiens_pl.core.columns import NO_IMAGE_ID, BoxColumns, whole_pictures
+from sapiens_pl.core.columns import NO_IMAGE_ID, BoxColumns, Names, whole_pictures
+from sapiens_pl.core.plan import FrameColumns
 from sapiens_pl.data.digests import digests
 
 
@@ -54,3 +55,15 @@ def test_a_million_pictures_have_a_million_digests():
     boxes[:, 0] = -(np.arange(count) // 1000)
     whole = whole_pictures(count)._replace(bboxes_xyxy=boxes)
     assert len(np.unique(digests(whole))) == count
+
+
+def test_an_id_that_a_video_is_given_is_told_from_the_place_that_it_equals():
+    plain = columns([[ONE, OTHER], [ONE, OTHER], [[*ONE[:5], 7], OTHER]])
+    given = plain._replace(has_given_id=np.ones(6, bool))
+    none = np.zeros(3, np.int64)
+    frames = FrameColumns(Names.of(["walk.mp4"]), np.array([0, -1, 0]), none, none, none.astype(float))
+    differs = digests(given, frames) != digests(plain, frames)
+    assert differs.tolist() == [True, False, True]  # the photograph's ids are the same, whoever has said them
+    assert (digests(given) == digests(plain)).all() and (digests(plain, frames) == digests(plain)).all()
+    only_other = plain._replace(has_given_id=np.array([False] * 4 + [True, False]))
+    assert (digests(only_other, frames) == digests(plain)).all(), "what was told apart before stays as it was"
