@@ -19,7 +19,7 @@ from sapiens_pl.core.columns import as_unicode
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.settings import check, either, one_of
-from sapiens_pl.core.structures import Failure, PoseResult
+from sapiens_pl.core.structures import Failure, LoadedImage, PoseResult
 from sapiens_pl.core.wording import counted
 from sapiens_pl.pictures import MAX_MEGAPIXELS
 from sapiens_pl.products.frame_columns import told_of_videos
@@ -156,9 +156,13 @@ class OpenedRun:
         """Reads a picture again, also frames of videos and members of tars: (H, W, 3) uint8 BGR, upright.
 
         Raises:
-            SapiensError: it is not there any more, or cannot be read.
+            SapiensError: it is not there any more, cannot be read, or is the frame of another video now.
         """
-        return self._read(result.name, result.path).pixels
+        from sapiens_pl.pictures.same_frame import check_same_time
+
+        image: LoadedImage = self._read(result.name, result.path)
+        check_same_time(image, result.path, result.name, None if result.frame is None else result.frame.pts)
+        return image.pixels
 
     @cached_property
     def _read(self) -> Any:

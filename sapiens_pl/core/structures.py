@@ -85,12 +85,13 @@ class LoadedImage(NamedTuple):
     """`pixels` (H, W, 3) uint8 BGR, upright; `orientation` is the EXIF value (1 to 8) that was undone.
 
     `carried` are the values that stand beside the picture, one for each column of `data.carry`; None where there is no
-    such value.
+    such value. `pts` is set for frames of videos, as in `VideoFrame`.
     """
 
     pixels: np.ndarray
     orientation: int
     carried: tuple[str | None, ...] = ()
+    pts: int | None = None
 
 
 class ImageTask(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import lightning as L
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from sapiens_pl.core.columns import whole_pictures
 from sapiens_pl.core.plan import Pictures, Tasks
+from sapiens_pl.core.protocols import PictureSource
 from sapiens_pl.core.structures import CropSpan, Failure, ImagePart, ImageTask, LoadedImage
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.dataset import PictureDataset
@@ -122,7 +124,7 @@ class DetectionData(L.LightningDataModule):
         """Which of this process's pictures need not be done again; of those in `is_known` the boxes are known."""
         known, unknown = mine[is_known], mine[~is_known]
         tasks, _ = self._boxes.tasks(pictures, known)
-        of_known = self._poses.finished(tasks.names, digests(tasks.boxes)[known])
+        of_known = self._poses.finished(tasks.names, digests(tasks.boxes, pictures.frames)[known])
         of_unknown = self._poses.finished(pictures.names.select(unknown), None)
         finished = Finished(*np.zeros((4, len(mine)), bool))
         for masks, known_masks, unknown_masks in zip(finished, of_known, of_unknown):
@@ -130,17 +132,32 @@ class DetectionData(L.LightningDataModule):
         return finished
 
     def predict_dataloader(self) -> PictureLoader[ImageBatch]:
-        poses, place, num_images = self._poses, self._poses.place(), len(self.tasks)
-        size = self._boxes.images_per_batch or images_at_a_time(place.device)
-        first = np.zeros(num_images, np.int64)
-        spans = np.stack([np.arange(num_images), first, first + 1], axis=1)
-        batches = Batches(spans, np.append(np.arange(0, num_images, size), num_images))
-        return PictureLoader(
-            PictureDataset(poses.source, self.tasks, batches, ImageCutter()),
-            num_workers=min(poses.workers(place.ranks_here), len(batches)),
-            prefetch_factor=poses.prefetch_factor,
-            pin_memory=place.device.type == "cuda",
-            read_timeout=poses.read_timeout,
-            stopped=poses.stopped,
-            sharers=place.ranks_here,
-        )
+        size = self._boxes.images_per_batch or images_at_a_time(self._poses.place().device)
+        return whole_images(self._poses, self._poses.source, self.tasks, size, self._poses.stopped)
+
+
+def whole_images(
+    poses: ImageDataModule, source: PictureSource, tasks: Tasks, size: int, stopped: Callable[[], bool]
+) -> PictureLoader[ImageBatch]:
+    """Brings pictures as they are.
+
+    Args:
+        poses: says with which processes and limits.
+        source: the pictures'.
+        tasks: which of them.
+        size: so many a batch.
+        stopped: True ends the iteration.
+    """
+    place, num_images = poses.place(), len(tasks)
+    first = np.zeros(num_images, np.int64)
+    spans = np.stack([np.arange(num_images), first, first + 1], axis=1)
+    batches = Batches(spans, np.append(np.arange(0, num_images, size), num_images))
+    return PictureLoader(
+        PictureDataset(source, tasks, batches, ImageCutter()),
+        num_workers=min(poses.workers(place.ranks_here), len(batches)),
+        prefetch_factor=poses.prefetch_factor,
+        pin_memory=place.device.type == "cuda",
+        read_timeout=poses.read_timeout,
+        stopped=stopped,
+        sharers=place.ranks_here,
+    )

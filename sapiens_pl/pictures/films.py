@@ -198,6 +198,6 @@ class FrameReader:
             self._decoded_before += oldest.num_decoded
             oldest.close()
         try:
-            return decoder.read(index)
+            return decoder.read(index)._replace(pts=int(table.pts[index]))
         except SapiensError as error:
             raise type(error)(f"{path}, frame {index} (at {table.seconds[index]:.3f} s) {error}") from None

@@ -126,6 +126,12 @@ def begin(most_gib: float | None = None) -> None:
         _mine.most_bytes = int(shutil.disk_usage(_mine.folder).free * _PART_OF_WHAT_IS_FREE / ranks)
 
 
+def room() -> tuple[Path, int]:
+    """This process's folder, which it must have, and the bytes that it may hold."""
+    assert _mine is not None
+    return _mine.folder.parent, _mine.most_bytes
+
+
 def want(entries: Iterable[Entry], even_so: bool = False) -> bool:
     """Begins to fetch files, in their order, as long as they fit, and says whether all of them do.
 

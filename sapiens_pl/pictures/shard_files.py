@@ -44,6 +44,12 @@ class ShardFiles(NamedTuple):
             return None
         return f"{status.st_size} bytes, {status.st_mtime_ns} ns"
 
+    def bytes_at_urls(self) -> int | None:
+        """Of all that lie behind URLs, as far as their stores say it; None where none does."""
+        urls = list(filter(is_url, self.paths))
+        found = [entry for begin in range(0, len(urls), _LOOKED_AT) for entry in entries_of(urls[begin:][:_LOOKED_AT])]
+        return sum(entry.num_bytes or 0 for entry in found if isinstance(entry, Entry)) if urls else None
+
     def some(self, numbers: Sequence[int]) -> ShardFiles:
         """Those at some places; `complete` stays: nobody says of the others that they are left out."""
         names, paths = ([column[number] for number in numbers] for column in (self.names, self.paths))

@@ -91,6 +91,10 @@ class TarShards:
         part._take(self._files.some(numbers), is_part=True)
         return part
 
+    def bytes_at_urls(self) -> int | None:
+        """Of the files that are copied to read them (`scratch`); None where they are on a disk."""
+        return self._files.bytes_at_urls()
+
     def will_need(self, numbers: Sequence[int]) -> None:
         """Begins to fetch tars from behind URLs that `some_shards` will be asked for, as far as there is room."""
         scratch.want_all(self._files.paths[number] for number in numbers)

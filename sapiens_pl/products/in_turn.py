@@ -31,11 +31,11 @@ class Turns:
         self._num_given += 1
         return turn
 
-    def read(self, number: int, path: str, name: str) -> np.ndarray:
+    def read(self, number: int, path: str, name: str, pts: int | None) -> np.ndarray:
         """As `Photographs.read`, when it is that frame's turn."""
         with self._changed:
             self._changed.wait_for(lambda: self._first_open == number)
-        return self._photographs.read(path, name)
+        return self._photographs.read(path, name, pts)
 
     def end(self, number: int) -> None:
         """That frame need not be read any more; it may be said twice."""
@@ -55,9 +55,9 @@ class FrameTurn:
         self._turns, self._number = turns, number
         self._pixels: np.ndarray | None = None
 
-    def read(self, path: str, name: str = "") -> np.ndarray:
+    def read(self, path: str, name: str = "", pts: int | None = None) -> np.ndarray:
         if self._pixels is None:
-            self._pixels = self._turns.read(self._number, path, name)
+            self._pixels = self._turns.read(self._number, path, name, pts)
             self._turns.end(self._number)
         return self._pixels
 

@@ -34,7 +34,7 @@ _OfOne = PictureProduct | VideoProduct
 class Rereading(Protocol):
     """Whatever reads pictures once more."""
 
-    def read(self, path: str, name: str = "") -> np.ndarray: ...
+    def read(self, path: str, name: str = "", pts: int | None = None) -> np.ndarray: ...
 
 
 class PictureFiles:
@@ -173,7 +173,7 @@ def read_again(photographs: Rereading, result: PoseResult) -> np.ndarray:
     """
     if not result.path:
         raise UnreadableImageError("it is not known where the picture lies.")
-    pixels = photographs.read(result.path, result.name)
+    pixels = photographs.read(result.path, result.name, None if result.frame is None else result.frame.pts)
     height, width = pixels.shape[:2]
     if result.image_wh not in (None, (width, height)):
         raise UnreadableImageError(

@@ -33,6 +33,7 @@ from sapiens_pl.core.errors import (
 from sapiens_pl.core.settings import check
 from sapiens_pl.core.structures import LoadedImage
 from sapiens_pl.data.settings import LOADING
+from sapiens_pl.pictures.same_frame import check_same_time
 
 _CHILD = "import sys; sys.path[:] = {path!r}; from sapiens_pl.products.second_read import serve; serve()"
 _POLL_MILLISECONDS = 100
@@ -59,11 +60,11 @@ class Photographs:
         for _ in range(_NUM_READERS):
             self._readers.put(reader())
 
-    def read(self, path: str, name: str = "") -> np.ndarray:
+    def read(self, path: str, name: str = "", pts: int | None = None) -> np.ndarray:
         """As `PictureReader.read`; waits for a reader."""
         reader = self._readers.get()
         try:
-            return reader.read(path, name)
+            return reader.read(path, name, pts)
         finally:
             self._readers.put(reader)
 
@@ -107,28 +108,29 @@ class PictureReader:
         self._child: subprocess.Popen[bytes] | None = None
         self._stop_seen: float | None = None
 
-    def read(self, path: str, name: str = "") -> np.ndarray:
+    def read(self, path: str, name: str = "", pts: int | None = None) -> np.ndarray:
         """(H, W, 3) uint8 BGR, upright.
 
         Args:
             path: where the picture was read from.
             name: its own; a source that cannot read by the path alone looks for it.
+            pts: of a frame of a video, the time that it had when its poses were found.
 
         Raises:
-            SapiensError: the picture cannot be read, not in time, or its reader died.
+            SapiensError: the picture cannot be read, not in time, is a frame of another time, or its reader died.
             ReadingStopped: the run is to stop.
         """
         used_before = self._child is not None
         try:
-            return self._read(path, name)
+            return self._read(path, name, pts)
         except ReaderDiedError:
             if not used_before:
                 raise
-        return self._read(path, name)  # the child may have been killed while it was idle
+        return self._read(path, name, pts)  # the child may have been killed while it was idle
 
-    def _read(self, path: str, name: str) -> np.ndarray:
+    def _read(self, path: str, name: str, pts: int | None) -> np.ndarray:
         seconds = math.ceil(min(2 * self._read_timeout, _LONGEST_ALARM_SECONDS))
-        request = {"path": path, "name": name, "seconds": seconds, "origin": self._origin}
+        request = {"path": path, "name": name, "pts": pts, "seconds": seconds, "origin": self._origin}
         try:
             self._ask(path, json.dumps(request).encode() + b"\n")
             return self._answer(path)
@@ -223,7 +225,7 @@ def _answer_all() -> None:
         signal.alarm(request["seconds"])  # should the parent be killed while this read is stuck
         try:
             read = read or open_again(**request["origin"])
-            pixels = _checked(read(request["name"], request["path"]).pixels)
+            pixels = _checked(read(request["name"], request["path"]), request).pixels
             header: dict[str, Any] = {"shape": pixels.shape}
             content = memoryview(pixels).cast("B")
         except MissingImageError:
@@ -237,7 +239,10 @@ def _answer_all() -> None:
         signal.alarm(0)
 
 
-def _checked(pixels: np.ndarray) -> np.ndarray:
+def _checked(image: LoadedImage, request: dict[str, Any]) -> LoadedImage:
+    """As the request wants it: with pixels that can be sent, and those of the frame in which the poses were found."""
+    pixels = image.pixels
+    check_same_time(image, request["path"], request["name"], request["pts"])
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ValueError(f"{pixels.dtype} pixels of the shape {pixels.shape}, not uint8 of (H, W, 3)")
-    return np.ascontiguousarray(pixels)
+    return image._replace(pixels=np.ascontiguousarray(pixels))

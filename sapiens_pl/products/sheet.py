@@ -28,7 +28,7 @@ _SETTINGS = {
     "sheet_columns": whole_number(1),
 }
 _ROWS = 6
-_CELL_WH, _CAPTION, _MARGIN, _HEAD = (320, 240), 40, 12, 44
+CELL_WH, _CAPTION, _MARGIN, _HEAD = (320, 240), 40, 12, 44
 """px."""
 _BACK, _EMPTY, _INK, _GREY = (250, 250, 250), (232, 232, 232), (25, 25, 25), (110, 110, 110)
 
@@ -68,21 +68,21 @@ class ContactSheet(RunProduct):
 
     def _page(self, results: Sequence[PoseResult], heading: str, keypoint_set: KeypointSet) -> np.ndarray:
         """(H, W, 3) uint8 BGR."""
-        wide, high = _CELL_WH[0] + _MARGIN, _CELL_WH[1] + _CAPTION + _MARGIN
+        wide, high = CELL_WH[0] + _MARGIN, CELL_WH[1] + _CAPTION + _MARGIN
         columns, rows = min(self._columns, max(len(results), 2)), max(1, -(-len(results) // self._columns))
         sheet = np.full((_HEAD + rows * high, _MARGIN + columns * wide, 3), _BACK, np.uint8)
         corners = [(_MARGIN + i % self._columns * wide, _HEAD + i // self._columns * high) for i in range(len(results))]
         for result, (left, top) in zip(results, corners):
-            cell = sheet[top : top + _CELL_WH[1], left : left + _CELL_WH[0]]
+            cell = sheet[top : top + CELL_WH[1], left : left + CELL_WH[0]]
             cell[:] = _EMPTY
             self._draw(cell, result, keypoint_set)
         image = Image.fromarray(sheet)  # its greys are the same in either order of channels
         pen = ImageDraw.Draw(image)
         pen.text((_MARGIN, 12), heading, _INK, _font(18))
         for result, (left, top) in zip(results, corners):
-            name = _fitting(result.name, _font(13), _CELL_WH[0])
-            pen.text((left, top + _CELL_WH[1] + 3), name, _INK, _font(13))
-            pen.text((left, top + _CELL_WH[1] + 20), _caption(result), _GREY, _font(12))
+            name = _fitting(result.name, _font(13), CELL_WH[0])
+            pen.text((left, top + CELL_WH[1] + 3), name, _INK, _font(13))
+            pen.text((left, top + CELL_WH[1] + 20), _caption(result), _GREY, _font(12))
         return np.asarray(image)
 
     def _draw(self, cell: np.ndarray, result: PoseResult, keypoint_set: KeypointSet) -> None:
@@ -93,11 +93,11 @@ class ContactSheet(RunProduct):
         except SapiensError as error:
             _write_sentence(cell, one_line(error))
             return
-        scale = min(_CELL_WH[0] / pixels.shape[1], _CELL_WH[1] / pixels.shape[0], 1.0)
+        scale = min(CELL_WH[0] / pixels.shape[1], CELL_WH[1] / pixels.shape[0], 1.0)
         wh = tuple(max(1, round(side * scale)) for side in pixels.shape[1::-1])
         small = cv2.resize(pixels, wh, interpolation=cv2.INTER_AREA) if scale < 1 else pixels.copy()
         draw_poses(small, result, keypoint_set, self._score_threshold, labels=False, parts=self._parts)
-        left, top = (_CELL_WH[0] - wh[0]) // 2, (_CELL_WH[1] - wh[1]) // 2
+        left, top = (CELL_WH[0] - wh[0]) // 2, (CELL_WH[1] - wh[1]) // 2
         cell[top : top + wh[1], left : left + wh[0]] = small
 
 

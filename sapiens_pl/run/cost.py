@@ -1,4 +1,4 @@
-"""What a run would cost, before it has begun: operations, bytes, and a device's speed, measured for some seconds."""
+"""What a run would cost, before it has begun: operations, and a device's speed, measured for some seconds."""
 
 from __future__ import annotations
 
@@ -15,37 +15,39 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from sapiens_pl.core.devices import device_name
+from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.inference.batch_size import best_batch_size
+from sapiens_pl.models.keypoint_sets import named_set
 from sapiens_pl.models.pose_network import checked_network
-from sapiens_pl.products.chosen import chosen_formats
 from sapiens_pl.run.keypoint_meaning import check_network_meaning
 from sapiens_pl.run.ranks import build_trainer, place_of
 
-_RECORDS = "records"
-_BYTES_A_KEYPOINT = {_RECORDS: 12, "json": 36, "csv": 60, "coco": 29, "coco_annotations": 21, "parquet": 17}
-"""Measured: random poses of 133 and 308 keypoints, five people a picture."""
 _USUAL_KEYPOINTS = 308
 
 
 class NetworkFacts(NamedTuple):
-    """Operations of one crop (a multiply-add is two), with the flip test; None where they cannot be counted."""
+    """Operations of one crop (a multiply-add is two), with the flip test; None where they cannot be counted, as of the
+    keypoint set where nobody says it without the weights.
+    """
 
     flops: int | None
     num_keypoints: int
+    keypoint_set: KeypointSet | None = None
 
 
 def network_facts(cfg: DictConfig) -> NetworkFacts:
     """What is known of the network without its weights: what conf/model/ says, else what a local file's shapes say."""
     passes = 2 if cfg.model.flip_test else 1
     flops, keypoints = cfg.model.get("flops"), cfg.model.get("keypoints")
+    named = None if cfg.model.keypoint_set is None else named_set(cfg.model.keypoint_set)
     if flops is not None and keypoints is not None:
-        return NetworkFacts(passes * flops, keypoints)
+        return NetworkFacts(passes * flops, keypoints, named)
     if cfg.model.checkpoint is None and cfg.model.hub.repository is not None:
-        return NetworkFacts(None, keypoints or _USUAL_KEYPOINTS)
+        return NetworkFacts(None, keypoints or _USUAL_KEYPOINTS, named)
     network: Any = checked_network(instantiate(cfg.model.network))
     counted = _flops_a_crop(network)
-    return NetworkFacts(counted and passes * counted, network.keypoint_set.num_keypoints)
+    return NetworkFacts(counted and passes * counted, network.keypoint_set.num_keypoints, network.keypoint_set)
 
 
 def _flops_a_crop(network: Any) -> int | None:
@@ -59,19 +61,6 @@ def _flops_a_crop(network: Any) -> int | None:
     except Exception:  # a network of one's own may do what cannot be done without numbers
         return None
     return counter.get_total_flops()
-
-
-def bytes_to_write(cfg: DictConfig, num_people: int, facts: NetworkFacts) -> tuple[dict[str, int], list[str]]:
-    """About so many bytes for the records and each format; and the formats of which nobody knows.
-
-    Args:
-        num_people: who will be posed.
-        facts: of their network.
-    """
-    formats = [_RECORDS, *chosen_formats(cfg)]
-    keypoints = num_people * facts.num_keypoints
-    sizes = {name: keypoints * _BYTES_A_KEYPOINT[name] for name in formats if name in _BYTES_A_KEYPOINT}
-    return sizes, [name for name in formats if name not in sizes]
 
 
 class _Pace(L.Callback):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
+import tarfile
 
 import pytest
 from conftest import TINY
@@ -71,7 +73,10 @@ def test_what_is_done_is_counted(predict, mini, before):
     run = predict(*settings, "dry_run=true")
     assert run.code == 0 and "images" in rows(run), run.out + run.err
     told = rows(run)
-    assert told["images"] == "6 found; 0 to do, 6 done before, 0 failed before" and told["people"] == "0 to do"
+    assert (
+        told["images"] == "6 found; 0 to do, 6 done before, 0 failed before"
+        and told["people"] == f"0 to do, {NUM_PEOPLE} done before"
+    )
     again = rows(predict(*settings, "dry_run=true", "output.overwrite=true"))
     assert again["images"].startswith("6 found; 6 to do, 0 done before")
     half = rows(predict(*settings, "dry_run=true", "data.num_shards=2", "data.shard=1", folder="other"))
@@ -94,6 +99,44 @@ def test_seconds_of_real_passes_tell_the_time(predict, mini, before):
 def test_who_needs_a_detector_is_told_what_is_not_known(predict):
     run = predict(f"data.images={demo.IMAGES}", "model=sapiens_1b_308", "boxes=detector", "dry_run=true")
     assert run.code == 0 and "not known before the detector has looked at 6 images" in rows(run)["people"], run.err
+
+
+def test_what_a_detector_would_find_is_told_from_some_of_the_images(predict, before):
+    there = before()
+    formats = "output.formats=[json,overlay,openpose,sheet,report,video,coco]"
+    run = predict(f"data.images={demo.IMAGES}", "boxes=detector", formats, "dry_run=true", "calibrate=60")
+    assert run.code == 0 and before() == there, run.err
+    told = rows(run)
+    assert told["people"].startswith("about 17 to do: the detector has looked at 6 images and seen 17, 2.83 +- ")
+    assert told["batches"] == "about 3 of 8 crops" and told["work"].startswith("about 0.01")
+    assert told["time"].startswith("detector ") and "images/s, " in told["time"]
+    written = told["to write"]
+    assert "for one person" not in written and "pictures as of 6 that were drawn on" in written, written
+    assert all(f" {name} " in written for name in ("overlay", "openpose", "sheet")) and "report at most 5 MB" in written
+    assert "video" not in written  # there is none
+    gone = predict(f"data.images={demo.IMAGES}", "boxes=detector", "boxes.model=fcos_small", "boxes.weights=gone.pth")
+    dry = predict(f"data.images={demo.IMAGES}", "boxes=detector", "boxes.weights=gone.pth", "dry_run=true")
+    assert gone.code == dry.code == 2 and "boxes.weights=gone.pth does not exist" in dry.err, dry.err
+
+
+def test_people_of_tars_are_counted_tar_by_tar_and_so_are_those_on_record(predict, mini, tmp_path):
+    (tmp_path / "tars").mkdir()
+    files = sorted(demo.IMAGES.glob("*.jpg"))
+    for number in range(3):
+        with tarfile.open(tmp_path / "tars" / f"{number}.tar", "w") as tar:
+            for place, file in enumerate(files[:2]):
+                tar.add(file, f"{place}.jpg")
+                note = json.dumps({"bboxes": [[10, 10, 90, 90]] * (place + number)}).encode()
+                member = tarfile.TarInfo(f"{place}.json")
+                member.size = len(note)
+                tar.addfile(member, io.BytesIO(note))
+    settings = [*mini, "boxes=sample", "data.batch_size=4", "data.num_workers=0"]
+    first = predict(f"data.images={tmp_path / 'tars' / '2.tar'}", *settings)
+    assert first.code == 0, first.err
+    told = rows(predict(f"data.images={tmp_path / 'tars'}", *settings, "dry_run=true", "output.overlay=true"))
+    assert told["images"] == "6 found; 4 to do, 2 done before, 0 failed before"
+    assert told["people"] == "4 to do, 5 done before" and told["batches"] == "1 of 4 crops"
+    assert "overlay" in told["to write"] and "copies" not in told
 
 
 def test_without_a_named_folder_no_folder_is_left(start, tmp_path):
