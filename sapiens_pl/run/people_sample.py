@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from sapiens_pl.core.devices import free_cached
+from sapiens_pl.core.plan import Tasks
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.detection.boxes import DetectorBoxes
 from sapiens_pl.detection.data import images_at_a_time, whole_images
@@ -57,7 +58,7 @@ def look_at_some(cfg: DictConfig, data: ImageDataModule) -> PeopleSample:
     data.place = partial(place_of, trainer)
     device = trainer.strategy.root_device
     module = DetectionModule(boxes.take_detector(), boxes.rules).eval().to(device)
-    tasks = sample_of(data.portion, _MOST_IMAGES)
+    tasks = _mixed(sample_of(data.portion, _MOST_IMAGES))
     counts, times = list[int](), list[tuple[float, int]]()
 
     def is_over() -> bool:
@@ -81,6 +82,14 @@ def look_at_some(cfg: DictConfig, data: ImageDataModule) -> PeopleSample:
         _speed(began, times),
         float(looked_at.mean()) if len(looked_at) else 1.0,
     )
+
+
+def _mixed(tasks: Tasks) -> Tasks:
+    """In an order of which any beginning is like the whole, as time may end it; frames of videos too, although each is
+    then decoded from a keyframe on.
+    """
+    some = tasks.select(np.random.default_rng(0).permutation(len(tasks)))
+    return Tasks(some.pictures._replace(stretches=None), some.boxes, some.indices)
 
 
 def _speed(began: float, times: list[tuple[float, int]]) -> float:
