@@ -12,29 +12,30 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any
 
 from sapiens_pl.core.errors import MissingRemoteError, RemoteError, SapiensError
 from sapiens_pl.core.remote_calls import (
     Store,
     check_protocol,
+    give_up_within,
     is_amazons,
+    knows_ranges,
     path_of,
     requests,
     retries,
     submit,
-    url_of,
 )
+from sapiens_pl.core.remote_listing import Entry, amazons_entries, entry_from, list_below
 from sapiens_pl.core.remote_sentences import hidden
 
 __all__ = [
     "Entry",
     "check_protocol",
     "fetch",
+    "give_up_within",
     "hidden",
     "is_url",
     "list_below",
@@ -54,18 +55,6 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _RANGE_BYTES = 8 << 20
 _RANGES_IN_FLIGHT = 8
 _MOST_IN_ONE_PUT = 64 << 20
-_TAGS = ("ETag", "etag", "md5Hash", "content_md5", "Content-MD5", "Digest", "commit_hash", "blob_id", "checksum")
-_TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
-
-
-class Entry(NamedTuple):
-    """One thing behind a URL; `num_bytes` is None, and `stamp` (by which it is known to be the same) "", where the
-    store does not say.
-    """
-
-    url: str
-    num_bytes: int | None
-    stamp: str
 
 
 class _CutOff(EOFError):
@@ -121,26 +110,13 @@ def _looked(url: str, coming: Future[Mapping[str, Any]]) -> Entry | SapiensError
     except SapiensError as error:
         if is_amazons(url) and type(error) is RemoteError:  # an answer without a body does not say why
             try:
-                _amazons_entries(url, most=1)
+                amazons_entries(url, most=1)
             except SapiensError as reason:
                 return reason
         return error
     if info.get("type") == "directory":
         return MissingRemoteError(f"{hidden(url)} is a folder, not a file; end its name with a slash or name a file.")
-    return _entry(url, info)
-
-
-def list_below(url: str) -> list[Entry]:
-    """All files whose URLs begin with this one, which ends with a slash, sorted; none if there are none."""
-    folder = url if url.endswith("/") else f"{url}/"
-    if is_amazons(url):
-        found = _amazons_entries(folder)
-    else:
-        infos: Mapping[str, Any] = {}
-        with suppress(MissingRemoteError):
-            infos = submit(url, lambda store: store("find", path_of(folder), detail=True), done="listed").result()
-        found = [_entry(url_of(path, url), info) for path, info in infos.items() if info.get("type") != "directory"]
-    return sorted(entry for entry in found if entry.url != folder)
+    return entry_from(url, info)
 
 
 def fetch(url: str, target: Path, entry: Entry | None = None) -> Entry:
@@ -155,7 +131,7 @@ def fetch(url: str, target: Path, entry: Entry | None = None) -> Entry:
         OSError: of the disk.
     """
     entry = entry or look(url)
-    if entry.num_bytes is None or (entry.num_bytes > _RANGE_BYTES and not _knows_ranges(url)):
+    if entry.num_bytes is None or (entry.num_bytes > _RANGE_BYTES and not knows_ranges(url)):
         submit(url, lambda store: store("get_file", path_of(url), str(target)), entry.num_bytes or 1 << 30).result()
     else:
         _fetch_pieces(url, target, entry.num_bytes)
@@ -218,13 +194,6 @@ def remove(url: str) -> None:
     submit(url, drop, done="removed").result()
 
 
-def _knows_ranges(url: str) -> bool:
-    if urlsplit(url).scheme.lower() not in ("http", "https"):
-        return True
-    info = submit(url, lambda store: store("info", path_of(url))).result()
-    return bool(info.get("partial"))
-
-
 def _fetch_pieces(url: str, target: Path, num_bytes: int) -> None:
     starts = iter(range(0, num_bytes, _RANGE_BYTES))
     under_way: list[tuple[int, Future[bytes]]] = []
@@ -242,27 +211,6 @@ def _fetch_pieces(url: str, target: Path, num_bytes: int) -> None:
         finally:
             for _, piece in under_way:
                 piece.cancel()
-
-
-def _amazons_entries(folder: str, most: int = 1000) -> list[Entry]:
-    """Page by page, so that each is tried again by itself; with less than 1000, so many of the first."""
-    bucket, _, prefix = path_of(f"{folder}x")[:-1].partition("/")
-    found: list[Entry] = []
-    asked: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": most}
-    while True:
-        page = submit(folder, lambda store: store.system._call_s3("list_objects_v2", **asked), done="listed").result()
-        for info in page.get("Contents", ()):
-            if not info["Key"].endswith("/"):
-                found.append(_entry(f"{urlsplit(folder).scheme}://{bucket}/{info['Key']}", info))
-        if not page.get("IsTruncated") or most < 1000:
-            return found
-        asked["ContinuationToken"] = page["NextContinuationToken"]
-
-
-def _entry(url: str, info: Mapping[str, Any]) -> Entry:
-    size = info.get("size", info.get("Size"))
-    said = next((str(info[name]) for name in (*_TAGS, *_TIMES) if info.get(name)), "")
-    return Entry(url, None if size is None else int(size), said)
 
 
 def _says_it_is_there(error: BaseException | None) -> bool:

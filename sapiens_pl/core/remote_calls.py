@@ -8,6 +8,7 @@ the parent's. fsspec's own cache of file systems, its loop and its locks are not
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 import tempfile
@@ -69,26 +70,32 @@ class _Caller:
 
     async def call(self, url: str, what: Callable[[Store], Awaitable[T]], num_bytes: int, done: str) -> T:
         """Raises SapiensError with a sentence."""
-        limit = seconds_a_request() + num_bytes / _SLOWEST
-        protocol, end, wait = urlsplit(url).scheme.lower(), self.loop.time() + 2 * limit, _FIRST_WAIT_SECONDS
-        for left in range(tries() - 1, -1, -1):
-            try:
-                async with self._in_flight:
+        protocol, wait = urlsplit(url).scheme.lower(), _FIRST_WAIT_SECONDS
+        # Also while it waits for the next try, so that those that were asked for first are through with it first.
+        async with self._in_flight:
+            limit, end = self._times(num_bytes)
+            for left in range(tries() - 1, -1, -1):
+                try:
                     _REQUESTS.write(b"\0")
-                    value = await asyncio.wait_for(what(self._store(protocol)), limit)
-            except SapiensError:
-                raise
-            except Exception as error:
-                verdict = judged(error, url, done)
-                if not verdict.again or left == 0 or self.loop.time() + wait > end:
-                    raise self._given_up(url, protocol, verdict.error, verdict.again) from None
-                _RETRIES.write(b"\0")
-            else:
-                self._failed_in_a_row[protocol] = 0
-                return value
-            await asyncio.sleep(wait * random.uniform(0.5, 1))
-            wait *= 2
+                    value = await asyncio.wait_for(what(self._store(protocol)), min(limit, end - self.loop.time()))
+                except SapiensError:
+                    raise
+                except Exception as error:
+                    verdict = judged(error, url, done)
+                    if not verdict.again or left == 0 or self.loop.time() + wait > end:
+                        raise self._given_up(url, protocol, verdict.error, verdict.again) from None
+                    _RETRIES.write(b"\0")
+                else:
+                    self._failed_in_a_row[protocol] = 0
+                    return value
+                await asyncio.sleep(wait * random.uniform(0.5, 1))
+                wait *= 2
         raise AssertionError
+
+    def _times(self, num_bytes: int) -> tuple[float, float]:
+        """Seconds for a try, and when the last one ends."""
+        limit = seconds_a_request() + num_bytes / _SLOWEST
+        return limit, self.loop.time() + min(2 * limit, _most_seconds)
 
     def _given_up(self, url: str, protocol: str, error: SapiensError, was_tried: bool) -> SapiensError:
         if isinstance(error, MissingRemoteError):
@@ -119,6 +126,12 @@ def submit(url: str, what: Callable[[Store], Awaitable[T]], num_bytes: int = 0, 
     return asyncio.run_coroutine_threadsafe(caller.call(url, what, num_bytes, done), caller.loop)
 
 
+def give_up_within(seconds: float) -> None:
+    """From now on no call of this process takes longer, with all its tries."""
+    global _most_seconds
+    _most_seconds = seconds
+
+
 def check_protocol(url: str) -> None:
     """Raises ConfigError for a protocol that nobody knows or of which the library lacks, and for what is no URL."""
     try:
@@ -130,7 +143,7 @@ def check_protocol(url: str) -> None:
 
 def path_of(url: str) -> str:
     """A URL as its file system calls it."""
-    if urlsplit(url).scheme.lower() in ("http", "https"):
+    if is_on_the_web(url):
         return quote(url, _URL_SIGNS)
     path = _class_of(urlsplit(url).scheme.lower())._strip_protocol(url)
     return str(path)
@@ -143,6 +156,23 @@ def url_of(path: str, like: str) -> str:
 
 def is_amazons(url: str) -> bool:
     return urlsplit(url).scheme.lower() in ("s3", "s3a")
+
+
+def is_on_the_web(url: str) -> bool:
+    return urlsplit(url).scheme.lower() in ("http", "https")
+
+
+def knows_ranges(url: str) -> bool:
+    """Whether pieces of a file can be read; web servers are asked, and may send the whole instead."""
+    if not is_on_the_web(url):
+        return True
+
+    async def ask(store: Store) -> bool:
+        session = await store.system.set_session()
+        async with session.get(path_of(url), **{**store.system.kwargs, "headers": {"Range": "bytes=0-0"}}) as answer:
+            return bool(answer.status == 206)
+
+    return submit(url, ask).result()
 
 
 def seconds_a_request() -> float:
@@ -214,6 +244,7 @@ def _file_system(protocol: str) -> Any:
 
 # One for each process
 
+_most_seconds = math.inf
 _LOCK = threading.Lock()
 _CALLER: _Caller | None = None
 _OF_PARENTS: list[_Caller] = []

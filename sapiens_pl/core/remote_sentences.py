@@ -27,6 +27,7 @@ _NO_CREDENTIALS = {
 }  # fmt: skip
 _UNUSABLE = {"TooManyRedirects", "InvalidURL", "InvalidUrlClientError", "NonHttpUrlClientError",
              "ParamValidationError", "NonHttpUrlRedirectClientError", "InvalidUrlRedirectClientError"}  # fmt: skip
+_CUT_OFF = {"ClientPayloadError", "ResponseStreamingError", "IncompleteReadError", "IncompleteRead"}
 _LIBRARIES = ("aiohttp.", "aiobotocore.", "botocore.", "urllib3.", "requests.", "httpx.", "httpcore.", "azure.",
               "gcsfs.", "google.", "fsspec.exceptions", "asyncio.", "concurrent.")  # fmt: skip
 _CREDENTIALS = {
@@ -165,7 +166,9 @@ def _may_pass(error: BaseException, code: str | None, status: int | None) -> boo
 
 def _said(error: BaseException, kind: str, code: str | None, status: int | None) -> str:
     if isinstance(error, TimeoutError) or kind in ("TimeoutError", "FSTimeoutError"):
-        return "no answer within the time limit"
+        return "no whole answer within the time limit"
+    if kind in _CUT_OFF or isinstance(error, EOFError):
+        return "the answer was cut off"
     if code is not None and not code.isdecimal():
         return code
     if status is not None:

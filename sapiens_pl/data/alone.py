@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from sapiens_pl.core.errors import ReaderDiedError, ReadTimeoutError, SapiensError
+from sapiens_pl.core.errors import ReaderDiedError, ReadTimeoutError, SapiensError, StoreRefusedError
+from sapiens_pl.core.remote import give_up_within
 from sapiens_pl.core.structures import CropSpan
 from sapiens_pl.data.dataset import PictureDataset, prepare_worker
-from sapiens_pl.data.worker_watch import START_METHOD, die_with
+from sapiens_pl.data.worker_watch import SHARE_FOR_STORES, START_METHOD, die_with
 
 _POLL_SECONDS = 0.1
 
@@ -36,6 +37,9 @@ def try_alone(
     """Reads and cuts a span so many times in one new process.
 
     A picture that damages the process that reads it may do so without a sign, until the next read.
+
+    Raises:
+        StoreRefusedError: the store gives nothing any more; that is no picture's fault.
     """
     task = dataset.task(span.image_index)
     where = task.path or task.name
@@ -57,6 +61,9 @@ def try_alone(
             done, since = reads[0], time.monotonic()
     read = read or _received(receiver)
     receiver.close()
+    if isinstance(read, StoreRefusedError):
+        process.join(1)
+        raise read
     if process.is_alive():
         process.kill()
         process.join(1)
@@ -95,11 +102,16 @@ def _read(
     # As torch does for its workers: the threads of the process that this one was forked from are not here.
     torch.set_num_threads(1)
     prepare_worker(0)
+    give_up_within(SHARE_FOR_STORES * read_timeout)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for number in range(times):
         signal.alarm(math.ceil(2 * read_timeout))  # should nobody be there to end it
-        image = dataset.cut(span)
+        try:
+            image = dataset.cut(span)
+        except StoreRefusedError as error:
+            sender.send(error)
+            return
         reads[0] = number + 1
     with suppress(OSError, MemoryError):  # that it cannot be told says nothing against the picture
         sender.send(image)

@@ -15,11 +15,14 @@ from typing import NamedTuple
 
 import torch
 
+from sapiens_pl.core.remote import give_up_within
 from sapiens_pl.data.dataset import prepare_worker
 
 START_METHOD = "fork" if sys.platform == "linux" else None
 """None: the system's own."""
 POLL_SECONDS = 1
+SHARE_FOR_STORES = 0.8
+"""Of the time in which a picture must be read, what a store has to give it: an end with a sentence, not by a kill."""
 _HISTORY = 16
 """So many spans back a picture can have damaged the process that is lost now."""
 _PID, _SINCE, _BUSY, _COUNT, _SPANS = range(5)
@@ -63,6 +66,7 @@ class WorkerWatch:
         """Runs first in every worker."""
         die_with(self._main_process)
         prepare_worker(worker_id)
+        give_up_within(SHARE_FOR_STORES * self._read_timeout)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's affair
         self._rows[worker_id, _PID] = os.getpid()
 

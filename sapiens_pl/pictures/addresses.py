@@ -91,6 +91,8 @@ def _listed(images: str, wanted: Callable[[str], bool], kind: str) -> Addresses:
     chosen = [url for url in found if url in given or wanted(url)]
     if not chosen:
         others = f" There are {len(found)} files of other kinds." if found else ""
+        if urlsplit(images).scheme.lower() in _WEB:
+            others += " A web server need not show what a folder holds; a list file of addresses does."
         raise ConfigError(f"data.images={shortened(hidden(images))} holds no {kind}; correct it.{others}")
     return Addresses(root, [_name(url, root) for url in chosen], chosen, complete, tuple(passed))
 

@@ -18,6 +18,7 @@ import torch
 from pictures_in_memory import dataset_of_arrays
 from torch.utils.data import get_worker_info
 
+from sapiens_pl.core.errors import StoreRefusedError
 from sapiens_pl.data.crops import CropCutter
 from sapiens_pl.data.dataset import PictureDataset
 from sapiens_pl.data.loader import PictureLoader
@@ -163,6 +164,25 @@ def test_of_a_picture_that_passes_alone_every_time_the_crops_are_taken_from_ther
     size = (400, 300)  # more than a pipe holds
     loader = PictureLoader(dataset_of(DiesInWorkers, batch_size=8, input_hw=size, size=size), num_workers=2)
     assert read_all(loader) == (list(range(NUM_IMAGES)), [])
+
+
+class RefusedAlone(PictureDataset):
+    """No worker survives picture 5, and when it is tried alone its store lets nobody in any more."""
+
+    def cut(self, span):
+        if span.image_index != 5:
+            return super().cut(span)
+        if get_worker_info() is not None:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        raise StoreRefusedError("The credentials have expired.")
+
+
+@pytest.mark.slow
+def test_a_store_that_refuses_is_not_blamed_on_the_picture_that_is_tried_alone():
+    loader = PictureLoader(dataset_of(RefusedAlone, batch_size=8), num_workers=1)
+    with pytest.raises(StoreRefusedError, match=r"^The credentials have expired\.$"):
+        read_all(loader)
+    assert not loader.dataset.condemned
 
 
 class UsesThreads(PictureDataset):
