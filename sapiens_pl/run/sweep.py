@@ -33,7 +33,7 @@ class SweepReport(Callback):
         folder = Path(config.hydra.sweep.dir)
         jobs = job_folders(folder)
         outputs = {output_folder(job) for job in jobs}
-        if len(outputs) == 1 and config.data.num_shards > 1:
+        if len(outputs) == 1 and (config.data.num_shards or 1) > 1:
             from sapiens_pl.run.collecting import put_together
 
             put_together(outputs.pop(), with_files=False)  # the last shard has written them

@@ -80,6 +80,14 @@ def test_a_job_of_a_sweep_is_one_process(start, tmp_path):
     assert run.err.count("error: trainer.devices=2 with -m: the jobs of a sweep run in one process each") == 2
 
 
+def test_jobs_with_one_folder_tell_their_exit_codes(start, tmp_path):
+    run = start("-m", "data.batch_size=0", f"output.dir={tmp_path / 'one'}", f"hydra.sweep.dir={tmp_path / 'sweep'}")
+    ended = run.finish()
+    assert ended.code == 2 and "raised" not in ended.err, ended.err
+    url = start("-m", "data.batch_size=2", "output.dir=memory://x/y", f"hydra.sweep.dir={tmp_path / 'other'}").finish()
+    assert url.code == 2 and "a sweep (-m) needs a folder on a disk" in url.err, url.err
+
+
 def test_the_smallest_batch_near_the_best_speed_is_recommended():
     rows = [row_of(1, 50.0), row_of(4, 96.9), row_of(8, 97.1), row_of(16, 100.0), row_of(32, 300.0, "out of memory")]
     assert recommended(rows).batch_size == 8
