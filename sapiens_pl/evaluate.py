@@ -26,12 +26,12 @@ from sapiens_pl.run.command import complain, disk_error, disk_sentence, hydra_se
 
 def _evaluate(cfg: DictConfig) -> None:
     check({"oks_nms_threshold": number(), "moved_pixels": number(0)}, cfg, "")
-    annotations = read_annotations(cfg.annotations)
     with at_hand(cfg.predictions, only_read=True) as path:
         path = path.expanduser()
         if not (path / FOLDER).is_dir():
             given = shown(cfg.predictions)
             raise ConfigError(f"predictions={given} is no output folder of a run; give the one that holds {FOLDER}/.")
+        annotations = read_annotations(cfg.annotations)
         folder = RunFolder(path, rank="evaluate")
         folder.open()
         try:
