@@ -10,7 +10,7 @@ from sapiens_pl.boxes.coco_images import ListedImages, listed_images, with_frame
 from sapiens_pl.boxes.files import JsonReader, RepeatedKeys, existing_file, filled_text
 from sapiens_pl.boxes.image_finder import ImageNumbers, NoImage, plain_id
 from sapiens_pl.boxes.matching import assign_boxes, listing_of
-from sapiens_pl.boxes.posed_boxes import is_of_run, is_posed, posed_rows, rules_of_run
+from sapiens_pl.boxes.posed_boxes import check_is_of_all, is_of_run, is_posed, posed_rows, rules_of_run
 from sapiens_pl.boxes.rules import BoxRules
 from sapiens_pl.boxes.table import BoxRow
 from sapiens_pl.boxes.units import check_within
@@ -75,6 +75,8 @@ class CocoBoxes:
         not_counted = not_counted._replace(rows=len(annotations))
         rules, of_run = self.rules, self.rules.format == "xywh" and is_of_run([row.entry for row in rows])
         found, lost = _with_names(rows, listed, source, listing_path)
+        if of_run:
+            check_is_of_all(self.file, [row.entry for row in rows])
         if of_run and not listed.frames:
             entries = {row.number: row.entry for row in rows}
             rules = rules_of_run(rules)

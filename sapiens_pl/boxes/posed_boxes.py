@@ -13,7 +13,10 @@ from typing import Any
 
 from sapiens_pl.boxes.rules import BoxRules
 from sapiens_pl.boxes.table import BoxRow, four_numbers, number, whole_number
+from sapiens_pl.core.errors import ConfigError
 
+SOME_ONLY = "worst"
+"""What entries of a file with some people only say among their attributes: of so many."""
 _SAME_PX = 0.025
 """As near as programs keep a box: its corners and its size are each rounded to 0.01 px."""
 
@@ -21,6 +24,20 @@ _SAME_PX = 0.025
 def is_of_run(entries: Sequence[dict[str, Any]]) -> bool:
     """True if one says who it is in the run that made the file."""
     return any(_attribute(entry, "posed_id") is not None for entry in entries)
+
+
+def check_is_of_all(file: str, entries: Sequence[dict[str, Any]]) -> None:
+    """Refuses a file that holds some people of a run only: for want of boxes, all others would lose their poses.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    count = next((number for number in (_attribute(entry, SOME_ONLY) for entry in entries) if number is not None), None)
+    if count is not None:
+        raise ConfigError(
+            f"{file} holds some people of its run only (output.worst={count}), so that all others would lose their "
+            "poses; give it as annotations=FILE, or correct a file made with output.worst=null."
+        )
 
 
 def is_posed(entry: dict[str, Any]) -> bool:

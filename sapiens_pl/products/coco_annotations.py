@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
+from sapiens_pl.boxes.posed_boxes import SOME_ONLY
 from sapiens_pl.core.instance_scores import instance_scores
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import Records, RunProduct
@@ -91,6 +92,8 @@ class CocoAnnotations(RunProduct):
             rows = listed.chosen.get(index, ()) if listed.chosen is not None else range(len(result.instance_ids))
             people = list(people_of(result, self._threshold, columns)) if rows else []
             for row in rows:
+                if listed.lacks_people:  # as boxes, such a file would have all others lose their poses
+                    people[row]["attributes"][SOME_ONLY] = self._worst
                 yield {"id": next(numbers), "image_id": listed.ids[index], **people[row]}
 
 
@@ -102,6 +105,11 @@ class _Listed(NamedTuple):
     of_frames: list[dict[str, int]]
     videos: list[dict[str, Any]]
     chosen: Mapping[int, list[int]] | None
+    num_people: int
+
+    @property
+    def lacks_people(self) -> bool:
+        return self.chosen is not None and sum(map(len, self.chosen.values())) < self.num_people
 
     def rows(self) -> Iterator[dict[str, Any]]:
         for index, (image, image_id, of_frame) in enumerate(zip(self.images, self.ids, self.of_frames)):
@@ -112,11 +120,12 @@ class _Listed(NamedTuple):
 
 def _listed(records: Records, chosen: Mapping[int, list[int]] | None) -> _Listed:
     """The ids depend on all the names, so the poses are read once more."""
-    images, of_frames, videos = [], [], ListedVideos()
+    images, of_frames, videos, num_people = [], [], ListedVideos(), 0
     for result in records.results():
         images.append(result.listing)
         of_frames.append(videos.keys_of(result.frame, result.image_wh))
-    return _Listed(images, image_ids(images), of_frames, videos.videos, chosen)
+        num_people += len(result.instance_ids)
+    return _Listed(images, image_ids(images), of_frames, videos.videos, chosen, num_people)
 
 
 def _category(keypoint_set: KeypointSet) -> dict[str, Any]:

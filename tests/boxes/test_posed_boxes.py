@@ -12,6 +12,7 @@ from records.made_up import make_records, pose_result
 
 from sapiens_pl.boxes.coco_boxes import CocoBoxes
 from sapiens_pl.core.columns import Names
+from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.plan import Pictures
 from sapiens_pl.data.digests import digests
 from sapiens_pl.products.coco_annotations import CocoAnnotations
@@ -76,6 +77,18 @@ def test_only_what_was_changed_differs(tmp_path, content):
         picture = fewer["annotations"].pop(drop)["image_id"]
         same = [one == other for one, other in zip(whole, digests_of(boxes_of(tmp_path, fewer)))]
         assert same == [number != picture - 1 for number in range(4)]
+
+
+@pytest.mark.parametrize("change", [lambda content: None, rounded])
+def test_a_file_with_some_people_only_is_refused_as_boxes(tmp_path, content, change):
+    CocoAnnotations(0.3, worst=4).write(Records.read(tmp_path), tmp_path)
+    some = json.loads((tmp_path / "coco_annotations.json").read_text())
+    assert len(some["annotations"]) == 4
+    change(some)
+    with pytest.raises(ConfigError, match=r"output.worst=4.* lose their poses; give it as annotations=FILE"):
+        boxes_of(tmp_path, some)
+    CocoAnnotations(0.3, worst=6).write(Records.read(tmp_path), tmp_path)
+    boxes_of(tmp_path, json.loads((tmp_path / "coco_annotations.json").read_text()))
 
 
 def test_who_was_added_has_an_id_of_its_own_and_a_score_of_one(tmp_path, content):
