@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ def make_of_run(
     """
     chosen = choose_products(cfg)
     check_places(folder.path, [each.product for each in chosen])
+    if not chosen:
+        return Made(Counter(), [])
     records = Records.read(folder.path)
     photographs = photographs_of(cfg, stopped)
     products = Products(folder, chosen, records.keypoint_set, photographs)

@@ -10,15 +10,19 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError, write_error
 from sapiens_pl.core.structures import Failure
 from sapiens_pl.core.text_files import to_json
+from sapiens_pl.records.in_turn import Group
 from sapiens_pl.records.outlet import remove
-from sapiens_pl.records.reading import Records
 from sapiens_pl.records.run_lock import Turn
+
+_Found = tuple[list[Failure], list[str]]
 
 
 class FailureList:
@@ -30,7 +34,7 @@ class FailureList:
             `others*.jsonl` beside it are those of the other processes.
         turn: one process at a time.
         write: writes a file whole or not at all.
-        records: reads the run's records.
+        in_turn: has the run's records read, as `read_in_turn`.
     """
 
     def __init__(
@@ -39,10 +43,10 @@ class FailureList:
         others: Path,
         turn: Turn,
         write: Callable[[Path, bytes], None],
-        records: Callable[[], Records],
+        in_turn: Callable[[Callable[[Group], _Found]], list[_Found]],
     ) -> None:
         self.file, self._others = file, others
-        self._turn, self._write, self._records = turn, write, records
+        self._turn, self._write, self._in_turn = turn, write, in_turn
 
     def append(self, failure: Failure) -> None:
         """One line; processes take turns, so that their lines do not mix. What a killed one has begun is ended.
@@ -98,18 +102,25 @@ class FailureList:
         if os.path.lexists(self.file) and not self.file.is_file():
             raise ConfigError(f"{self.file} is no file; move it away, and run the same command again.")
         with self._turn():
-            records = self._records()
             products = [failure for failure in self.of_products() if not forgotten(failure)]
-            if products:
-                done = {*records.names(), *records.videos()}
-                products = [failure for failure in products if failure.image in done]
+            found = self._in_turn(partial(_failures_and_done, among={failure.image for failure in products}))
+            done = {name for _, names in found for name in names}
+            products = [failure for failure in products if failure.image in done]
             others = [row for file in sorted(self._others.parent.glob("others*.jsonl")) for row in read_failures(file)]
-            everything = [*records.failures(), *others, *products]
+            everything = [*(failure for failures, _ in found for failure in failures), *others, *products]
             lines = dict.fromkeys(map(_line, sorted(everything, key=_order)))
             if lines:
                 self._write(self.file, b"".join(lines))
             else:
                 remove(self.file)
+
+
+def _failures_and_done(group: Group, among: Collection[str]) -> _Found:
+    """Of some records: what failed, and which of these pictures and videos are done."""
+    if not among:
+        return group.failures(), []
+    records = group.records()
+    return group.failures(), [*records.done_among(Names.of(among)), *(set(records.videos()) & set(among))]
 
 
 def _order(failure: Failure) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from sapiens_pl.core.errors import ConfigError, write_error
 from sapiens_pl.core.whole_file import bring_to_disk, put_in_place
+from sapiens_pl.records.footers import Footer, footer_of
 from sapiens_pl.records.outlet import outlet_of
 from sapiens_pl.records.schema import PICTURES, people_schema
 
@@ -173,6 +174,10 @@ class Part:
     @property
     def people_counts(self) -> list[int]:
         return _rows_of_groups(self._people)
+
+    @property
+    def footer(self) -> Footer:
+        return footer_of(self._pictures, self.mark)
 
     @cached_property
     def _people(self) -> Any:

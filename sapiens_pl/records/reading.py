@@ -17,11 +17,10 @@ from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import KeypointSet, numbered_set
 from sapiens_pl.core.structures import Failure, PoseResult
 from sapiens_pl.records.schema import DONE, PICTURES, WITHDRAWN, failures_of, to_bytes, to_text
-from sapiens_pl.records.sources import KeptGroups, Source
-from sapiens_pl.records.store import FOLDER, Store, label_of, live, read_store, store_files
+from sapiens_pl.records.sources import KeptGroups, Source, read_live
+from sapiens_pl.records.store import Store, StoreFile
 
 _PICTURES_AT_ONCE = 1024
-_TRIES = 20
 
 
 class Records:
@@ -75,28 +74,15 @@ class Records:
         Raises:
             ConfigError: a part is damaged, or belongs to another run.
         """
-        records = Path(folder) / FOLDER
-        store = read_store(records)
-        if store is None:
-            if any(live(store_files(records))):
-                raise ConfigError(
-                    f"{records} holds records, but no store.json that says with which settings they were made; put it "
-                    "back, choose another output.dir, or set output.overwrite=true to start over."
-                )
-            return cls(None, [])
-        labels = None if shards is None else {None, *map(label_of, shards)}
         known: dict[Path, Source] = {}
-        for _ in range(_TRIES):
-            # A journal may become a part meanwhile: the listing that shows it gone shows the part.
-            files = [file for file in live(store_files(records)) if labels is None or file.label in labels]
-            try:
-                for file in files:
-                    if file.path not in known:
-                        known[file.path] = Source(file, store)
-                return cls(store, [known[file.path] for file in files], shards, partial(cls.read, folder, shards))
-            except FileNotFoundError:
-                continue
-        raise ConfigError(f"{records} changes faster than it can be read; read it when the run has ended.")
+
+        def opened(store: Store, files: list[StoreFile]) -> Records:
+            for file in files:
+                if file.path not in known:
+                    known[file.path] = Source(file, store)
+            return cls(store, [known[file.path] for file in files], shards, partial(cls.read, folder, shards))
+
+        return read_live(Path(folder), shards, opened, cls(None, []))
 
     def __len__(self) -> int:
         return len(self._row_of)

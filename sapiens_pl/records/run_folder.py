@@ -25,6 +25,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial, reduce
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,12 +34,13 @@ from sapiens_pl.core.remote import hidden, is_url
 from sapiens_pl.core.whole_file import whole_file
 from sapiens_pl.records.clearing import empty_folder, remove_file
 from sapiens_pl.records.failures import FailureList
+from sapiens_pl.records.footers import NOTHING, Tally
+from sapiens_pl.records.in_turn import Group, read_in_turn
 from sapiens_pl.records.members import Members
 from sapiens_pl.records.mirror import Mirror
 from sapiens_pl.records.outlet import Outlet, outlet_of, remove, stand_for
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.run_lock import RunLock, Turn
-from sapiens_pl.records.schema import DONE
 from sapiens_pl.records.scratch import FLUSH_SECONDS, UrlLock, claimed, plain_url, scratch_folder, standing_mirror
 from sapiens_pl.records.store import FOLDER
 
@@ -93,7 +95,7 @@ class RunFolder:
         self.own_processes = f"{shard}of{num_shards}-"
         """How the files in `processes` begin that are of this shard's processes."""
         self.failures = FailureList(
-            self.path / "failures.jsonl", self._others(), self.turn, self.write, self.read_records
+            self.path / "failures.jsonl", self._others(), self.turn, self.write, partial(read_in_turn, self.path)
         )
         own = str(shard) if num_shards > 1 else ""
         self._own_unfinished = f"{_UNFINISHED}{own}-" if own else _UNFINISHED
@@ -173,13 +175,13 @@ class RunFolder:
         """What became of each image; raises ConfigError if that is damaged."""
         return Records.read(self.path)
 
+    def tally(self) -> Tally:
+        """What all records come to; raises as `read_records`, and has less in memory."""
+        return reduce(Tally.plus, read_in_turn(self.path, Group.tally), NOTHING)
+
     def has_results(self) -> bool:
         """True if an earlier run has left so much as one result or failure here."""
-        return len(self.read_records()) > 0
-
-    def has_done(self) -> bool:
-        """True if at least one image has a result."""
-        return self.read_records().count(DONE) > 0
+        return self.tally().pictures.total() > 0
 
     # What becomes of it
 

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import PoseResult
+from sapiens_pl.records.footers import Footer
 from sapiens_pl.records.journal import Journal
 from sapiens_pl.records.part_files import Part, is_whole
 from sapiens_pl.records.schema import People, people_schema
-from sapiens_pl.records.store import Store, StoreFile, check_mark
+from sapiens_pl.records.store import FOLDER, Store, StoreFile, check_mark, label_of, live, read_store, store_files
+
+T = TypeVar("T")
 
 _GROUPS_KEPT = 16
 """Groups of people in memory, of up to 4 MB each."""
+_TRIES = 20
 
 
 class KeptGroups:
@@ -60,6 +66,20 @@ class Source:
                     raise
                 raise self._held.damaged(error) from None
         self._starts: np.ndarray | None = None
+
+    @property
+    def is_journal(self) -> bool:
+        return isinstance(self._held, Journal)
+
+    @property
+    def footer(self) -> Footer | None:
+        """None where there is no picture in it."""
+        if isinstance(self._held, Part):
+            return self._held.footer if sum(self._held.picture_counts) else None
+        if not self._held.pictures.num_rows:
+            return None
+        ends = pc.min_max(self._held.pictures.column("name"))
+        return Footer(ends["min"].as_py(), ends["max"].as_py())
 
     @cached_property
     def _group_starts(self) -> np.ndarray:
@@ -114,6 +134,40 @@ class Source:
             return People(self._held.people(group), self._num_keypoints, self._carry)
         except ValueError as error:  # damage where no checksum is
             raise self._held.damaged(error) from None
+
+
+def read_live(
+    folder: Path, shards: Collection[str] | None, read: Callable[[Store, list[StoreFile]], T], nothing: T
+) -> T:
+    """Has the files read whose rows count; anew while one of them goes meanwhile.
+
+    Args:
+        folder: the run's.
+        shards: only those in which pictures of these tars or tables may stand. None: all.
+        read: raises FileNotFoundError where a file has gone.
+        nothing: given back where there is no store.
+
+    Raises:
+        ConfigError: a file is damaged, or belongs to another run.
+    """
+    records = folder / FOLDER
+    store = read_store(records)
+    if store is None:
+        if any(live(store_files(records))):
+            raise ConfigError(
+                f"{records} holds records, but no store.json that says with which settings they were made; put it "
+                "back, choose another output.dir, or set output.overwrite=true to start over."
+            )
+        return nothing
+    labels = None if shards is None else {None, *map(label_of, shards)}
+    for _ in range(_TRIES):
+        # A journal may become a part meanwhile: the listing that shows it gone shows the part.
+        files = [file for file in live(store_files(records)) if labels is None or file.label in labels]
+        try:
+            return read(store, files)
+        except FileNotFoundError:
+            continue
+    raise ConfigError(f"{records} changes faster than it can be read; read it when the run has ended.")
 
 
 def _open_journal(file: StoreFile) -> Journal:

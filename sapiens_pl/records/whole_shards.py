@@ -19,6 +19,7 @@ from typing import Any
 from sapiens_pl.core.errors import ConfigError, write_error
 from sapiens_pl.core.text_files import to_json
 from sapiens_pl.data.portions import ShardState
+from sapiens_pl.records.in_turn import Group, read_in_turn
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.run_folder import RunFolder
 
@@ -34,6 +35,12 @@ def folders_above(name: str) -> Iterator[str]:
 def records_of(folder: RunFolder, shards: Sequence[str] | None) -> Records:
     """All records, or only those of some tars and tables."""
     return Records.read(folder.path, shards)
+
+
+def _pictures_by_shard(group: Group) -> Counter[str]:
+    if group.shard is not None:
+        return Counter({group.shard: group.tally().pictures.total()})
+    return Counter(above for name in group.records().names(None) for above in folders_above(name))
 
 
 class WholeShards:
@@ -60,8 +67,7 @@ class WholeShards:
         found = {name: state for name, state in found.items() if not self._is_wanted(state)}
         if not found:
             return found
-        names = records_of(self._folder, list(found)).names(None)
-        num_recorded = Counter(above for name in names for above in folders_above(name) if above in found)
+        num_recorded = sum(read_in_turn(self._folder.path, _pictures_by_shard, list(found)), Counter[str]())
         return {name: state for name, state in found.items() if num_recorded[name] == state.num_pictures}
 
     def add(self, states: Sequence[ShardState]) -> None:

@@ -13,6 +13,7 @@ from sapiens_pl.core.plan import Pictures
 from sapiens_pl.core.structures import Failure
 from sapiens_pl.core.terminal import printable
 from sapiens_pl.pictures.left_out import is_video
+from sapiens_pl.records.in_turn import Group, read_in_turn
 from sapiens_pl.records.planned import failed_result
 from sapiens_pl.records.recorder import Recorder
 from sapiens_pl.records.run_folder import RunFolder
@@ -27,12 +28,17 @@ def tell_of_videos(folder: RunFolder) -> None:
 
     A video's own name stands among the failed pictures for what of it cannot be shown.
     """
-    records = folder.read_records()
-    names = [name for name in records.names(FAILED) if is_video(name)]
-    for failure in records.failures(names[:_MOST_TOLD]):
+    failures = [failure for some in read_in_turn(folder.path, _not_whole) for failure in some]
+    for failure in failures[:_MOST_TOLD]:
         print(f"Not whole: {printable(failure.message)}")
-    if len(names) > _MOST_TOLD:
-        print(f"{len(names) - _MOST_TOLD} more videos are not whole; {folder.failures.file.name} names them.")
+    if len(failures) > _MOST_TOLD:
+        print(f"{len(failures) - _MOST_TOLD} more videos are not whole; {folder.failures.file.name} names them.")
+
+
+def _not_whole(group: Group) -> list[Failure]:
+    found = [failure for failure in group.failures() if failure.instance_id is None and is_video(failure.image)]
+    failed = {*group.records().names(FAILED)} if found else set()
+    return [failure for failure in found if failure.image in failed]
 
 
 def withdraw_of_whole(folder: RunFolder, pictures: Pictures) -> None:

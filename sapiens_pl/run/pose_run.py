@@ -79,7 +79,7 @@ def pose_run(cfg: DictConfig, demo: Demo) -> int:
         products = _products(run, network, photographs)
         settings = result_settings(cfg, network, boxes) | carry_setting(cfg.data.get("carry")) if run.is_first else {}
         take_folder(run, record, settings, network.keypoint_set)
-        if run.is_first and run.folder.lock.only_one:
+        if run.is_first and run.folder.lock.only_one and products.are_any:
             products.settle(run.folder.read_records().names())
         data = run.data = run.data or image_data(run, boxes)
         data.cut_for(network.input_hw, network.crop_settings)

@@ -119,16 +119,17 @@ def _with_known_tracks(counts: FolderCounts, earlier: FolderCounts | None) -> Fo
 
 def count_folder(folder: RunFolder) -> FolderCounts:
     """What the folder holds, whichever run it is of."""
-    records = folder.read_records()
-    people = int(records.num_people[records.is_status(DONE)].sum())
-    counts = FolderCounts(records.count(DONE), records.count(PICTURE_FAILED), records.count(ABSENT), people)
-    videos = records.videos()
-    return counts._replace(videos=len(videos), frames=records.num_frames) if videos else counts
+    tally = folder.tally()
+    pictures = tally.pictures
+    counts = FolderCounts(pictures[DONE], pictures[PICTURE_FAILED], pictures[ABSENT], tally.people)
+    return counts._replace(videos=len(tally.videos), frames=tally.frames) if tally.videos else counts
 
 
 def nothing_came_out(account: Account, folder: RunFolder) -> bool:
     """True if there were images to do, and not one has a result, of this run or an earlier one."""
-    return account.counts is not None and account.counts.images_planned > 0 and not folder.has_done()
+    if account.counts is None or not account.counts.images_planned:
+        return False
+    return not (account.folder or count_folder(folder)).done
 
 
 def summed(reports: list[Report], earlier: Account) -> Account:
