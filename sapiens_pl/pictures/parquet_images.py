@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,9 +21,10 @@ from sapiens_pl.core.remote import hidden, is_url
 from sapiens_pl.core.structures import Failure, LoadedImage
 from sapiens_pl.core.wording import one_line, shortened
 from sapiens_pl.pictures import MAX_MEGAPIXELS, scratch
+from sapiens_pl.pictures.by_shards import ByShards
 from sapiens_pl.pictures.reading import check_num_bytes, image_of
 from sapiens_pl.pictures.row_bytes import OpenTables, parquet_file
-from sapiens_pl.pictures.shard_files import ShardFiles, list_shards, shard_failure
+from sapiens_pl.pictures.shard_files import list_shards, shard_failure
 from sapiens_pl.pictures.stored import Stamp, is_file, stamp_at
 
 _USUAL = ("image", "jpg", "jpeg", "png", "webp", "img", "picture", "bytes", "image_bytes", "content")
@@ -44,7 +44,7 @@ class _Table(NamedTuple):
     keys: list[Any] | None
 
 
-class ParquetImages:
+class ParquetImages(ByShards):
     """Pictures in rows of tables (`conf/sources/parquet.yaml`).
 
     A picture is called by its table and its key, `train.parquet/cat_7`, or its row, `train.parquet/000000007`. Its path
@@ -71,43 +71,14 @@ class ParquetImages:
     ) -> None:
         self._images, self._max_megapixels, self._carry = images, max_megapixels, tuple(carry)
         self._image_column, self._key_column = (dict(columns or {}).get(name) for name in ("image", "key"))
-        self._take(list_shards(images, (".parquet",), ".parquet"))
-        if any(map(is_url, self._files.paths[:1])):
-            scratch.begin(scratch_gib)
+        super().__init__(list_shards(images, (".parquet",), ".parquet"), scratch_gib)
 
-    def _take(self, files: ShardFiles, is_part: bool = False) -> None:
-        self._files, self._is_part = files, is_part
+    def _forget(self) -> None:
         self._open = OpenTables()
         self._pictures: Pictures | None = None
         self._tables: list[_Table] = []
         self._begins = np.zeros(1, np.int64)
         self._wrong: dict[int, str] = {}
-
-    def shard_names(self) -> Sequence[str]:
-        """The tables; as `core.protocols.ShardedSource`."""
-        return self._files.names
-
-    def shard_stamp(self, number: int) -> str | None:
-        """By which the file is known to be the same as before; None: nobody knows."""
-        return self._files.stamp(number)
-
-    def some_shards(self, numbers: Sequence[int]) -> ParquetImages:
-        """A source of these tables, which may hold no pictures at all."""
-        part = copy(self)
-        part._take(self._files.some(numbers), is_part=True)
-        return part
-
-    def bytes_at_urls(self) -> int | None:
-        """Of the files that are copied to read them (`scratch`); None where they are on a disk."""
-        return self._files.bytes_at_urls()
-
-    def will_need(self, numbers: Sequence[int]) -> None:
-        """Begins to fetch tables from behind URLs that `some_shards` will be asked for, as far as there is room."""
-        scratch.want_all(self._files.paths[number] for number in numbers)
-
-    def release(self) -> None:
-        """Removes the copies of tables from behind URLs, whose pictures are all read."""
-        scratch.drop(filter(is_url, self._files.paths))
 
     def pictures(self) -> Pictures:
         """What the tables held when it was first asked."""

@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from copy import copy
 from typing import Any
 
 import numpy as np
@@ -27,11 +26,12 @@ from sapiens_pl.core.structures import Failure, LoadedImage
 from sapiens_pl.core.wording import one_line, shortened
 from sapiens_pl.pictures import MAX_MEGAPIXELS, scratch
 from sapiens_pl.pictures.ahead import Ahead, Request
+from sapiens_pl.pictures.by_shards import ByShards
 from sapiens_pl.pictures.carrying import carried_values
 from sapiens_pl.pictures.downloads import not_downloaded
 from sapiens_pl.pictures.kept_indexes import has_index, places_in_tar, tar_index
 from sapiens_pl.pictures.reading import check_num_bytes, image_of
-from sapiens_pl.pictures.shard_files import ShardFiles, list_shards, shard_failure
+from sapiens_pl.pictures.shard_files import list_shards, shard_failure
 from sapiens_pl.pictures.stored import OpenFiles, is_copied, is_file, stamp_at
 from sapiens_pl.pictures.tar_index import NO_NOTE, SHARED_NOTE, TarIndex
 
@@ -41,7 +41,7 @@ _MOST_NOTE_BYTES = 1 << 26
 _MOST_AHEAD = 1 << 26
 
 
-class TarShards:
+class TarShards(ByShards):
     """Pictures in tars (`conf/sources/tar.yaml`).
 
     A picture is called by its tar and its path inside that: `00000.tar/a/0.jpg`. What belongs together is told by
@@ -65,43 +65,14 @@ class TarShards:
         carry: Sequence[str] = (),
     ) -> None:
         self._images, self._max_megapixels, self._carry = images, max_megapixels, tuple(carry)
-        self._take(list_shards(images, _SUFFIXES, ".tar"))
-        if any(map(is_url, self._files.paths[:1])):
-            scratch.begin(scratch_gib)
+        super().__init__(list_shards(images, _SUFFIXES, ".tar"), scratch_gib)
 
-    def _take(self, files: ShardFiles, is_part: bool = False) -> None:
-        self._files, self._is_part = files, is_part
+    def _forget(self) -> None:
         self._open, self._ahead = OpenFiles(), Ahead()
         self._pictures: Pictures | None = None
         self._indexes: list[TarIndex] = []
         self._tars: list[str] = []
         self._missing: dict[int, str] = {}
-
-    def shard_names(self) -> Sequence[str]:
-        """The tars; as `core.protocols.ShardedSource`."""
-        return self._files.names
-
-    def shard_stamp(self, number: int) -> str | None:
-        """By which the file is known to be the same as before; None: nobody knows."""
-        return self._files.stamp(number)
-
-    def some_shards(self, numbers: Sequence[int]) -> TarShards:
-        """A source of these tars, which may hold no pictures at all."""
-        part = copy(self)
-        part._take(self._files.some(numbers), is_part=True)
-        return part
-
-    def bytes_at_urls(self) -> int | None:
-        """Of the files that are copied to read them (`scratch`); None where they are on a disk."""
-        return self._files.bytes_at_urls()
-
-    def will_need(self, numbers: Sequence[int]) -> None:
-        """Begins to fetch tars from behind URLs that `some_shards` will be asked for, as far as there is room."""
-        scratch.want_all(self._files.paths[number] for number in numbers)
-
-    def release(self) -> None:
-        """Removes the copies of tars from behind URLs, whose pictures are all read."""
-        scratch.drop(filter(is_url, self._files.paths))
 
     def ahead(self, indices: Sequence[int]) -> None:
         """Begins to read pictures that will be asked for, where each takes a request; all others are forgotten."""
