@@ -8,13 +8,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess as Process
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from stores import Line, s3_line
 
 from sapiens_pl import predict as predict_command
 from sapiens_pl.models.checkpoints import save_network
@@ -221,3 +222,10 @@ def check_same(results: dict[str, dict], reference: dict[str, dict], but_one_in:
 
 def keypoints_of(result: dict) -> np.ndarray:
     return np.array([instance["keypoints"] for instance in result["instance_info"]]).reshape(-1, 2)
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[Line]:
+    """A server and the line to it, one for all tests of a file."""
+    with s3_line() as line:
+        yield line

@@ -96,6 +96,11 @@ class Line:
         handler.wfile.write(data)
         handler.wfile.flush()
 
+    def lead(self, monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+        """Has this process and those that it starts find the server here, and whatever else they are to find."""
+        for name, value in (CREDENTIALS | {"AWS_ENDPOINT_URL": self.url} | variables).items():
+            monkeypatch.setenv(name, value)
+
     def close(self) -> None:
         self._server.shutdown()
 

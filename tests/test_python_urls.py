@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import gc
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from stores import CREDENTIALS, Line, s3_line
+from stores import Line
 
 from sapiens_pl import PoseEstimator, open_run
 from sapiens_pl.core import remote
@@ -18,17 +17,10 @@ from sapiens_pl.demo import CHECKPOINT, IMAGES
 from tests.records.made_up import check_all_equal, make_records, pose_result
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Line]:
-    with s3_line() as line:
-        yield line
-
-
 @pytest.fixture
-def line(server: Line, monkeypatch: pytest.MonkeyPatch) -> Line:
-    for name, value in (CREDENTIALS | {"AWS_ENDPOINT_URL": server.url, "SAPIENS_REMOTE_TRIES": "2"}).items():
-        monkeypatch.setenv(name, value)
-    return server
+def line(s3_server: Line, monkeypatch: pytest.MonkeyPatch) -> Line:
+    s3_server.lead(monkeypatch, SAPIENS_REMOTE_TRIES="2")
+    return s3_server
 
 
 def test_an_image_behind_a_url_is_one_like_others(line):

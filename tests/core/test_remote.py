@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stores import CREDENTIALS, Answer, Line, s3_line
+from stores import Answer, Line
 from torch.utils.data import DataLoader, Dataset
 
 from sapiens_pl.core import remote
@@ -19,20 +19,12 @@ from sapiens_pl.core.local_copies import local_copy
 BIG = os.urandom(20 << 20)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Line]:
-    with s3_line() as line:
-        yield line
-
-
 @pytest.fixture
-def line(server: Line, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Line]:
-    for name, value in (CREDENTIALS | {"AWS_ENDPOINT_URL": server.url}).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    server.asked.clear()
-    yield server
-    server.seconds, server.spoil = 0.0, lambda number, method, path: None
+def line(s3_server: Line, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Line]:
+    s3_server.lead(monkeypatch, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    s3_server.asked.clear()
+    yield s3_server
+    s3_server.seconds, s3_server.spoil = 0.0, lambda number, method, path: None
 
 
 def test_what_is_put_is_listed_looked_at_read_and_removed(line):

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from stores import CREDENTIALS, Answer, Line, s3_line
+from stores import Answer, Line
 
 from sapiens_pl.core import remote
 from sapiens_pl.core.errors import ConfigError, RemoteError, StoreRefusedError
@@ -23,21 +23,13 @@ from sapiens_pl.pictures import looks, scratch
 from sapiens_pl.pictures.sources import open_again, open_source
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Line]:
-    with s3_line() as line:
-        yield line
-
-
 @pytest.fixture
-def line(server: Line, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Line]:
-    for name, value in (CREDENTIALS | {"AWS_ENDPOINT_URL": server.url}).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def line(s3_server: Line, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Line]:
+    s3_server.lead(monkeypatch, XDG_CACHE_HOME=str(tmp_path / "cache"))
     looks.forget()
-    server.asked.clear()
-    yield server
-    server.seconds, server.spoil = 0.0, lambda number, method, path: None
+    s3_server.asked.clear()
+    yield s3_server
+    s3_server.seconds, s3_server.spoil = 0.0, lambda number, method, path: None
 
 
 def png(shade: int) -> bytes:

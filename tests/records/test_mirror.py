@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stores import CREDENTIALS, Answer, Line, s3_line
+from stores import Answer, Line
 
 from sapiens_pl.core import remote
 from sapiens_pl.core.errors import ConfigError, WriteError
@@ -36,23 +36,16 @@ SPEC = set_of_network("It", 17)
 URL = "s3://bucket/run"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Line]:
-    with s3_line() as line:
-        yield line
-
-
 @pytest.fixture
-def line(server: Line, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Line]:
-    for name, value in (CREDENTIALS | {"AWS_ENDPOINT_URL": server.url, "SAPIENS_REMOTE_TRIES": "3"}).items():
-        monkeypatch.setenv(name, value)
+def line(s3_server: Line, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Line]:
+    s3_server.lead(monkeypatch, SAPIENS_REMOTE_TRIES="3")
     monkeypatch.setattr(claims, "BEAT_SECONDS", 0.3)
     monkeypatch.setattr(claims, "STALE_SECONDS", 2.0)
     for entry in remote.list_below("s3://bucket/"):
         remote.remove(entry.url)
-    server.asked.clear()
-    yield server
-    server.spoil = lambda number, method, path: None
+    s3_server.asked.clear()
+    yield s3_server
+    s3_server.spoil = lambda number, method, path: None
 
 
 def on_machine(path: Path, shard: int = 0, num_shards: int = 1, rank: int | str = 0) -> RunFolder:
