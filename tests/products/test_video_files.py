@@ -198,7 +198,7 @@ class Asked:
     def __init__(self) -> None:
         self.names: list[str] = []
 
-    def read(self, path: str, name: str = "") -> np.ndarray:
+    def read(self, path: str, name: str = "", pts: int | None = None) -> np.ndarray:
         self.names.append(name)
         return np.zeros((480, 640, 3), np.uint8)
 
