@@ -76,7 +76,7 @@ def test_a_sweeps_table_that_cannot_be_written_ends_nothing(start, settings, tmp
 
 
 def test_names_command_no_terminal(predict, mini, tmp_path):
-    photos, evil = tmp_path / "photos", "\x1b[2J\x1b]0;owned\x07\rerror: none\nx.heic"
+    photos, evil = tmp_path / "photos", "\x1b[2J\x1b]0;owned\x07\rerror: none\nx.psd"
     photos.mkdir()
     (photos / evil).write_bytes(b"x")
     (photos / "\udcff.jpg").write_bytes(b"x")
@@ -85,7 +85,7 @@ def test_names_command_no_terminal(predict, mini, tmp_path):
     log = (run.folder / "predict.log").read_text()
     for text in (run.out, run.err, log):
         assert not set(text) & set("\x1b\x07\r")
-    assert "\\x1b[2J\\x1b]0;owned\\x07\\rerror: none\\nx.heic" in run.out and "owned" in log
+    assert "\\x1b[2J\\x1b]0;owned\\x07\\rerror: none\\nx.psd" in run.out and "owned" in log
     (photos / "\udcff.jpg").unlink()
     refused = predict(f"data.images={photos}", "boxes=whole_image", *mini)
     assert refused.code == 2 and refused.err.count("\n") == 1 and "\\x1b[2J" in refused.err, refused.err

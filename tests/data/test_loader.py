@@ -95,6 +95,7 @@ def test_with_little_shared_memory_every_batch_arrives(options):
     result = in_a_fork(run)
     if "namespaces" in str(result) or "mount" in str(result):
         pytest.skip(str(result))
+    assert len(result) == 3, result
     crops, shared, images = result
     assert crops == [list(range(48)), []] and images == [list(range(NUM_IMAGES)), []], result
     assert not shared or options == "ro"
