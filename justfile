@@ -23,6 +23,11 @@ test-fast:
 coverage:
     pytest --cov=sapiens_pl --cov-report=term --cov-report=html
 
+# The site of docs/, in build/site (pip install -e '.[docs]')
+docs:
+    python docs/write_configuration.py
+    NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+
 # Measurements, as ratios within one run; `just bench records` makes one of them
 bench *names:
     python -m benchmarks {{names}}

@@ -11,6 +11,7 @@ import lightning as L
 import torch
 
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.geometry import CropSettings
 from sapiens_pl.core.keypoints import KeypointSet, flip_indices_for
 from sapiens_pl.core.plan import Tasks
 from sapiens_pl.core.protocols import PoseNetwork
@@ -77,7 +78,8 @@ class PoseEstimator:
         network = checked_network(network, "network")
         self._detector = detector
         self.keypoint_set: KeypointSet = network.keypoint_set
-        self.input_hw, self.crop_settings = network.input_hw, network.crop_settings
+        self.input_hw: tuple[int, int] = network.input_hw
+        self.crop_settings: CropSettings = network.crop_settings
         self._fabric = _fabric(device, precision)
         self._module = PoseModule(network, flip_indices_for(self.keypoint_set) if flip_test else None).eval()
         self._module.place(self._fabric.device, precision)

@@ -17,6 +17,7 @@ import sapiens_pl
 ROOT = Path(__file__).parents[1]
 ASSETS = Path(sapiens_pl.__file__).parent / "demo" / "assets"
 README = (ROOT / "README.md").read_text("utf-8")
+PAGES = sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))
 COMMANDS = [
     line
     for block in re.findall(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -29,9 +30,7 @@ def test_it_is_short():
     assert len(README.splitlines()) <= 150
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
-)
+@pytest.mark.parametrize("page", [*sorted(p.name for p in ROOT.glob("*.md")), *PAGES])
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text("utf-8")
     for target, _, place in re.findall(r"\]\(([^)#\s]*)(#([^)\s]*))?\)", text):
