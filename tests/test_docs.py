@@ -26,7 +26,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def check_overrides(overrides: list[str]) -> None:
-    assert len(overrides) > 4 and any(each.startswith("hydra.run.dir=") for each in overrides)
+    assert len(overrides) > 4 and any(each.startswith("output.dir=") for each in overrides)
     own = [each.replace("$NUM_SHARDS", "20").replace("$SHARD", "7") for each in overrides]
     with initialize_config_dir(config_folder(), version_base="1.3"):
         cfg = compose("predict", [each for each in own if not each.startswith("hydra.")] + ["output.dir=outputs/run"])
