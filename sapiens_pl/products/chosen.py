@@ -54,15 +54,24 @@ def chosen_formats(cfg: DictConfig) -> list[str]:
 
 
 def choose_products(cfg: DictConfig) -> list[ChosenProduct]:
-    """Those that `output.formats` names; the settings of the others are looked at as well.
+    """Those that `output.formats` names.
 
     Raises:
         ConfigError: an unknown name, or a setting that cannot be used.
     """
     names = chosen_formats(cfg)
     names += [OF_VIDEOS[name] for name in names if OF_VIDEOS.get(name) in cfg.products]
-    products = {str(name): _built(str(name), node) for name, node in cfg.products.items()}
-    return [products[name] for name in dict.fromkeys(names)]
+    return [_built(name, cfg.products[name]) for name in dict.fromkeys(names)]
+
+
+def check_products(cfg: DictConfig) -> None:
+    """Looks at the settings of all that there are, so that a mistake in one is told before it is asked for.
+
+    Raises:
+        ConfigError: a setting that cannot be used.
+    """
+    for name, node in cfg.products.items():
+        _built(str(name), node)
 
 
 def all_products(cfg: DictConfig) -> list[type[Product]]:

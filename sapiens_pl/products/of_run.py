@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from sapiens_pl.core import protocols
 from sapiens_pl.core.errors import ConfigError
-from sapiens_pl.products.chosen import choose_products
+from sapiens_pl.products.chosen import check_products, choose_products
 from sapiens_pl.products.making import Done, Made, Products, make_missing
 from sapiens_pl.products.removing import check_places
 from sapiens_pl.products.second_read import photographs_of
@@ -85,6 +85,7 @@ def make_in_folder(path: Path, cfg: DictConfig, tracking: protocols.Tracking | N
             raise ConfigError(f"The run in {address} is still at work; wait for its end, and make its products then.")
         folder.remove_unfinished()
         folder.open()
+        check_products(cfg)
         return make_of_run(folder, cfg, tracking, again=True)
     finally:
         folder.close()

@@ -22,7 +22,6 @@ from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.handed_in import Finished
 from sapiens_pl.products.chosen import check_keypoint_set, choose_products
 from sapiens_pl.products.removing import check_places
-from sapiens_pl.records.listing import section
 from sapiens_pl.records.whole_shards import WholeShards
 from sapiens_pl.run.account import (
     RUNNING,
@@ -127,7 +126,7 @@ def begin(run: Run, trainer: L.Trainer) -> None:
 
 
 def plain_config(cfg: DictConfig) -> dict[str, Any]:
-    """All settings, without what is secret in URLs."""
+    """All settings, or those of a part, without what is secret in URLs."""
     content: Any = _without_secrets(OmegaConf.to_container(cfg, resolve=True))
     return content
 
@@ -174,8 +173,8 @@ def image_data(run: Run, boxes: Any) -> ImageDataModule:
 
 def ledger_of(run: Run) -> WholeShards:
     """Knows which tars and tables this run need not open."""
-    config = plain_config(run.cfg)
-    terms = [config.get("boxes"), section(config, "data").get("columns")]
+    columns = run.cfg.data.get("columns")
+    terms = [plain_config(run.cfg.boxes), None if columns is None else plain_config(columns)]
     return WholeShards(run.folder, terms, run.redo.concerns())
 
 

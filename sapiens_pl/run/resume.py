@@ -18,7 +18,7 @@ from sapiens_pl.core.geometry import SAPIENS_CROPS
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import PoseNetwork
 from sapiens_pl.data.handed_in import Finished
-from sapiens_pl.products.chosen import Product, all_products, choose_products
+from sapiens_pl.products.chosen import Product, all_products, check_products, choose_products
 from sapiens_pl.products.removing import check_places, clear_products, places_of
 from sapiens_pl.records.clearing import remove_file
 from sapiens_pl.records.listing import section, visible
@@ -86,6 +86,7 @@ def check_folder(folder: RunFolder, cfg: DictConfig) -> None:
         ConfigError: the run cannot have it.
     """
     _check_files(folder)
+    check_products(cfg)
     check_places(folder.path, [each.product for each in choose_products(cfg)])
     if cfg.output.overwrite and folder.num_shards > 1:
         raise ConfigError(
