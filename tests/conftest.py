@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -15,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forked import fork_command
 from stores import Line, s3_line
 
-from sapiens_pl import predict as predict_command
 from sapiens_pl.models.checkpoints import save_network
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
 from sapiens_pl.records.reading import Records
@@ -123,29 +122,11 @@ class Started:
         return path.read_text(errors="replace") if path.exists() else ""  # killed before it could say a word
 
 
-# A third of a run's time would go into importing torch and lightning; so a process that has done so is forked.
-os.environ.update(OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
-_WARM = multiprocessing.get_context("forkserver")
-_WARM.set_forkserver_preload(
-    # What a run imports only when it comes to it stands here too; pandas is pyarrow's choice.
-    ["sapiens_pl.predict", "sapiens_pl.run.pose_run", "sapiens_pl.demo.notes", "sapiens_pl.demo.accuracy", "pandas"]
-    + ["sapiens_pl.models.checkpoints", "sapiens_pl.products.overlay", "sapiens_pl.products.openpose_pictures"]
-)
+os.environ.update(OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")  # of the commands
 
 
 def _names_a_model(argument: str) -> bool:
     return argument.startswith(("model=", "model.checkpoint="))
-
-
-def _command(arguments: list[str], inject: str, working: Path, output: Path) -> None:
-    multiprocessing.set_start_method("fork", force=True)  # the system's own, which being forked has changed
-    os.setsid()
-    os.chdir(working)
-    for number, stream in ((1, "out"), (2, "err")):
-        os.dup2(os.open(output.with_suffix(f".{stream}"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    sys.argv = ["predict.py", *arguments]
-    exec(inject, {})
-    predict_command.main()
 
 
 @pytest.fixture
@@ -176,8 +157,7 @@ def start(tmp_path: Path):
                     [sys.executable, *how, *arguments], cwd=working, stdout=out, stderr=err, start_new_session=True
                 )
         else:
-            process = _WARM.Process(target=_command, args=(arguments, inject, working, output))
-            process.start()
+            process = fork_command(arguments, inject, working, output)
         started.append(Started(process, output, tmp_path / folder))
         return started[-1]
 
