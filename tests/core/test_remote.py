@@ -98,7 +98,7 @@ def test_forked_workers_read_while_their_parent_does(line):
     line.spoil = lambda number, method, path: Answer(503) if number % 10 == 0 and method == "GET" else None
 
     def go_on_reading() -> None:
-        while not stop.is_set():
+        while not stop.wait(0.01):
             remote.read("s3://bucket/fork/0")
 
     thread = threading.Thread(target=go_on_reading)

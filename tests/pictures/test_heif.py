@@ -69,14 +69,14 @@ def test_transparency_grey_and_ten_bits(tmp_path, pillow_heif):
     assert loaded.pixels.dtype == np.uint8 and np.abs(loaded.pixels[..., ::-1].astype(int) - picture()).mean() < 4
 
 
-@pytest.mark.parametrize("part", [0.02, 0.3, 0.6, 0.9, 0.99])
-def test_a_file_that_was_cut_is_refused(tmp_path, pillow_heif, part):
+def test_a_file_that_was_cut_is_refused(tmp_path, pillow_heif):
     rng = np.random.default_rng(0)
     noise = Image.fromarray(rng.integers(0, 255, (256, 256, 3), np.uint8))
     data = saved(pillow_heif, tmp_path / "a.heic", noise).read_bytes()
-    (tmp_path / "cut.heic").write_bytes(data[: int(part * len(data))])
-    with pytest.raises((DamagedImageError, UnreadableImageError), match=r"cut\.heic .*(damaged|ends early|image)"):
-        read_image(str(tmp_path / "cut.heic"))
+    for part in (0.02, 0.3, 0.6, 0.9, 0.99):
+        (tmp_path / "cut.heic").write_bytes(data[: int(part * len(data))])
+        with pytest.raises((DamagedImageError, UnreadableImageError), match=r"cut\.heic .*(damaged|ends early|image)"):
+            read_image(str(tmp_path / "cut.heic"))
 
 
 def test_a_large_one_is_not_decoded(tmp_path, pillow_heif, monkeypatch):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,11 @@ from sapiens_pl.records.run_folder import RunFolder
 
 
 def settings(*overrides: str) -> DictConfig:
+    return copy.deepcopy(_composed(overrides))
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> DictConfig:
     with initialize_config_dir(config_folder(), version_base="1.3"):
         return compose("make", overrides=list(overrides))
 
