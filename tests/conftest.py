@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="there is no GPU"))
 
 
-_STARTING = frozenset(["start", "predict"])
+_STARTING = frozenset(["start", "predict", "forked"])
 """The fixtures that start the command."""
 
 
@@ -157,7 +157,7 @@ def start(tmp_path: Path):
                     [sys.executable, *how, *arguments], cwd=working, stdout=out, stderr=err, start_new_session=True
                 )
         else:
-            process = fork_command(arguments, inject, working, output)
+            process = fork_command(arguments, working, output, inject)
         started.append(Started(process, output, tmp_path / folder))
         return started[-1]
 
@@ -171,6 +171,18 @@ def start(tmp_path: Path):
 def predict(start):
     """Runs the command to its end; options as for `start`."""
     return lambda *overrides, timeout=240, **options: start(*overrides, **options).finish(timeout)
+
+
+@pytest.fixture
+def forked(tmp_path):
+    """Runs another command than `predict`, or one elsewhere, to its end; the folder of its `Run` is where it works."""
+
+    def run(module: str, *arguments: object, working: Path = tmp_path) -> Run:
+        output = tmp_path / f"output_of_{module}"
+        process = fork_command([*map(str, arguments)], working, output, module=f"sapiens_pl.{module}")
+        return Started(process, output, working).finish()
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The command in a fork of a process that has done already what every run does first (`warmed.py`)."""
+"""Commands in a fork of a process that has done already what every run does first (`warmed.py`)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from hydra._internal.hydra import Hydra
-
-from sapiens_pl import predict
 
 _SERVER = multiprocessing.get_context("forkserver")
 _CAN_CHANGE_THE_MODE = ("-", "hydra/", "hydra.mode", "hydra.searchpath", "experiment", "+experiment")
@@ -22,12 +21,14 @@ command that is started afresh lets it look.
 """
 
 
-def fork_command(arguments: list[str], inject: str, working: Path, output: Path) -> BaseProcess:
-    """Starts `predict` in a working directory; what it prints goes to `output` with the suffixes .out and .err."""
+def fork_command(
+    arguments: list[str], working: Path, output: Path, inject: str = "", module: str = "sapiens_pl.predict"
+) -> BaseProcess:
+    """Starts a command in a working directory; what it prints goes to `output` with the suffixes .out and .err."""
     with _found_by_the_server():
         forkserver.set_forkserver_preload(["warmed"])
         forkserver.ensure_running()
-    process = _SERVER.Process(target=_command, args=(arguments, inject, working, output))
+    process = _SERVER.Process(target=_command, args=(arguments, working, output, inject, module))
     process.start()
     return process
 
@@ -49,14 +50,14 @@ def leave_path(before: str | None) -> None:
         os.environ["PYTHONPATH"] = before
 
 
-def _command(arguments: list[str], inject: str, working: Path, output: Path) -> None:
+def _command(arguments: list[str], working: Path, output: Path, inject: str, module: str) -> None:
     multiprocessing.set_start_method("fork", force=True)  # the system's own, which being forked has changed
     os.setsid()
     os.chdir(working)
     for number, stream in ((1, "out"), (2, "err")):
         os.dup2(os.open(output.with_suffix(f".{stream}"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    sys.argv = ["predict.py", *arguments]
+    sys.argv = [f"{module.rpartition('.')[2]}.py", *arguments]
     if not any(text.startswith(_CAN_CHANGE_THE_MODE) for text in arguments):
         setattr(Hydra, "get_mode", lambda *given, **options: None)  # noqa: B010
     exec(inject, {})
-    predict.main()
+    sys.exit(import_module(module).main())

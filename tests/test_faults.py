@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import check_same
+from conftest import Started, check_same
+from forked import fork_command
 
 from sapiens_pl.core.devices import is_out_of_memory
 from sapiens_pl.core.errors import DeviceMemoryError
@@ -61,12 +62,8 @@ def pictures(tmp_path_factory):
 def expected(pictures, mini, tmp_path_factory):
     """The results of a run that nothing happens to."""
     folder = tmp_path_factory.mktemp("expected")
-    command = [sys.executable, "-m", "sapiens_pl.predict", *mini, f"data.images={pictures}", "boxes=whole_image"]
-    subprocess.run([*command, "data.num_workers=0", f"hydra.run.dir={folder}"], check=True, cwd=folder)
-    return {
-        path.name.removesuffix(".json"): json.loads(path.read_text())
-        for path in sorted((folder / "predictions").iterdir())
-    }
+    settings = [*mini, f"data.images={pictures}", "boxes=whole_image", "data.num_workers=0", f"hydra.run.dir={folder}"]
+    return Started(fork_command(settings, folder, folder / "output"), folder / "output", folder).finish().results
 
 
 def on(images):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
@@ -66,13 +64,10 @@ def test_there_are_commands():
     assert len(COMMANDS) == 6
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=range(len(COMMANDS)))
-def test_each_command_would_run(stranger, command, tmp_path):
+def test_each_command_would_run(stranger, command, tmp_path, forked):
     words = shlex.split(command, comments=True)
     own = [word for word in words if "=" in word and not word.startswith(("output.dir", "data.batch_size=1,"))]
     own += ["dry_run=true", "trainer.accelerator=cpu", f"output.dir={tmp_path / 'run'}"]
-    ended = subprocess.run(
-        [sys.executable, "-m", "sapiens_pl.predict", *own], cwd=stranger, capture_output=True, text=True, timeout=300
-    )
-    assert ended.returncode == 0 and "to do" in ended.stdout, ended.stdout + ended.stderr
+    ended = forked("predict", *own, working=stranger)
+    assert ended.code == 0 and "to do" in ended.out, ended.out + ended.err

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+from contextlib import suppress
 from importlib import import_module
 
 from forked import leave_path
@@ -15,12 +16,15 @@ from hydra import compose, initialize_config_dir
 from sapiens_pl.core.configs import config_folder
 
 leave_path(os.environ["PYTHONPATH"].partition(os.pathsep)[2])
-# What a run imports only when it comes to it; pandas is pyarrow's choice.
+# Also what a run imports only when it comes to it; pandas is pyarrow's choice.
 for name in (
-    *("sapiens_pl.run.pose_run", "sapiens_pl.demo.notes", "sapiens_pl.demo.accuracy", "sapiens_pl.models.checkpoints"),
-    *("sapiens_pl.products.overlay", "sapiens_pl.products.openpose_pictures", "pandas"),
+    *("predict", "make", "run.pose_run", "demo.notes", "demo.accuracy", "models.checkpoints"),
+    *("products.overlay", "products.openpose_pictures"),
 ):
-    import_module(name)
+    import_module(f"sapiens_pl.{name}")
+for name in ("pandas", "av.video.reformatter", "scipy.optimize", "jinja2", "matplotlib.figure"):
+    with suppress(ImportError):  # some are optional
+        import_module(name)
 with initialize_config_dir(config_folder(), version_base="1.3"):  # its parser learns its grammar by the first use
     compose("predict", ["hydra.run.dir=x", "data.images=x", "data.batch_size=1"], return_hydra_config=True)
 gc.collect()

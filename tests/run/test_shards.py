@@ -151,19 +151,14 @@ def test_a_killed_shard_costs_the_others_nothing_and_completes_when_started_agai
     assert collect(completed.folder).returncode == 0
 
 
-def test_shards_that_cannot_work_are_refused(start, predict, figures, mini, tmp_path):
+def test_shards_that_cannot_work_are_refused(predict, forked, figures, mini, tmp_path):
     for override in ("data.shard=2", "data.shard=-1", "data.num_shards=x"):
         run = predict(*figures, *mini, "data.num_shards=2", override)
         assert run.code == 2 and "shards are counted 0, 1" in run.err and run.err.count("\n") == 1, run.err
     run = predict(*figures, *mini, "data.num_shards=2", "data.shard=0", "output.overwrite=true")
     assert run.code == 2 and "other shards have written" in run.err, run.err
-    unnamed = subprocess.run(
-        [sys.executable, "-m", "sapiens_pl.predict", "data.num_shards=2", "data.shard=0"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert unnamed.returncode == 2 and "hydra.run.dir=" in unnamed.stderr, unnamed.stderr
+    unnamed = forked("predict", "data.num_shards=2", "data.shard=0")
+    assert unnamed.code == 2 and "hydra.run.dir=" in unnamed.err, unnamed.err
     nothing = collect(tmp_path)
     assert nothing.returncode == 2 and "holds no run.json" in nothing.stderr
 
