@@ -18,7 +18,7 @@ PAGE = ROOT / "docs" / "configuration.md"
 GROUPS = ("data", "boxes", "model", "trainer", "output", "tracking", "smoothing")
 _COMMON = {"boxes": "Every box file", "model": "Every network"}
 GLOBAL = "# @package _global_"
-_NO_SETTINGS = ("_target_", "_convert_", "defaults")
+_NO_SETTINGS = ("_target_", "_convert_", "_recursive_", "defaults")
 _INTERNAL = ("products", "hydra.output_subdir", "hydra.callbacks")
 """How the package puts itself together; nobody sets these."""
 _HANDED_ON = re.compile(r"\$\{[a-z_.]+\}")

@@ -83,7 +83,7 @@ class ImageDataModule(L.LightningDataModule):
         read_timeout: float = READ_TIMEOUT_SECONDS,
         num_shards: int = 1,
         shard: int = 0,
-        source: str | None = None,
+        source: str | Mapping[str, Any] | None = None,
         video: Mapping[str, Any] | None = None,
         columns: Mapping[str, Any] | None = None,
         carry: Any = None,

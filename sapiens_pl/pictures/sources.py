@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from sapiens_pl.pictures.shard_folders import source_of_folder
 def open_source(
     images: Any,
     max_megapixels: float = MAX_MEGAPIXELS,
-    source: str | None = None,
+    source: str | Mapping[str, Any] | None = None,
     video: Mapping[str, Any] | None = None,
     columns: Mapping[str, Any] | None = None,
     scratch_gib: float | None = None,
@@ -36,7 +37,8 @@ def open_source(
     Args:
         images: what `data.images` says.
         max_megapixels: larger pictures are refused.
-        source: a name in `conf/sources`, or a class by its dotted name; None: by what the sources say they take.
+        source: a name in `conf/sources`, a class by its dotted name, or that name as `_target_` and settings of the
+            class's own; None: by what the sources say they take.
         video: which frames of videos (`data.video`); goes to sources that take it.
         columns: which of a table's columns (`data.columns`); only a source that takes them may be given any.
         scratch_gib: that whole files from behind URLs may take on the disk (`data.scratch_gib`).
@@ -53,11 +55,11 @@ def open_source(
         raise ConfigError(f"data.columns is for tables of pictures, and data.images={images} is none; omit it.")
     if "carry" not in taken and settings["carry"]:
         raise ConfigError(f"data.carry is for tars and tables of pictures, and data.images={images} is none; omit it.")
-    return _made(chosen, options) if isinstance(chosen, DictConfig) else chosen(**options)
+    return _made(chosen, options) if isinstance(chosen, DictConfig) else _made_of_own(chosen, options)
 
 
 def open_again(
-    images: Any, max_megapixels: float = MAX_MEGAPIXELS, source: str | None = None
+    images: Any, max_megapixels: float = MAX_MEGAPIXELS, source: str | Mapping[str, Any] | None = None
 ) -> Callable[[str, str], LoadedImage]:
     """What reads single pictures later, in another process; arguments as for `open_source`.
 
@@ -92,8 +94,12 @@ def open_again(
     return read
 
 
-def _chosen(images: Any, source: str | None) -> DictConfig | type[PictureSource]:
-    """What a file in `conf/sources` says, or the class that is given by its dotted name."""
+def _chosen(images: Any, source: str | Mapping[str, Any] | None) -> DictConfig | Callable[..., PictureSource]:
+    """What a file in `conf/sources` says, or the class that is given by its dotted name, with its settings."""
+    if isinstance(source, Mapping):
+        given: Any = OmegaConf.to_container(source, resolve=True) if isinstance(source, DictConfig) else source
+        own = {str(key): value for key, value in given.items() if key != "_target_"}
+        return partial(_loaded(given.get("_target_")), **own)
     known = _known_sources()
     source = source or source_of_folder(str(images), known)
     if source is None and is_list_of_urls(str(images)):
@@ -106,14 +112,28 @@ def _chosen(images: Any, source: str | None) -> DictConfig | type[PictureSource]
         return known[source]
     if "." not in str(source):
         raise ConfigError(f"data.source={source} is not known; choose one of {', '.join(known)}.")
+    return _loaded(source)
+
+
+def _loaded(name: Any) -> type[PictureSource]:
+    """Looked at before it is called: the name may stand in anybody's run folder."""
     try:
-        return get_class(source)
+        kind = get_class(str(name))
     except (ImportError, ValueError, HydraException) as error:
-        raise ConfigError(f"data.source={source} is no class that can be loaded ({error}).") from None
+        raise ConfigError(f"data.source={name} is no class that can be loaded ({error}).") from None
+    missing = [each for each in ("pictures", "read") if not callable(getattr(kind, each, None))]
+    if missing:
+        raise ConfigError(
+            f"data.source={name} is a class without {' and '.join(missing)}; a PictureSource is due, as "
+            "sapiens_pl/core/protocols.py describes it."
+        )
+    return kind
 
 
-def _class_of(chosen: DictConfig | type[PictureSource]) -> Any:
-    return get_object(chosen["_target_"]) if isinstance(chosen, DictConfig) else chosen
+def _class_of(chosen: DictConfig | Callable[..., PictureSource]) -> Any:
+    if isinstance(chosen, DictConfig):
+        return get_object(chosen["_target_"])
+    return chosen.func if isinstance(chosen, partial) else chosen
 
 
 def _known_sources() -> dict[str, Any]:
@@ -123,6 +143,15 @@ def _known_sources() -> dict[str, Any]:
 
 def _takes(source: Any, images: str) -> list[str]:
     return [pattern for pattern in source.takes if fnmatchcase(images.casefold(), pattern.casefold())]
+
+
+def _made_of_own(kind: Callable[..., PictureSource], options: dict[str, Any]) -> PictureSource:
+    try:
+        inspect.signature(kind).bind(**options)
+    except TypeError as error:
+        own = kind.func if isinstance(kind, partial) else kind
+        raise ConfigError(f"data.source: {error}, says {own.__module__}.{own.__qualname__}; correct it.") from None
+    return kind(**options)
 
 
 def _made(source: Any, options: dict[str, Any]) -> PictureSource:

@@ -15,13 +15,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from queue import LifoQueue
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from sapiens_pl.core.errors import (
     MissingImageError,
@@ -82,7 +82,8 @@ def photographs_of(cfg: DictConfig, stopped: Callable[[], bool]) -> Photographs:
     """
     data = cfg.data
     check(LOADING, {"read_timeout": data.read_timeout, "max_megapixels": data.max_megapixels}, "data")
-    return Photographs(lambda: PictureReader(data.read_timeout, data.max_megapixels, stopped, data.images, data.source))
+    source = OmegaConf.to_container(data.source, resolve=True) if OmegaConf.is_config(data.source) else data.source
+    return Photographs(lambda: PictureReader(data.read_timeout, data.max_megapixels, stopped, data.images, source))
 
 
 class PictureReader:
@@ -101,7 +102,7 @@ class PictureReader:
         max_megapixels: float,
         stopped: Callable[[], bool],
         images: str | None = None,
-        source: str | None = None,
+        source: str | Mapping[str, Any] | None = None,
     ) -> None:
         self._read_timeout, self._stopped = read_timeout, stopped
         self._origin = {"images": images, "max_megapixels": max_megapixels, "source": source}

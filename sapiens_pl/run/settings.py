@@ -28,7 +28,6 @@ from sapiens_pl.tracking.of_records import TrackingOfRun
 _GROUPS = ("data", "boxes", "model", "trainer", "output")
 _TEXTS = (
     "data.images",
-    "data.source",
     "boxes.file",
     "boxes.images_file",
     "boxes.model",
@@ -108,7 +107,8 @@ def check_settings(cfg: DictConfig) -> None:
             raise ConfigError(f"{group}={cfg.get(group)} is no choice; see conf/{group}/ for those there are.")
     if "_target_" not in cfg.boxes:
         raise ConfigError("boxes has no _target_; choose one of conf/boxes/ whose name does not begin with _.")
-    for key in _TEXTS:
+    texts = _TEXTS if OmegaConf.is_dict(cfg.data.source) else (*_TEXTS, "data.source")
+    for key in texts:
         value = OmegaConf.select(cfg, key)
         if value is not None and not isinstance(value, str):
             raise ConfigError(f"{no_text(key, value)}.")
