@@ -1,9 +1,9 @@
 """Makes products from the records of a run, without its network: `python -m sapiens_pl.make OUTPUT formats=[overlay]`.
 
-What is there already, made of the same records with the same settings, stays. `formats` are those of conf/products/;
-without them, those that the run was asked for. Other settings of `output` may follow, for instance
-overlay_score_threshold=0.5; those that are not given are as the run had them. The photographs are looked for where the
-run has read them.
+What is there already, made of the same records with the same settings, stays. `formats` are those of conf/products/,
+and of the folder that --config-dir names (docs/extending.md); without them, those that the run was asked for. Other
+settings of `output` may follow, for instance overlay_score_threshold=0.5; those that are not given are as the run had
+them. The photographs are looked for where the run has read them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sapiens_pl.make", description=__doc__)
     parser.add_argument("output", help="the output folder of a run, or its URL")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="formats=[...] and other settings")
-    given = parser.parse_args()
-    return make_by_hand(given.output, given.settings)
+    parser.add_argument("--config-dir", metavar="FOLDER", help="with configuration files of your own")
+    given = parser.parse_intermixed_args()
+    return make_by_hand(given.output, given.settings, given.config_dir)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from sapiens_pl.run.command import (
 from sapiens_pl.run.hydra_record import record_job_of_sweep
 from sapiens_pl.run.output import run_folder_of_a_url
 from sapiens_pl.run.overrides import no_run_folder_of_a_dry_run
+from sapiens_pl.run.own_configs import with_own_products
 from sapiens_pl.run.settings import check_settings, in_hydras_words
 from sapiens_pl.run.sweep import note_exit_code
 
@@ -112,6 +113,7 @@ def main() -> None:
             sys.exit(codes[-1])
 
     try:
+        sys.argv[1:] = with_own_products(sys.argv[1:])
         with no_run_folder_of_a_dry_run(), run_folder_of_a_url():
             task()
     except ConfigError as error:

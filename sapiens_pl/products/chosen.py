@@ -14,6 +14,7 @@ from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import PictureProduct, RunProduct, VideoProduct
 from sapiens_pl.core.settings import SWITCH, check, either
+from sapiens_pl.core.wording import one_line
 
 Product = PictureProduct | VideoProduct | RunProduct
 
@@ -47,7 +48,8 @@ def chosen_formats(cfg: DictConfig) -> list[str]:
         if not isinstance(name, str) or name not in cfg.products:
             alike = get_close_matches(str(name), map(str, cfg.products), 1)
             hint = f"did you mean {alike[0]}? There are" if alike else "choose from"
-            raise ConfigError(f"output.formats={name} is no format; {hint} {', '.join(map(str, cfg.products))}.")
+            own = "" if alike else " (one of your own needs --config-dir=FOLDER)"
+            raise ConfigError(f"output.formats={name} is no format; {hint} {', '.join(map(str, cfg.products))}{own}.")
     if cfg.output.get("overlay"):
         formats.append("overlay")
     return list(dict.fromkeys(formats))
@@ -90,12 +92,30 @@ def check_keypoint_set(chosen: Sequence[ChosenProduct], keypoint_set: KeypointSe
             )
 
 
-def _built(name: str, node: DictConfig) -> ChosenProduct:
+def _built(name: str, node: Any) -> ChosenProduct:
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        raise ConfigError(
+            f"products.{name} has no _target_; begin the file of a format of your own with `# @package _global_`, and "
+            "name the class below products and the format's name (docs/extending.md)."
+        )
     try:
         product = instantiate(node, _convert_="all")
-    except InstantiationException as error:  # Hydra's wrapping
-        raise error.__cause__ if isinstance(error.__cause__, SapiensError) else error from None
+    except InstantiationException as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None and not isinstance(cause, SapiensError):  # Hydra's wrappings
+            cause = cause.__cause__
+        if isinstance(cause, SapiensError):
+            raise cause from None
+        raise ConfigError(
+            f"products.{name}: {node._target_} cannot be made ({one_line(cause, 300)}); correct its file, and let its "
+            "module lie where the command runs, in a folder of PYTHONPATH, or among what is installed."
+        ) from None
     settings = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(settings, dict) and isinstance(product, PictureProduct | VideoProduct | RunProduct), node
+    assert isinstance(settings, dict), node
+    if not isinstance(product, PictureProduct | VideoProduct | RunProduct):
+        raise ConfigError(
+            f"products.{name} is a {type(product).__name__}, which is no product; build it on PictureProduct, "
+            "VideoProduct or RunProduct, as sapiens_pl/core/protocols.py describes them."
+        )
     del settings["_target_"]
     return ChosenProduct(name, product, {str(key): value for key, value in settings.items()})

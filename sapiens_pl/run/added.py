@@ -34,18 +34,25 @@ def refuse_unread(cfg: DictConfig, name: str, overrides: Sequence[str]) -> None:
         name: of the file in `conf/` that it was composed from, which can be done again.
         overrides: with these.
     """
-    added = [text.lstrip("+").partition("=")[0] for text in overrides if text.startswith("+")]
+    added = [text for text in overrides if text.startswith("+") and not _is_choice(_key(text))]
     if not added:
         return
-    before = compose(name, [text for text in overrides if not text.startswith("+")])
-    for key in added:
+    before = compose(name, [text for text in overrides if text not in added])
+    for key in map(_key, added):
         if not _is_read(key, cfg, before):
             raise ConfigError(no_setting(key, before))
 
 
+def _key(override: str) -> str:
+    return override.lstrip("+").partition("=")[0]
+
+
+def _is_choice(key: str) -> bool:
+    """Hydra's own settings, and groups, whose files may say what others set."""
+    return key.startswith("hydra.") or "@" in key or Path(config_folder(), key).is_dir()
+
+
 def _is_read(key: str, cfg: DictConfig, before: DictConfig) -> bool:
-    if key.startswith("hydra.") or "@" in key or Path(config_folder(), key).is_dir():  # Hydra's own, and groups
-        return True
     if _holds(before, key) or f"{key}}}" in OmegaConf.to_yaml(cfg):  # there without it; or what others are taken from
         return True
     parts = key.split(".")

@@ -39,6 +39,11 @@ def sentence_of(error: BaseException) -> str:
         return no_setting(str(error.full_key), root if isinstance(root, DictConfig) else error.parent_node)
     if isinstance(error, MissingMandatoryValue) and error.full_key:
         return f"{error.full_key} is not set; give {error.full_key}=..."
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return (
+            f"a _target_ of the configuration needs the module {error.name}, which is not found; let it lie where the "
+            "command runs, in a folder of PYTHONPATH, or install it."
+        )
     remedy = "; install the launcher: pip install 'sapiens_pl[slurm]'" if "submitit" in str(error) else ""
     return f"the configuration cannot be used: {' '.join(str(error).split())}{remedy}"
 

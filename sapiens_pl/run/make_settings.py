@@ -15,16 +15,18 @@ from sapiens_pl.products.chosen import DEFAULT_FORMATS
 from sapiens_pl.records.listing import read_object, section
 from sapiens_pl.run.added import refuse_unread
 from sapiens_pl.run.overrides import unreadable_override
+from sapiens_pl.run.own_configs import searchpath, with_own_products
 from sapiens_pl.tracking.of_records import GROUPS
 
 
-def make_settings(run_folder: Path, given: Sequence[str]) -> DictConfig:
+def make_settings(run_folder: Path, given: Sequence[str], config_dir: str | None = None) -> DictConfig:
     """As `conf/make.yaml` composes them.
 
     Args:
         run_folder: the run's, with its run.json.
         given: KEY=VALUE texts; the names of `output`'s settings may stand alone (`formats=[csv]`), and choices of
             `tracking` and `smoothing` are names of their files.
+        config_dir: a folder with configuration files of one's own, whose products there are too.
 
     Raises:
         ConfigError: one cannot be read, or run.json is damaged.
@@ -42,6 +44,7 @@ def make_settings(run_folder: Path, given: Sequence[str]) -> DictConfig:
     choices = {group: _choice(group, section(recorded, group)) for group in GROUPS if group not in keys}
     with initialize_config_dir(config_folder(), version_base="1.3"):
         overrides = [f"{group}={name}" for group, name in choices.items() if name] + overrides
+        overrides = with_own_products([*overrides, *([searchpath(config_dir)] if config_dir else [])])
         cfg = compose("make", overrides)
         refuse_unread(cfg, "make", overrides)
     for group in ("output", "data", *(group for group, name in choices.items() if name)):

@@ -22,12 +22,13 @@ from sapiens_pl.tracking.of_records import TrackingOfRun
 _NAMED = 3
 
 
-def make_by_hand(output: str | Path, settings: Sequence[str]) -> int:
+def make_by_hand(output: str | Path, settings: Sequence[str], config_dir: str | None = None) -> int:
     """Makes what is missing, and prints what was made.
 
     Args:
         output: the run's folder, or the URL of one.
         settings: KEY=VALUE texts, as `make_settings` takes them.
+        config_dir: a folder with configuration files of one's own.
 
     Returns:
         The exit code: 0 all that is asked for is there, or has its line in failures.jsonl; 1 nothing of what was
@@ -35,7 +36,7 @@ def make_by_hand(output: str | Path, settings: Sequence[str]) -> int:
     """
     try:
         with at_hand(output) as folder:
-            cfg = make_settings(folder, settings)
+            cfg = make_settings(folder, settings, config_dir)
             made = make_in_folder(folder, cfg, TrackingOfRun(cfg))
     except SapiensError as error:
         return complain(str(error), EXIT_BAD_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED)

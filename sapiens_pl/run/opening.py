@@ -37,6 +37,7 @@ from sapiens_pl.run.account import (
 from sapiens_pl.run.closing import note_the_end, versions
 from sapiens_pl.run.failed_videos import withdraw_of_whole
 from sapiens_pl.run.hydra_record import HydraRecord
+from sapiens_pl.run.own_configs import as_typed
 from sapiens_pl.run.resume import finished_pictures, prepare_folder, refuse_moved_links
 from sapiens_pl.run.running import Demo, Run
 from sapiens_pl.run.summing import sum_of_work
@@ -143,7 +144,7 @@ def command_line() -> str | None:
     """What was typed, without what nobody is to know; None where a program has begun the run."""
     if not HydraConfig.initialized():
         return None
-    return without_secrets(shlex.join(["python", "-m", "sapiens_pl.predict", *HydraConfig.get().overrides.task]))
+    return without_secrets(shlex.join(["python", "-m", "sapiens_pl.predict", *as_typed(HydraConfig.get())]))
 
 
 def image_data(run: Run, boxes: Any) -> ImageDataModule:
