@@ -82,7 +82,7 @@ def photographs_of(cfg: DictConfig, stopped: Callable[[], bool]) -> Photographs:
     """
     data = cfg.data
     check(LOADING, {"read_timeout": data.read_timeout, "max_megapixels": data.max_megapixels}, "data")
-    source = OmegaConf.to_container(data.source, resolve=True) if OmegaConf.is_config(data.source) else data.source
+    source: Any = OmegaConf.to_container(data.source, resolve=True) if OmegaConf.is_config(data.source) else data.source
     return Photographs(lambda: PictureReader(data.read_timeout, data.max_megapixels, stopped, data.images, source))
 
 
