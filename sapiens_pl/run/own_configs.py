@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
+from hydra.conf import HydraConf
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig
 
 from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.errors import ConfigError
@@ -36,7 +36,7 @@ def with_own_products(arguments: Sequence[str]) -> list[str]:
     return [*([f"+{_PRODUCTS}=[{','.join(names)}]"] if names else []), *arguments]
 
 
-def as_typed(hydra: DictConfig) -> list[str]:
+def as_typed(hydra: HydraConf) -> list[str]:
     """The arguments of a run without those that `with_own_products` adds, and with where the caller's files are.
 
     Args:
