@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import sapiens_pl
+from sapiens_pl.core import plan, structures
 
 ROOT = Path(sapiens_pl.__file__).parent
+DOCS = Path(__file__).parents[1] / "docs"
 ROOMS = (
     "core",
     "pictures",
@@ -67,6 +70,29 @@ def test_every_room_says_what_it_is():
     for folder in {ROOT / room for room in ROOMS if (ROOT / room).is_dir()}:
         sentence = ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8"))) or ""
         assert sentence.endswith(".") and "\n" not in sentence, folder.name
+
+
+def test_the_page_lists_the_rooms_and_the_commands_as_they_are():
+    page = (DOCS / "architecture.md").read_text("utf-8")
+    assert tuple(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == ROOMS
+    assert set(re.findall(r"`(\w+)\.py`", page)) == COMMANDS
+
+
+def test_the_drawing_names_every_room_and_command_and_tuples_that_pass():
+    said = " ".join(re.findall(r"<text[^>]*>([^<]*)", (DOCS / "rooms.svg").read_text("utf-8")))
+    words = set(re.findall(r"\w+", said.replace("Pose- Prediction", "PosePrediction")))
+    assert words >= {*ROOMS, *COMMANDS}
+    passing = {word for word in words if re.fullmatch(r"([A-Z][a-z]+){2,}|Tasks|Pictures", word)} - {"OpenPose"}
+    assert len(passing) >= 6 and passing <= {*vars(structures), *vars(plan)}
+
+
+def test_what_the_page_says_of_single_rooms():
+    known = {
+        room: set().union(*(imported(file) for file in ROOT.rglob("*.py") if room_of(file) == room)) for room in ROOMS
+    }
+    assert not known["core"] - {"core"} and all("core" in known[room] for room in ROOMS[1:])
+    assert "tracking" not in known["products"] and "demo" not in known["run"]
+    assert not known["data"] & {"inference", "run"} and known["tracking"] <= {"core", "tracking"}
 
 
 def test_no_file_hides_a_module_of_the_standard_library():
