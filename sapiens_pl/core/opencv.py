@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 
 from sapiens_pl.core.interrupts import module_to_run
 from sapiens_pl.core.wording import one_line
 
+_INSTALLED = "sapiens-pl"
+_WITHOUT = ("sapiens_pl.cli", "sapiens_pl.doctor")
+"""Commands that need none: one only starts the others, and one tells what lacks."""
 _BUILDS = "'opencv-python>=4.11,<5'", "'opencv-python-headless>=4.11,<5'"
 
 
 def check_opencv() -> None:
     """Looks whether OpenCV can be used, before anything else is imported.
 
-    A command ends here with exit code 2.
+    A command that needs it ends here with exit code 2.
 
     Raises:
         ImportError: it cannot be used, and the package is imported.
     """
+    module = module_to_run()
+    if module in _WITHOUT or (module is None and os.path.basename(sys.argv[0]) == _INSTALLED):
+        return
     complaint = opencv_complaint()
     if complaint is None:
         return
-    if module_to_run() is None:
+    if module is None:
         raise ImportError(complaint)
     _tell(f"error: {complaint}\n")
     sys.exit(2)

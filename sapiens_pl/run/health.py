@@ -17,6 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sapiens_pl.core.opencv import opencv_complaint
+
 GOOD, NOTE, LACK, FAULT = "ok", "note", "lacks", "FAULT"
 """LACK: something that only some runs need is not there; FAULT: no run can work like this, or not as it should."""
 _PYTHONS = ((3, 10), (3, 13))
@@ -135,6 +137,10 @@ def _half_of_cpu() -> str:
 
 
 def _opencv() -> Finding:
+    complaint = opencv_complaint()
+    if complaint is not None:
+        said, _, remedy = complaint.partition("; ")
+        return Finding("OpenCV", FAULT, said, f"{remedy[:1].upper()}{remedy[1:]}")
     import cv2
 
     return Finding("OpenCV", GOOD, cv2.__version__)

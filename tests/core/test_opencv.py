@@ -55,6 +55,22 @@ def test_a_server_without_a_library_of_the_system(tmp_path, library):
 
 @pytest.mark.slow
 @needs_namespace
+def test_the_doctor_and_the_installed_command_say_what_lacks_there(tmp_path):
+    mount = f"mount --bind /dev/null {loaded('libGL.so.1')}"
+    installed = tmp_path / "sapiens-pl"  # as pip writes it
+    installed.write_text("import sys\nfrom sapiens_pl.cli import main\nsys.exit(main())\n")
+    helped = hidden(mount, [sys.executable, str(installed), "--help"], tmp_path)
+    assert helped.returncode == 0 and "doctor" in helped.stdout and not helped.stderr
+    posing = hidden(mount, [sys.executable, str(installed), "predict"], tmp_path)
+    assert posing.returncode == 2 and posing.stderr.startswith("error: OpenCV cannot be loaded"), posing.stderr
+    looked = hidden(mount, [sys.executable, str(installed), "doctor", "--no-trial"], tmp_path)
+    fault = looked.stdout.index("FAULT OpenCV            OpenCV cannot be loaded (")
+    assert "libGL.so.1" in looked.stdout and looked.returncode == 1
+    assert "-> Install the system libraries" in looked.stdout[fault:], looked.stdout
+
+
+@pytest.mark.slow
+@needs_namespace
 def test_a_build_of_which_a_folder_is_left(tmp_path):
     """As `pip uninstall opencv-python` leaves it after the headless build was installed over it."""
     done = hidden(f"mount -t tmpfs none {Path(cv2.__file__).parent}", COMMAND, tmp_path)
