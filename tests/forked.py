@@ -5,12 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import traceback
+from collections.abc import Callable
 from importlib import import_module
 from multiprocessing import forkserver
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.hydra import Hydra
 
@@ -25,21 +27,48 @@ def fork_command(
     arguments: list[str], working: Path, output: Path, inject: str = "", module: str = "sapiens_pl.predict"
 ) -> BaseProcess:
     """Starts a command in a working directory; what it prints goes to `output` with the suffixes .out and .err."""
-    with _found_by_the_server():
-        forkserver.set_forkserver_preload(["warmed"])
-        forkserver.ensure_running()
+    _start_server()
     process = _SERVER.Process(target=_command, args=(arguments, working, output, inject, module))
     process.start()
     return process
 
 
-@contextmanager
-def _found_by_the_server() -> Iterator[None]:
-    """It knows only the environment's path when it imports; what is in the environment besides goes to the command."""
+def in_a_fork(function: Callable[..., Any], *given: Any, timeout: float = 300) -> Any:
+    """What a function gives in a process of its own, whose parent has no threads that could hold a lock meanwhile.
+
+    Args:
+        function: of a module; what it is given and gives can be pickled.
+    """
+    _start_server()
+    here, there = _SERVER.Pipe()
+    process = _SERVER.Process(target=_answer, args=(there, function, given))
+    process.start()
+    there.close()
+    try:
+        assert here.poll(timeout), "it hangs"
+        result, said = here.recv()
+    finally:
+        process.kill()
+        process.join()
+    assert not said, said
+    return result
+
+
+def _answer(answers: Connection, function: Callable[..., Any], given: tuple[Any, ...]) -> None:
+    multiprocessing.set_start_method("fork", force=True)
+    try:
+        answers.send((function(*given), ""))
+    except BaseException:
+        answers.send((None, traceback.format_exc()))
+
+
+def _start_server() -> None:
+    """If there is none; when it imports, it knows no path but the environment's."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *([before] if before else [])])
     try:
-        yield
+        forkserver.set_forkserver_preload(["warmed"])
+        forkserver.ensure_running()
     finally:
         leave_path(before)
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import resource
 import signal
 import subprocess
 import time
-import traceback
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forked import in_a_fork
 from pictures_in_memory import dataset_of_arrays
 from torch.utils.data import get_worker_info
 
@@ -48,27 +47,6 @@ def read_all(loader) -> tuple[list[int], list[str]]:
     return values, failed
 
 
-def in_a_fork(function, timeout=100):
-    """What a function gives in a forked process of its own."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.write(writer, json.dumps(function()).encode())
-        except BaseException:
-            os.write(writer, json.dumps(traceback.format_exc()).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    end = time.monotonic() + timeout
-    while os.waitpid(pid, os.WNOHANG)[0] == 0:
-        if time.monotonic() > end:
-            os.kill(pid, signal.SIGKILL)
-            pytest.fail("it hangs")
-        time.sleep(0.02)
-    return json.loads(os.read(reader, 1_000_000))
-
-
 def mount_shared_memory(options: str) -> None:
     """Another /dev/shm for this process and its children."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -78,26 +56,26 @@ def mount_shared_memory(options: str) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", "/dev/shm"], check=True, capture_output=True)
 
 
+def read_with_little_shared_memory(options):
+    try:
+        mount_shared_memory(options)
+    except (PermissionError, subprocess.CalledProcessError) as error:
+        return str(error)
+    large = {"batch_size": 16, "input_hw": (1024, 768), "num_images": 48}
+    crops = PictureLoader(dataset_of(**large), num_workers=2)
+    # Of whole images nobody knows before how large they are: 9 MB each.
+    images = PictureLoader(dataset_of(size=(2000, 1500), cutter=ImageCutter()), num_workers=2)
+    return read_all(crops), crops.means.shared, read_all(images)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("options", ["size=64m", "size=64k", "size=4k", "ro"])
 def test_with_little_shared_memory_every_batch_arrives(options):
-    def run():
-        try:
-            mount_shared_memory(options)
-        except (PermissionError, subprocess.CalledProcessError) as error:
-            return str(error)
-        large = {"batch_size": 16, "input_hw": (1024, 768), "num_images": 48}
-        crops = PictureLoader(dataset_of(**large), num_workers=2)
-        # Of whole images nobody knows before how large they are: 9 MB each.
-        images = PictureLoader(dataset_of(size=(2000, 1500), cutter=ImageCutter()), num_workers=2)
-        return read_all(crops), crops.means.shared, read_all(images)
-
-    result = in_a_fork(run)
-    if "namespaces" in str(result) or "mount" in str(result):
-        pytest.skip(str(result))
-    assert len(result) == 3, result
+    result = in_a_fork(read_with_little_shared_memory, options)
+    if isinstance(result, str):
+        pytest.skip(result)
     crops, shared, images = result
-    assert crops == [list(range(48)), []] and images == [list(range(NUM_IMAGES)), []], result
+    assert crops == (list(range(48)), []) and images == (list(range(NUM_IMAGES)), []), result
     assert not shared or options == "ro"
 
 
@@ -109,17 +87,18 @@ def test_the_loader_takes_what_fits():
     assert fitting(wanted, 10, 39) == Means(4, 1, shared=False)
 
 
+def read_with_few_open_files():
+    used = len(os.listdir("/proc/self/fd"))
+    results = []
+    for spare in (2, 8, 16, 24):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + spare, used + 100))
+        results.append(read_all(PictureLoader(dataset_of(), num_workers=2)))
+    return results
+
+
 @pytest.mark.slow
 def test_with_few_open_files_every_batch_arrives():
-    def run():
-        used = len(os.listdir("/proc/self/fd"))
-        results = []
-        for spare in (2, 8, 16, 24):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (used + spare, used + 100))
-            results.append(read_all(PictureLoader(dataset_of(), num_workers=2)))
-        return results
-
-    assert in_a_fork(run) == [[list(range(NUM_IMAGES)), []]] * 4
+    assert in_a_fork(read_with_few_open_files) == [(list(range(NUM_IMAGES)), [])] * 4
 
 
 class DelayedCrash(PictureDataset):
