@@ -1,8 +1,7 @@
 """What has been detected so far, in the run's folder.
 
-While a run goes on, each of its processes appends a line for every image to a file of its own,
-`detections/part-SHARDofSHARDS-RANK.jsonl`: the image, its size and its people. Nobody writes to another's file, so
-nobody waits, and a kill costs at most the line being written. When a run ends, and when it is started again, the
+While a run goes on, each of its processes appends a line for every image to a file of its own (`people_file`),
+`detections/part-SHARDofSHARDS-RANK.jsonl`. When a run ends, and when it is started again, the
 lines of all processes are put into two files that other programs can read,
 
     person_detections.json   COCO detection results: image_id, category_id 1, bbox x y w h, score
@@ -16,30 +15,22 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from sapiens_pl.core.errors import ConfigError, write_error
+from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import ListedImage
 from sapiens_pl.core.text_files import to_json
+from sapiens_pl.detection.people_file import Detected, PeopleFile, read_people_file
 from sapiens_pl.products.coco_results import PERSON_CATEGORY, image_ids
 from sapiens_pl.records.outlet import remove
 from sapiens_pl.records.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
-
-
-class Detected(NamedTuple):
-    """The people of one image: `rows` (N, 5) float64: x, y, width, height in image px, and score."""
-
-    image: ListedImage
-    rows: np.ndarray
 
 
 class DetectionRecord:
@@ -54,9 +45,8 @@ class DetectionRecord:
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
-        self._part = folder.detections / f"part-{folder.shard}of{folder.num_shards}-{folder.rank}.jsonl"
-        self._handle: int | None = None
-        self._shown = time.monotonic()
+        part = folder.detections / f"part-{folder.shard}of{folder.num_shards}-{folder.rank}.jsonl"
+        self._part = PeopleFile(part)
         self.known: dict[str, Detected] = {}
 
     def read(self) -> None:
@@ -67,7 +57,7 @@ class DetectionRecord:
         """
         self.known = {detected.image.name: detected for detected in _read_files(self._folder)}
         for path in self._parts():
-            for detected in _read_part(path):
+            for detected in read_people_file(path):
                 self.known.setdefault(detected.image.name, detected)
 
     def append(self, image: ListedImage, rows: np.ndarray) -> None:
@@ -76,29 +66,12 @@ class DetectionRecord:
         Raises:
             WriteError: no space, no permission, a vanished disk.
         """
-        line = {"image": image.name, "width": image.width, "height": image.height}
-        data = (to_json(line | {"bboxes": rows[:, :4].tolist(), "scores": rows[:, 4].tolist()}) + "\n").encode()
-        try:
-            if self._handle is None:
-                self._handle = self._open()
-            while data:  # a full disk may take a part
-                data = data[os.write(self._handle, data) :]
-        except OSError as error:
-            raise write_error(self._part, error) from None
-        self.known[image.name] = Detected(image, rows)
-        seconds = self._folder.outlet.flush_seconds
-        if seconds is not None and time.monotonic() - self._shown > seconds:
-            self._show()
+        detected = Detected(image, rows)
+        self._part.append(detected)
+        self.known[image.name] = detected
 
     def close(self) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
-            self._show()
-
-    def _show(self) -> None:
-        self._shown = time.monotonic()
-        self._folder.outlet.put(self._part)
+        self._part.close()
 
     def settle(self) -> None:
         """Puts the parts into the two files; the run's processes must have ended, or not have begun.
@@ -121,28 +94,6 @@ class DetectionRecord:
 
     def _parts(self) -> list[Path]:
         return sorted(path for path in self._folder.detections.glob("part-*.jsonl") if path.is_file())
-
-    def _open(self) -> int:
-        self._part.parent.mkdir(exist_ok=True)
-        handle = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        size = os.fstat(handle).st_size
-        if size and os.pread(handle, 1, size - 1) != b"\n":  # the last line of a killed run
-            os.write(handle, b"\n")
-        return handle
-
-
-def _read_part(path: Path) -> Iterator[Detected]:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        for line in file:
-            try:
-                content = json.loads(line)
-                if not isinstance(content["image"], str):
-                    raise TypeError("no name")
-                image = ListedImage(content["image"], content["width"], content["height"], None)
-                boxes = np.array(content["bboxes"], np.float64).reshape(-1, 4)
-                yield Detected(image, np.column_stack([boxes, np.array(content["scores"], np.float64)]))
-            except (ValueError, KeyError, TypeError, RecursionError):  # the last line of a killed run
-                continue
 
 
 def _read_files(folder: RunFolder) -> Iterator[Detected]:
