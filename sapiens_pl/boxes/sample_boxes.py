@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -114,12 +114,27 @@ class SampleBoxes:
 
     def _refuse(self, source: Pictures, failures: list[Failure]) -> None:
         assert source.samples is not None
-        seen: set[str] = set()
-        for _, values in islice(source.samples.values([self.bboxes]), _SAMPLES_AT_A_TIME):
-            seen |= values.keys() if isinstance(values, Mapping) else set()
-        fields = f"their fields are {', '.join(sorted(seen))}" if seen else "they have no fields"
-        said = failures[0].message if failures else f"{fields}; name the one with the boxes (boxes.bboxes)."
-        raise ConfigError(f"No sample of {source.root} has boxes under {self.bboxes}: {said}")
+        seen = _fields_of(source.samples, self.bboxes)
+        said = f"their fields are {', '.join(seen)}"
+        if not seen:
+            said = "nothing stands beside the pictures that could have them"
+        if failures:
+            said = f"{len(failures)} samples cannot be read; {failures[0].message.rstrip('.')}"
+        raise ConfigError(
+            f"No sample of {source.root} has boxes under {self.bboxes}: {said}; name the field that has them "
+            "(boxes.bboxes=FIELD), or set boxes=detector or boxes=whole_image."
+        )
+
+
+def _fields_of(samples: Samples, bboxes: str) -> list[str]:
+    """What stands beside the first pictures; of a table, its columns."""
+    columns: Callable[[], list[str]] | None = getattr(samples, "columns", None)
+    if columns is not None:
+        return columns()
+    seen: set[str] = set()
+    for _, values in islice(samples.values([bboxes]), _SAMPLES_AT_A_TIME):
+        seen |= values.keys() if isinstance(values, Mapping) else set()
+    return sorted(seen)
 
 
 def _parts(source: Pictures, told: Iterator[_Told]) -> Iterator[tuple[TablePart, list[tuple[int, str]]]]:

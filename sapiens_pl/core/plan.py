@@ -75,7 +75,10 @@ def key_of(member: str) -> tuple[str, str]:
 
 
 class Samples(Protocol):
-    """What stands beside a source's pictures: the `.json` of a tar's sample, the other columns of a table's row."""
+    """What stands beside a source's pictures: the `.json` of a tar's sample, the other columns of a table's row.
+
+    Where not all that is there comes without being asked for, a method `columns` may give the names of all.
+    """
 
     def values(self, columns: Collection[str]) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
         """Pictures beside which something stands, ascending, and that; or why it cannot be read, a sentence's end.

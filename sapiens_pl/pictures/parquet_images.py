@@ -118,6 +118,12 @@ class ParquetImages(ByShards):
                     yield row, values
                     row += 1
 
+    def columns(self) -> list[str]:
+        """The columns of all tables, without those of the pictures."""
+        self.pictures()
+        schemas = [(parquet_file(table.path).schema_arrow.names, table.column) for table in self._tables]
+        return list(dict.fromkeys(name for names, column in schemas for name in names if name != column))
+
     def _list(self) -> Pictures:
         failures: list[Failure] = []
         names, paths, taken = NamesBuilder(), NamesBuilder(), set[str]()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,8 @@ from sapiens_pl.data.portions import ShardState
 from sapiens_pl.records.in_turn import Group, read_in_turn
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
 
 
 def folders_above(name: str) -> Iterator[str]:
@@ -59,16 +62,31 @@ class WholeShards:
         self._terms = hashlib.blake2b(json.dumps(terms, default=str).encode(), digest_size=8).hexdigest()
         self._file = folder.records / f"whole-{folder.own_processes}{folder.rank}.jsonl"
         self._known: dict[str, ShardState] | None = None
+        self._has_told = False
 
     def whole(self, stamps: Mapping[str, str]) -> dict[str, ShardState]:
         """Those of the shards that are whole, if their stamps are as they were then."""
         known = self._all()
+        self._tell_of_others({name: stamp for name, stamp in stamps.items() if name in known})
         found = {name: known[name] for name, stamp in stamps.items() if name in known and known[name].stamp == stamp}
         found = {name: state for name, state in found.items() if not self._is_wanted(state)}
         if not found:
             return found
         num_recorded = sum(read_in_turn(self._folder.path, _pictures_by_shard, list(found)), Counter[str]())
         return {name: state for name, state in found.items() if num_recorded[name] == state.num_pictures}
+
+    def _tell_of_others(self, stamps: Mapping[str, str]) -> None:
+        """Says, once, that a shard is another file by now, whose pictures may be others under the old names."""
+        other = next((name for name, stamp in stamps.items() if self._all()[name].stamp != stamp), None)
+        if other is None or self._has_told:
+            return
+        self._has_told = True
+        log.warning(
+            "%s is not the file that it was when its pictures were done (%s then, %s now). Pictures of the same names "
+            "count as done, in it and in other tars or tables that changed; to do them again, list their names in a "
+            "file (output.redo=FILE), or start over (output.overwrite=true).",
+            *(other, self._all()[other].stamp, stamps[other]),
+        )
 
     def add(self, states: Sequence[ShardState]) -> None:
         """Notes those that are whole.

@@ -96,8 +96,15 @@ def test_fields_have_names_of_ones_own_also_inside_others(tmp_path):
 
 def test_missing_fields_and_samples_are_told(tmp_path):
     path = tar_of(tmp_path / "a.tar", {"0": {"url": 1, "box": [BOX]}})
-    with pytest.raises(ConfigError, match=r"under bboxes: their fields are box, url; name the one"):
+    with pytest.raises(ConfigError, match=r"under bboxes: their fields are box, url; name the field .*boxes=detector"):
         boxes_of(path)
+    with pytest.raises(ConfigError, match=r"nothing stands beside .*; name the field .* set boxes=detector or"):
+        boxes_of(tar_of(tmp_path / "b.tar", {"0": None}))
+    with pytest.raises(ConfigError, match=r"1 samples cannot be read; .* is no JSON.*; name the field"):
+        boxes_of(tar_of(tmp_path / "c.tar", {"0": b"{broken"}))
+    pq.write_table(pa.table({"image": [picture(0)], "objects": [[BOX]], "url": ["x"]}), tmp_path / "a.parquet")
+    with pytest.raises(ConfigError, match=r"under boxen: their fields are objects, url; name the field .*FIELD"):
+        boxes_of(tmp_path / "a.parquet", bboxes="boxen")
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "a.jpg").write_bytes(picture(0))
     with pytest.raises(ConfigError, match="boxes=sample is for pictures from tars and tables"):

@@ -119,6 +119,7 @@ def test_tars_that_are_done_are_not_opened_again(predict, settings, tmp_path):
         tar.addfile(info, io.BytesIO(picture))
     more = predict(*settings)
     assert more.code == 0 and set(records(more.folder)) - set(before) == {"2.tar/more.png"}
+    assert more.out.count("is not the file that it was when its pictures were done") == 1, more.out
     (first.folder / "redo.txt").write_text("5.tar/003.jpg\n3.tar/005.jpg\n")
     redone = predict(*settings, f"output.redo={first.folder / 'redo.txt'}")
     assert redone.info["counts"]["images_planned"] == 2 and redone.info["counts"]["images_failed"] == 1
