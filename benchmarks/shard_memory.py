@@ -2,8 +2,9 @@
 
 Runs the real command over tars of so many small pictures each, with a network of next to no cost, and samples its
 memory: what is resident of the main process, and the private memory of all worker processes together. `--nobody`: tars
-of pictures of one pixel in which nobody is (`boxes=sample`), which no network sees. Each run is then repeated, which
-finds nothing to do. Linux only.
+of pictures of one pixel in which nobody is (`boxes=sample`), which no network sees. `--detector`: `boxes=detector`,
+whose network is replaced by one person a picture, so that what is kept of it counts. `--portion`: so many pictures are
+planned at a time, so that few tars will do. Each run is then repeated, which finds nothing to do. Linux only.
 """
 
 from __future__ import annotations
@@ -23,11 +24,23 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
+from sapiens_pl.data.planning import PICTURES_A_PORTION
+from sapiens_pl.detection.fcos_small import fcos_small
 from sapiens_pl.models.checkpoints import save_network
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
 
 _BETWEEN_SAMPLES_SECONDS = 0.25
+_COMMAND = """
+import numpy as np
+from sapiens_pl.data import planning
+from sapiens_pl.detection.module import DetectionModule
+from sapiens_pl.predict import main
+planning.PICTURES_A_PORTION = {portion}
+DetectionModule._detect = lambda self, images: [np.array([[4, 2, 30, 40, 0.9]]) for _ in images]
+main()
+"""
 
 
 class Measured(NamedTuple):
@@ -105,11 +118,15 @@ def watch(command: list[str], folder: Path) -> Measured:
     return Measured(main, workers, first, time.monotonic() - begin, num_files)
 
 
-def measure(folder: Path, num_tars: int, num_pictures: int, nobody: bool, more: list[str]) -> None:
+def write_detector(path: Path) -> None:
+    save_file(fcos_small().state_dict(), path)
+
+
+def measure(folder: Path, num_tars: int, num_pictures: int, portion: int, boxes: list[str], more: list[str]) -> None:
     tars, run = folder / f"tars{num_tars}", folder / f"run{num_tars}"
-    write_tars(tars, num_tars, num_pictures, nobody)
-    command = [sys.executable, "-m", "sapiens_pl.predict", f"data.images={tars}"]
-    command += ["boxes=sample" if nobody else "boxes=whole_image", f"model.checkpoint={folder / 'n.safetensors'}"]
+    write_tars(tars, num_tars, num_pictures, "boxes=sample" in boxes)
+    command = [sys.executable, "-c", _COMMAND.format(portion=portion), f"data.images={tars}"]
+    command += [*boxes, f"model.checkpoint={folder / 'n.safetensors'}"]
     command += ["model.num_heads=2", "data.batch_size=64", "data.num_workers=1", "trainer.accelerator=cpu"]
     command += ["output.formats=[]", f"hydra.run.dir={run}", *more]
     for what in ("first run", "again"):
@@ -127,7 +144,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tars", type=int, nargs="+", default=[10, 100])
     parser.add_argument("--pictures", type=int, default=1000)
-    parser.add_argument("--nobody", action="store_true")
+    parser.add_argument("--portion", type=int, default=PICTURES_A_PORTION)
+    parser.add_argument("--nobody", dest="boxes", action="store_const", const="sample", default="whole_image")
+    parser.add_argument("--detector", dest="boxes", action="store_const", const="detector")
     parser.add_argument("more", nargs="*", help="settings of the command")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -135,8 +154,12 @@ def main() -> None:
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
         torch.manual_seed(0)
         save_network(SapiensPose(SapiensShape(8, 1, 2, 16, (8, 8), (8,), 17, (64, 48))), folder / "n.safetensors")
+        boxes = [f"boxes={options.boxes}"]
+        if options.boxes == "detector":
+            write_detector(folder / "d.safetensors")
+            boxes += ["boxes.model=fcos_small", f"boxes.weights={folder / 'd.safetensors'}"]
         for num_tars in options.tars:
-            measure(folder, num_tars, options.pictures, options.nobody, options.more)
+            measure(folder, num_tars, options.pictures, options.portion, boxes, options.more)
 
 
 if __name__ == "__main__":

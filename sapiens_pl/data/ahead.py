@@ -33,6 +33,11 @@ class Ahead(Generic[Item]):
     def is_ready(self) -> bool:
         return self._thread is not None and not self._thread.is_alive()
 
+    @property
+    def made(self) -> Item | None:
+        """The item, once it is ready; None where there is none."""
+        return self._made[-1] if self._made else None
+
     def take(self, stopped: Callable[[], bool] = lambda: False) -> Item | None:
         """The item; None where there is none, or while it was made it was stopped. What its making raises is raised."""
         assert self._thread is not None

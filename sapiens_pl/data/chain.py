@@ -20,7 +20,8 @@ from sapiens_pl.data.stretches import places_among
 from sapiens_pl.data.transport import Means
 
 Batch = TypeVar("Batch")
-Packed = tuple[Portion, PictureDataset]
+Packed = tuple[Portion, "PictureDataset | None"]
+"""Without a dataset where people are still to be looked for."""
 LoaderOf = Callable[[PictureDataset, "Means | None"], "PictureLoader[Batch]"]
 
 
@@ -42,6 +43,10 @@ class Packer(Iterator[Packed]):
 
     def __next__(self) -> Packed:
         portion, self._first = self._first or next(self._to_come), None
+        return portion, None if portion.look else self.pack(portion)
+
+    def pack(self, portion: Portion) -> PictureDataset:
+        """The batches of the next portion, which must be known in full."""
         tasks, share, size = portion.tasks, portion.share, self._batch_size
         stretches = places_among(tasks.pictures.stretches, tasks.indices[share])
         numbers, counts = portion.first + share, tasks.num_boxes[share]
@@ -51,14 +56,15 @@ class Packer(Iterator[Packed]):
         self._earlier = tuple(
             each for each in known if ((carried[:, 0] >= each.first) & (carried[:, 0] < each.end)).any()
         )
-        return portion, dataset
+        return dataset
 
 
 class PortionLoader(Generic[Batch]):
     """Iterates over the batches of one portion after the other, each exactly once.
 
     Args:
-        datasets: portions and their batches; the further ones are asked for in a thread.
+        packer: gives portions and their batches; it is asked for the further ones in a thread. Where people are to be
+            looked for, that is done here, between the batches of one portion and those of the next.
         loader_of: what reads a dataset, given what the loader before it works with by now.
         take: called with each portion but the first, before any of its pictures comes.
         stopped: asked before each batch; True ends the iteration.
@@ -66,13 +72,15 @@ class PortionLoader(Generic[Batch]):
 
     def __init__(
         self,
-        datasets: Iterator[Packed],
+        packer: Packer,
         loader_of: LoaderOf[Batch],
         take: Callable[[Portion], None],
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._ahead, self._loader_of, self._take, self._stopped = Ahead(datasets), loader_of, take, stopped
-        portion, dataset = next(datasets)
+        self._packer, self._ahead = packer, Ahead(packer)
+        self._loader_of, self._take, self._stopped = loader_of, take, stopped
+        portion, dataset = next(packer)
+        assert dataset is not None, "its pictures have been looked at"
         self._is_last, self._loader = portion.is_last, loader_of(dataset, None)
 
     def __len__(self) -> int:
@@ -89,7 +97,7 @@ class PortionLoader(Generic[Batch]):
                 if not self._is_last:
                     self._ahead.begin()
                 for number, batch in enumerate(loader, 1):
-                    if following is None and loader.is_all_begun(number) and self._ahead.is_ready:
+                    if following is None and loader.is_all_begun(number) and self._can_follow_at_once:
                         following = self._following(loader.means)
                         if following is not None:
                             following.begin()
@@ -104,11 +112,19 @@ class PortionLoader(Generic[Batch]):
                 if each is not None:
                     each.end()
 
+    @property
+    def _can_follow_at_once(self) -> bool:
+        if not self._ahead.is_ready:
+            return False
+        made = self._ahead.made
+        return made is None or made[1] is not None
+
     def _following(self, means: Means) -> PictureLoader[Batch] | None:
         packed = self._ahead.take(self._stopped)
         if packed is None:
             return None
         portion, dataset = packed
+        portion = portion.with_people()
         self._take(portion)
         self._is_last = portion.is_last
-        return self._loader_of(dataset, means)
+        return self._loader_of(self._packer.pack(portion) if dataset is None else dataset, means)

@@ -183,7 +183,7 @@ class ImageDataModule(L.LightningDataModule):
             self.agree(Names.of([]))  # each rank plans for itself
             self.plan_digest = digest_of_shards(self.source.shard_names())
             self._to_come = self._portions(self.source, taker)
-            self._take(next(self._to_come))
+            self._take(next(self._to_come).with_people())
             return
         pictures = self.pictures()
         planned = plan_of_all(pictures, self.source, self.boxes(pictures), self.finished, self.agree, taker)
@@ -202,7 +202,7 @@ class ImageDataModule(L.LightningDataModule):
         self.setup()
         begin(self)
         for portion in self._to_come:
-            self._take(portion)
+            self._take(portion.with_people())
 
     def are_known(self, names: Names) -> np.ndarray:
         """(n,) bool: which names are those of pictures; of tars, only whether there is such a tar."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.not_counted import RowsNotCounted
+from sapiens_pl.core.plan import Pictures, Tasks
+from sapiens_pl.core.protocols import PictureSource
+from sapiens_pl.core.structures import Failure
 from sapiens_pl.data.portions import ShardState
 
 
@@ -45,6 +49,39 @@ are the names of the only tars and tables that the pictures are from."""
 def nothing_finished(names: Names, boxes: np.ndarray | None, shards: Sequence[str] | None = None) -> Finished:
     none = np.zeros(len(names), bool)
     return Finished(none, none, none, none)
+
+
+class Looking(Protocol):
+    """The boxes of the pictures of some tars, where somebody has to look at these first.
+
+    Attributes:
+        not_counted: what has become of the boxes that this process has found.
+    """
+
+    not_counted: RowsNotCounted | None
+
+    def known(self, pictures: Pictures, indices: np.ndarray) -> np.ndarray:
+        """(n,) bool: which of some pictures have been looked at."""
+        ...
+
+    def tasks(self, pictures: Pictures, indices: np.ndarray) -> tuple[Tasks, list[Failure]]:
+        """Those that have, with their boxes, and the boxes that cannot be used."""
+        ...
+
+    def look_at(self, source: PictureSource, pictures: Pictures, indices: np.ndarray) -> list[Failure]:
+        """Looks at some, and gives those that cannot be read; what it comes not to, when the run is stopped, stays
+        unknown. Only the main thread may call it.
+        """
+        ...
+
+
+@runtime_checkable
+class LooksAtShards(Protocol):
+    """A box source that looks at pictures, of tars at some of them at a time."""
+
+    def of_shards(self, shards: Sequence[str]) -> Looking:
+        """The boxes of the pictures of these."""
+        ...
 
 
 class ShardLedger(Protocol):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -22,7 +23,8 @@ from sapiens_pl.core.protocols import BoxedImages, PictureSource, ShardedSource
 from sapiens_pl.core.structures import LoadedImage
 from sapiens_pl.data.dealing import Taker, dealt, dealt_already
 from sapiens_pl.data.digests import digest_of_plan, digests
-from sapiens_pl.data.handed_in import Finished, FinishedCheck, ShardLedger
+from sapiens_pl.data.handed_in import Finished, FinishedCheck, LooksAtShards, ShardLedger
+from sapiens_pl.data.looking import portion_to_look_at
 from sapiens_pl.data.portions import PlanCounts, Portion, ShardState
 from sapiens_pl.data.stretches import are_enough
 
@@ -132,33 +134,48 @@ def _of_shards(source: ShardedSource, numbers: list[int], boxes: Boxes, finished
     stamps = [source.shard_stamp(number) for number in numbers]
     part = source.some_shards(numbers)
     pictures = part.pictures()
-    boxed = boxes(pictures) if len(pictures.names) else BoxedImages(Tasks(pictures, box_columns([])), [])
-    assert not isinstance(boxed, DealtImages)
-    of_boxes = digests(boxed.tasks.boxes, pictures.frames)
-
-    found = finished(boxed.tasks.names, of_boxes[boxed.tasks.indices], names)
-
-    def of_these(of: Names, boxes_digests: np.ndarray | None) -> Finished:
-        return found if of is boxed.tasks.names else finished(of, boxes_digests, names)
-
-    portion = dealt(part, boxed, of_boxes, of_these, lambda left: left, Taker())
+    if isinstance(boxes, LooksAtShards):
+        looking, of_these = boxes.of_shards(names), partial(finished, shards=names)
+        portion, found = portion_to_look_at(part, pictures, looking, of_these)
+        known = np.arange(len(pictures.names))
+    else:
+        portion, known, found = _with_boxes(part, pictures, boxes, finished, names)
     failures = [*portion.failures, *pictures.failures]
     failed = sum(row.instance_id is None for row in failures)
     counts = portion.counts._replace(listed=len(pictures.names), failed=failed, shards=len(numbers))
-    states = _states(pictures, boxed.tasks, dict(zip(names, stamps)), found)
-    portion = portion._replace(left_out=pictures.left_out, not_counted=boxed.not_counted)
-    return portion._replace(failures=failures, counts=counts, shards=states)
+    states = _states(pictures, known, dict(zip(names, stamps)), found)
+    return portion._replace(left_out=pictures.left_out, failures=failures, counts=counts, shards=states)
+
+
+def _with_boxes(
+    part: PictureSource, pictures: Pictures, boxes: Boxes, finished: FinishedCheck, shards: list[str]
+) -> tuple[Portion, np.ndarray, Finished]:
+    """The portion, and what is on record of the (n,) pictures whose boxes are known."""
+    boxed = boxes(pictures) if len(pictures.names) else BoxedImages(Tasks(pictures, box_columns([])), [])
+    assert not isinstance(boxed, DealtImages)
+    of_boxes = digests(boxed.tasks.boxes, pictures.frames)
+    found = finished(boxed.tasks.names, of_boxes[boxed.tasks.indices], shards)
+
+    def of_these(of: Names, boxes_digests: np.ndarray | None) -> Finished:
+        return found if of is boxed.tasks.names else finished(of, boxes_digests, shards)
+
+    portion = dealt(part, boxed, of_boxes, of_these, lambda left: left, Taker())
+    return portion._replace(not_counted=boxed.not_counted), boxed.tasks.indices, found
 
 
 def _states(
-    pictures: Pictures, tasks: Tasks, stamps: dict[str, str | None], before: Finished
+    pictures: Pictures, known: np.ndarray, stamps: dict[str, str | None], before: Finished
 ) -> tuple[ShardState, ...]:
-    """The tars as they are before this run, without those that can be of no use to know."""
+    """The tars as they are before this run, without those that can be of no use to know.
+
+    Args:
+        known: (n,) the pictures that can have an outcome; `before` is what is on record of these.
+    """
     shards = pictures.shards
     if shards is None:
         return ()
     damaged = {failure.image for failure in pictures.failures}
-    whose = np.searchsorted(shards.begins, tasks.indices, side="right") - 1
+    whose = np.searchsorted(shards.begins, known, side="right") - 1
     counted = [np.bincount(whose[of], minlength=len(shards.names)) for of in (before.done, before.failed, whose >= 0)]
     sizes = np.diff(shards.begins)
     states = []

@@ -8,7 +8,7 @@ Legend: T tasks of a portion, n of them this rank's.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -75,7 +75,8 @@ class Portion(NamedTuple):
     `tasks` are all that the ranks have left of it, the first of them is number `first` of the run; `digests` (T,)
     uint64 are those of their boxes, `share` (n,) int64 the positions of this rank's, `shares` the names of every
     rank's. `failures` is what went wrong before any image was read. `again` are the tasks' names that had a result
-    before. `shards`: the whole tars that it consists of, without those that are damaged.
+    before. `shards`: the whole tars that it consists of, without those that are damaged. `look`, where people are still
+    to be looked for in its pictures: given this portion, does that and gives the one with their boxes.
     """
 
     source: PictureSource
@@ -91,11 +92,16 @@ class Portion(NamedTuple):
     first: int = 0
     shards: tuple[ShardState, ...] = ()
     is_last: bool = True
+    look: Callable[[Portion], Portion] | None = None
 
     @property
     def end(self) -> int:
         """The number behind that of its last task."""
         return self.first + len(self.tasks)
+
+    def with_people(self) -> Portion:
+        """The same, with the boxes of all its pictures; only the main thread may ask for it."""
+        return self if self.look is None else self.look(self)
 
     def task(self, number: int) -> ImageTask:
         return self.tasks[number - self.first]

@@ -1,30 +1,40 @@
-"""`boxes=detector` and `boxes=auto`: boxes from a detection pass over the images, before the poses.
+"""`boxes=detector` and `boxes=auto`: boxes from a detector that looks at the images before the poses.
 
-Both passes run in the same processes. Each process detects people in its own share of the images, dealt by their
+Both networks run in the same processes. Each process detects people in its own share of the images, dealt by their
 number, since nobody knows yet how many people there are, and then poses the very same images: it needs nobody
 else's boxes, and waits for nobody. What earlier runs have detected, whoever did it, is not detected again.
+
+Of tars and tables, where there are enough of them for all processes, a process looks at some and poses these, then at
+the next ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from sapiens_pl.boxes.json_boxes import JsonBoxes
 from sapiens_pl.boxes.matching import DealtImages
 from sapiens_pl.boxes.rules import BoxRules
 from sapiens_pl.boxes.table import table_of_arrays
+from sapiens_pl.core.columns import whole_pictures
 from sapiens_pl.core.errors import UnreadableImageError
+from sapiens_pl.core.not_counted import RowsNotCounted
 from sapiens_pl.core.plan import Pictures, Tasks
+from sapiens_pl.core.protocols import PictureSource
 from sapiens_pl.core.settings import check
-from sapiens_pl.core.structures import Failure
+from sapiens_pl.core.structures import Failure, ListedImage
 from sapiens_pl.detection.detectors import PersonDetector, load_detector
 from sapiens_pl.detection.every import Looks, Neighbours, rows_of
+from sapiens_pl.detection.people_file import Detected
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.detection.rules import PersonRules
 from sapiens_pl.detection.settings import DETECTING
+from sapiens_pl.detection.shard_record import DetectedInShards
 
 
 class _Found(NamedTuple):
@@ -39,8 +49,23 @@ class _Found(NamedTuple):
     is_lost: np.ndarray
 
 
+_IMAGES_ON_GPU, _IMAGES_ON_CPU = 8, 1
+
+
+def images_at_a_time(device: torch.device) -> int:
+    """Images in a forward pass, where nobody has said how many."""
+    return _IMAGES_ON_CPU if device.type == "cpu" else _IMAGES_ON_GPU
+
+
+Find = Callable[[PictureSource, Tasks, Callable[[int, "tuple[int, int]", np.ndarray], None]], "list[Failure]"]
+"""Looks for people in some pictures, tells of each its number in the source, its size and its people, and gives those
+that cannot be read."""
+
+
 class DetectorBoxes:
     """Boxes from a person detector. `DetectionData` and `DetectionWriter` bring them; then this is a box source.
+
+    Of tars and tables, `of_shards` gives those of some of them, for which `look_at` has `find` bring the boxes.
 
     Args:
         model: one of torchvision's detectors, or a transformers object detector (`detectors.load_detector`).
@@ -52,6 +77,8 @@ class DetectorBoxes:
     Raises:
         ConfigError: no such detector, no weights, or a value that cannot work.
     """
+
+    of_each_picture = True
 
     def __init__(
         self,
@@ -80,9 +107,16 @@ class DetectorBoxes:
         """Those of them that could not be read."""
         self.given_up: set[str] = set()
         """The names of frames to look at that could not be read in earlier runs, and are not tried again."""
+        self.find: Find | None = None
+        self._in_shards: DetectedInShards | None = None
+        self.not_counted: RowsNotCounted | None = None
         self._looks: Looks | None = None
         self.num_done_before = self.num_failed_before = 0
         self._row_rules = BoxRules("xywh", score_threshold=0.0, nms_threshold=None, exif="upright")
+
+    def batch_size(self, device: torch.device) -> int:
+        """Images in a forward pass."""
+        return self.images_per_batch or images_at_a_time(device)
 
     def take_detector(self) -> PersonDetector:
         """Hands it over, once: whoever runs it decides when its memory is free again."""
@@ -93,6 +127,29 @@ class DetectorBoxes:
     def in_folder(self, record: DetectionRecord) -> None:
         """Says where the boxes are written down."""
         self.record = record
+
+    def of_shards(self, shards: Sequence[str]) -> DetectorBoxes:
+        """The boxes of the pictures of some tars or tables, as far as these have been looked at (`data.looking`)."""
+        of_these = copy(self)
+        of_these._in_shards, of_these.failures, of_these._looks = self.record.of_shards(shards), [], None
+        return of_these
+
+    def look_at(self, source: PictureSource, pictures: Pictures, indices: np.ndarray) -> list[Failure]:
+        """Has people looked for in some pictures of these shards; gives the pictures that cannot be read."""
+        detected, shards, find = self._in_shards, pictures.shards, self.find
+        assert detected is not None and shards is not None and find is not None
+        self.rules.counted = RowsNotCounted()
+
+        def note(index: int, image_wh: tuple[int, int], rows: np.ndarray) -> None:
+            image = ListedImage(pictures.names[index], *image_wh, None)
+            detected.append(shards.names[shards.shard_of(index)], image, rows)
+
+        try:
+            self.failures = find(source, Tasks(pictures, whole_pictures(len(pictures.names)), indices), note)
+        finally:
+            detected.close()
+        self.not_counted = self.rules.counted if self.rules.counted.rows else None
+        return self.failures
 
     def __call__(self, pictures: Pictures) -> DealtImages:
         """The share's images with their boxes, as from a box file; an image that failed is none."""
@@ -129,12 +186,16 @@ class DetectorBoxes:
         found = self._found(pictures, indices)
 
         def seen(index: int) -> np.ndarray:
-            return self.record.known[pictures.names[index]].rows
+            return self._known[pictures.names[index]].rows
 
         rows = rows_of(self.looks(pictures), indices, found.near, seen)
         whose = np.repeat(indices, [len(of_image) for of_image in rows])
         ruled = self._row_rules.apply(pictures, whose, table_of_arrays(np.concatenate([np.zeros((0, 5)), *rows])))
         return Tasks(pictures, ruled.boxes, indices), ruled.failures
+
+    @property
+    def _known(self) -> Mapping[str, Detected]:
+        return self.record.known if self._in_shards is None else self._in_shards.known
 
     def looks(self, pictures: Pictures) -> Looks:
         """At which pictures."""
@@ -163,7 +224,7 @@ class DetectorBoxes:
         return _Found(near, is_seen | (is_known & ~is_lost), is_lost)
 
     def _are_seen(self, pictures: Pictures, indices: np.ndarray) -> np.ndarray:
-        return self._are_in(self.record.known, pictures, indices)
+        return self._are_in(self._known, pictures, indices)
 
     def _are_in(self, names: Collection[str], pictures: Pictures, indices: np.ndarray) -> np.ndarray:
         if not names:

@@ -17,20 +17,12 @@ from sapiens_pl.core.structures import CropSpan, Failure, ImagePart, ImageTask, 
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.dataset import PictureDataset
 from sapiens_pl.data.dealing import positions_of
-from sapiens_pl.data.digests import digests
-from sapiens_pl.data.handed_in import Finished
 from sapiens_pl.data.loader import PictureLoader
+from sapiens_pl.data.looking import finished_before
 from sapiens_pl.data.packing import Batches, shard_images
 from sapiens_pl.data.planning import NO_TASKS
 from sapiens_pl.data.stretches import dealt_together
 from sapiens_pl.detection.boxes import DetectorBoxes
-
-_IMAGES_ON_GPU, _IMAGES_ON_CPU = 8, 1
-
-
-def images_at_a_time(device: torch.device) -> int:
-    """Images in a forward pass, where nobody has said how many."""
-    return _IMAGES_ON_CPU if device.type == "cpu" else _IMAGES_ON_GPU
 
 
 class WholeImage(NamedTuple):
@@ -48,6 +40,9 @@ class ImageBatch(NamedTuple):
     images: list[Tensor]
     image_indices: np.ndarray
     parts: list[ImagePart]
+
+    def on(self, device: torch.device) -> ImageBatch:
+        return self._replace(images=[image.to(device, non_blocking=True) for image in self.images])
 
 
 class ImageCutter:
@@ -98,7 +93,7 @@ class DetectionData(L.LightningDataModule):
         names = pictures.names.select(mine)
         if boxes.every > 1:
             self._give_up(pictures, boxes.to_look_at(pictures, mine))
-        finished = self._finished(pictures, mine, boxes.known(pictures, mine))
+        finished = finished_before(pictures, mine, boxes, poses.finished)
         left = mine[~finished.either]
         found = pictures.names.select(left)
         wanted = poses.agree(found)
@@ -120,19 +115,8 @@ class DetectionData(L.LightningDataModule):
         failed = np.flatnonzero(self._poses.finished(names, None).failed)
         self._boxes.given_up = set(names.select(failed))
 
-    def _finished(self, pictures: Pictures, mine: np.ndarray, is_known: np.ndarray) -> Finished:
-        """Which of this process's pictures need not be done again; of those in `is_known` the boxes are known."""
-        known, unknown = mine[is_known], mine[~is_known]
-        tasks, _ = self._boxes.tasks(pictures, known)
-        of_known = self._poses.finished(tasks.names, digests(tasks.boxes, pictures.frames)[known])
-        of_unknown = self._poses.finished(pictures.names.select(unknown), None)
-        finished = Finished(*np.zeros((4, len(mine)), bool))
-        for masks, known_masks, unknown_masks in zip(finished, of_known, of_unknown):
-            masks[is_known], masks[~is_known] = known_masks, unknown_masks
-        return finished
-
     def predict_dataloader(self) -> PictureLoader[ImageBatch]:
-        size = self._boxes.images_per_batch or images_at_a_time(self._poses.place().device)
+        size = self._boxes.batch_size(self._poses.place().device)
         return whole_images(self._poses, self._poses.source, self.tasks, size, self._poses.stopped)
 
 

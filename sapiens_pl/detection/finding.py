@@ -14,7 +14,8 @@ from sapiens_pl.core.structures import Failure, LoadedImage
 from sapiens_pl.core.wording import one_line
 from sapiens_pl.data.image_stream import AskedImage, UntilError
 from sapiens_pl.data.python_images import load_image, name_of, path_of
-from sapiens_pl.detection.data import ImageBatch, images_at_a_time
+from sapiens_pl.detection.boxes import images_at_a_time
+from sapiens_pl.detection.data import ImageBatch
 from sapiens_pl.detection.detectors import load_detector
 from sapiens_pl.detection.module import DetectionModule
 from sapiens_pl.detection.rules import PersonRules

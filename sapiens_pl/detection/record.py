@@ -1,8 +1,8 @@
 """What has been detected so far, in the run's folder.
 
 While a run goes on, each of its processes appends a line for every image to a file of its own (`people_file`),
-`detections/part-SHARDofSHARDS-RANK.jsonl`. When a run ends, and when it is started again, the
-lines of all processes are put into two files that other programs can read,
+`detections/part-SHARDofSHARDS-RANK.jsonl`. When a run ends, and when it is started again, the lines of all processes
+are put into two files that other programs can read,
 
     person_detections.json   COCO detection results: image_id, category_id 1, bbox x y w h, score
     person_images.json       what the image ids mean: a COCO "images" list of all all images, those with nobody too
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import ListedImage
 from sapiens_pl.core.text_files import to_json
 from sapiens_pl.detection.people_file import Detected, PeopleFile, read_people_file
+from sapiens_pl.detection.shard_record import DetectedInShards, all_detections, read_detections
 from sapiens_pl.products.coco_results import PERSON_CATEGORY, image_ids
 from sapiens_pl.records.outlet import remove
 from sapiens_pl.records.run_folder import RunFolder
@@ -49,8 +50,11 @@ class DetectionRecord:
         self._part = PeopleFile(part)
         self.known: dict[str, Detected] = {}
 
-    def read(self) -> None:
+    def read(self, of_shards: bool = True) -> None:
         """Takes in the two files and everybody's parts.
+
+        Args:
+            of_shards: those of tars and tables too, where an earlier run has detected these one by one.
 
         Raises:
             ConfigError: one of the two files is damaged.
@@ -59,6 +63,13 @@ class DetectionRecord:
         for path in self._parts():
             for detected in read_people_file(path):
                 self.known.setdefault(detected.image.name, detected)
+        for path in all_detections(self._folder) if of_shards else ():
+            for name, detected in read_detections(path).items():
+                self.known.setdefault(name, detected)
+
+    def of_shards(self, shards: Sequence[str]) -> DetectedInShards:
+        """What is known of some tars or tables, and of pictures that were detected together with all others."""
+        return DetectedInShards(self._folder, shards, self.known)
 
     def append(self, image: ListedImage, rows: np.ndarray) -> None:
         """Notes one image in this process's own part.

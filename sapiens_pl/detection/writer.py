@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -72,7 +73,9 @@ class DetectionWriter(L.Callback):
             self._failures.append(failure)
             self._boxes.failures.append(failure)
         if self._max_failures is not None and len(self._boxes.failures) > self._max_failures:
-            self._stop(
-                f"More than {self._max_failures} images failed (output.max_failures); see {self._failures.file}, "
-                "and run the same command again to go on."
-            )
+            self._stop(too_many_failures(self._max_failures, self._failures.file))
+
+
+def too_many_failures(most: int, file: Path) -> str:
+    """Why a run ends."""
+    return f"More than {most} images failed (output.max_failures); see {file}, and run the same command again to go on."

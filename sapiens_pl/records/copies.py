@@ -13,7 +13,7 @@ from sapiens_pl.core import remote
 from sapiens_pl.core.errors import MissingRemoteError, write_error
 from sapiens_pl.core.folders import walk
 from sapiens_pl.core.remote import Entry
-from sapiens_pl.records.shown_files import FILES, FOLDERS, is_part, is_shown
+from sapiens_pl.records.shown_files import FILES, FOLDERS, is_of_shard, is_part, is_shown
 
 _NUM_THREADS = 16
 
@@ -63,12 +63,13 @@ class Copies:
         return found
 
     def take_over(self, found: dict[str, Entry]) -> None:
-        """Has here what has changed there, but for parts, which are fetched when they are read."""
+        """Has here what has changed there, but for parts and detections of tars, fetched when they are read."""
         changed = []
         for name, entry in found.items():
             is_here, before = (self.folder / name).exists(), self.known.get(name)
             self.known[name] = entry
-            if not is_part(name) and not name.startswith("records/damaged/") and (before != entry or not is_here):
+            waits = is_part(name) or is_of_shard(name)
+            if not waits and not name.startswith("records/damaged/") and (before != entry or not is_here):
                 changed.append(name)
         with ThreadPoolExecutor(_NUM_THREADS) as pool:
             for each in [pool.submit(self.bring_if_there, name) for name in changed]:

@@ -1,6 +1,7 @@
 """A folder of this machine that stands for a URL: what is whole goes up, what others have put comes down when needed.
 
     records/                    parts are fetched when they are read; journals never go up
+    detections/shards/          are fetched when they are read
     .processes/, .products/, detections/, .hydra/, and the files beside them   are here and there
     predictions/, overlays/ ... go up, and are removed here when they are there
 
@@ -24,7 +25,7 @@ from sapiens_pl.records.claims import claim_object
 from sapiens_pl.records.copies import Copies
 from sapiens_pl.records.lanes import Lanes
 from sapiens_pl.records.outlet import Outlet
-from sapiens_pl.records.shown_files import KEPT, is_appended, is_kept, is_part, is_progress, is_shown
+from sapiens_pl.records.shown_files import KEPT, is_appended, is_kept, is_of_shard, is_part, is_progress, is_shown
 
 _NUM_LANES, _MAX_WAITING = 16, 512
 _SECONDS_BETWEEN_PROGRESS = 10.0
@@ -159,6 +160,9 @@ class Mirror(Outlet):
                 (self.folder / name).unlink(missing_ok=True)
         self._copies.known.clear()
         self._copies.take_over({name: entry for name, entry in found.items() if not self._has_more(name, entry)})
+        for name, entry in found.items():
+            if is_of_shard(name) and self._is_shorter(name, entry):
+                (self.folder / name).unlink()  # the longer one is fetched when it is read
 
     def _has_more(self, name: str, entry: Entry) -> bool:
         """True, and it goes up, where a file that is only appended to is longer here."""
@@ -167,6 +171,10 @@ class Mirror(Outlet):
         if longer:
             self.put(path)
         return longer
+
+    def _is_shorter(self, name: str, entry: Entry) -> bool:
+        path = self.folder / name
+        return path.is_file() and path.stat().st_size < (entry.num_bytes or 0)
 
     def lacks(self) -> bool:
         """Whether a part here is not there; raises SapiensError where that cannot be known."""

@@ -5,7 +5,8 @@ predictions/, overlays/, ...           what is made of the records, as `output.f
 evaluation.json                        how well the poses fit a COCO annotation file
 corrections.csv                        what people have changed in the file of poses that was handed to them
 person_detections.json, person_images.json  with boxes=detector: the boxes, and what their image ids mean
-detections/                            the same, while the run goes on (`detection.record`)
+detections/                            the same, while the run goes on (`detection.record`); for good, where
+                                       pictures are detected tar by tar (`detection.shard_record`)
 failures.jsonl                         a line for each image, box or product that gave nothing
 changed.txt                            the posed pictures whose boxes are others now
 run.json                               settings, versions, counts, speed
@@ -81,6 +82,7 @@ class RunFolder:
         self.run_file, self.evaluation_file = self.path / "run.json", self.path / "evaluation.json"
         self.changed_file, self.corrections_file = self.path / "changed.txt", self.path / "corrections.csv"
         self.detections = self.path / "detections"
+        self.shard_detections = self.detections / "shards"
         self.detections_file = self.path / "person_detections.json"
         self.detected_images_file = self.path / "person_images.json"
         self.processes = self.path / ".processes"
@@ -220,13 +222,12 @@ class RunFolder:
 
     def has_detections(self) -> bool:
         """True if a detector has left so much as one image's boxes here."""
-        return self.detected_images_file.is_file() or any(self.detections.glob("part-*"))
+        here = self.detected_images_file.is_file() or any(self.detections.glob("part-*"))
+        return here or bool(self.outlet.elsewhere(self.detections)) or any(self.shard_detections.rglob("*.jsonl"))
 
     def set_detections_aside(self) -> None:
         """For those of another detector; what may have been edited by hand is kept beside."""
-        for part in self.detections.glob("part-*"):
-            remove(part)
-        shutil.rmtree(self.detections, ignore_errors=True)
+        empty_folder(self.detections)
         for file in (self.detections_file, self.detected_images_file):
             with suppress(FileNotFoundError):
                 os.replace(file, file.with_suffix(".old.json"))

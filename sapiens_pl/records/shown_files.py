@@ -49,4 +49,9 @@ def is_progress(name: str) -> bool:
 
 def is_appended(name: str) -> bool:
     """True for what grows, and is shown again and again."""
-    return name.startswith("detections/part-")
+    return name.startswith("detections/")
+
+
+def is_of_shard(name: str) -> bool:
+    """True for what was detected in one tar or table."""
+    return name.startswith("detections/shards/")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from sapiens_pl.core.structures import CropBatch, Failure, PosePrediction, PoseR
 from sapiens_pl.data.portions import Portion
 from sapiens_pl.inference.transfer import PendingPrediction
 from sapiens_pl.records.assembly import ResultAssembler
+from sapiens_pl.records.pace import Pace
 from sapiens_pl.records.planned import (
     PlannedFailures,
     PortionsAtWork,
@@ -66,26 +66,6 @@ class RunCounts:
     people: int = 0
     boxes_failed: int = 0
     drawings_left_out: int = 0
-
-
-class Pace:
-    """Crops a second from the end of the first batch to the end of the last: without the start-up."""
-
-    def __init__(self) -> None:
-        self._first: float | None = None
-        self._last, self._crops = 0.0, 0
-
-    def batch_ends(self, num_crops: int) -> None:
-        self._last = time.perf_counter()
-        if self._first is None:
-            self._first = self._last
-        else:
-            self._crops += num_crops
-
-    @property
-    def crops_per_second(self) -> float | None:
-        """None after fewer than two batches."""
-        return self._crops / (self._last - self._first) if self._first is not None and self._crops else None
 
 
 class PoseWriter(BasePredictionWriter):

@@ -19,7 +19,7 @@ from sapiens_pl.records.store import Store, carry_setting, read_store
 from sapiens_pl.records.writer import PoseWriter, RunCounts
 from sapiens_pl.run.account import read_account
 from sapiens_pl.run.closing import versions
-from sapiens_pl.run.detecting import plan_detection
+from sapiens_pl.run.detecting import plan_detection, take_record
 from sapiens_pl.run.hydra_record import HydraRecord
 from sapiens_pl.run.launch import check_same_shard
 from sapiens_pl.run.opening import begin, image_data, plain_config, take_folder
@@ -104,7 +104,9 @@ def _decisive(model: dict[str, Any]) -> dict[str, Any]:
 def _is_anything_left(run: Run, boxes: Any) -> bool:
     """Whether there is for any of the ranks."""
     assert run.data is not None
-    if isinstance(boxes, DetectorBoxes):
+    if isinstance(boxes, DetectorBoxes) and run.data.goes_by_shards:
+        take_record(run, boxes)
+    elif isinstance(boxes, DetectorBoxes):
         plan_detection(run, boxes)
         if any(map(len, run.data.shares)):
             return True  # whose boxes are still to come

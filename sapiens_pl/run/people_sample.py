@@ -15,7 +15,7 @@ from sapiens_pl.core.devices import free_cached
 from sapiens_pl.core.plan import Tasks
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.detection.boxes import DetectorBoxes
-from sapiens_pl.detection.data import images_at_a_time, whole_images
+from sapiens_pl.detection.data import whole_images
 from sapiens_pl.detection.module import DetectionModule
 from sapiens_pl.run.portion_sample import sample_of
 from sapiens_pl.run.ranks import build_trainer, place_of
@@ -64,11 +64,11 @@ def look_at_some(cfg: DictConfig, data: ImageDataModule) -> PeopleSample:
     def is_over() -> bool:
         return bool(times) and time.perf_counter() - times[0][0] > cfg.calibrate
 
-    size = boxes.images_per_batch or images_at_a_time(device)
+    size = boxes.batch_size(device)
     began = time.perf_counter()
     for batch in whole_images(data, data.portion.source, tasks, size, is_over):
         with torch.inference_mode():
-            found = module.predict_step(batch._replace(images=[image.to(device) for image in batch.images]))
+            found = module.predict_step(batch.on(device))
         counts += [len(rows) for rows in found]
         times.append((time.perf_counter(), len(batch.parts)))
     pictures = data.portion.tasks.pictures

@@ -32,7 +32,7 @@ from sapiens_pl.records.store import carry_setting
 from sapiens_pl.records.writer import PoseWriter
 from sapiens_pl.run.account import POSING, ShardProgress
 from sapiens_pl.run.closing import close_run, work_of
-from sapiens_pl.run.detecting import detect_people
+from sapiens_pl.run.detecting import PeopleFinder, detect_people
 from sapiens_pl.run.film_time import FilmTime
 from sapiens_pl.run.hydra_record import HydraRecord
 from sapiens_pl.run.keypoint_meaning import check_named_meaning, check_network_meaning
@@ -89,12 +89,19 @@ def pose_run(cfg: DictConfig, demo: Demo) -> int:
         trainer = build_trainer(cfg, [writer, progress, loading, notes, run.stop])
         data.place, data.find_batch_size = partial(place_of, trainer), partial(best_batch_size, module, trainer)
         begin(run, trainer)
-        if isinstance(boxes, DetectorBoxes):
+        finder = None
+        if isinstance(boxes, DetectorBoxes) and data.goes_by_shards:
+            finder = PeopleFinder(run, boxes, trainer, progress, writer.pace)
+        elif isinstance(boxes, DetectorBoxes):
             run.detection = detect_people(run, boxes, trainer)
         begin_loop = time.perf_counter()
         with zeros_for_what_is_cut_off():
             trainer.predict(module, datamodule=data, return_predictions=False)
-        work = work_of(run, trainer, module, writer, loading.loading, time.perf_counter() - begin_loop)
+        seconds = time.perf_counter() - begin_loop
+        if finder is not None:
+            run.detection = finder.found()
+            seconds -= run.detection.seconds
+        work = work_of(run, trainer, module, writer, loading.loading, seconds)
         others = run.processes.wait(progress.look)  # a run has ended when all of them have
         progress.close()
         return close_run(run, writer.counts, work, others)

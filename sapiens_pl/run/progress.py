@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import lightning as L
@@ -41,16 +41,19 @@ class Bar:
         name: of what goes on.
         unit: of what is counted.
         shown: if not, it is silent.
+        stays: in a terminal, when it is closed.
     """
 
-    def __init__(self, name: str, unit: str, shown: bool = True) -> None:
+    def __init__(self, name: str, unit: str, shown: bool = True, stays: bool = True) -> None:
         self._name, self._unit = name, unit
         self._begin = time.monotonic()
         self._last_line = -math.inf
         self._done = self._total = 0
         self._said: int | None = None
         watched = sys.stderr.isatty()
-        self._tqdm = tqdm(desc=name, unit=unit, dynamic_ncols=True, smoothing=0.05) if shown and watched else None
+        self._tqdm: tqdm | None = None
+        if shown and watched:
+            self._tqdm = tqdm(desc=name, unit=unit, dynamic_ncols=True, smoothing=0.05, leave=stays)
         self._in_log = shown and not watched
 
     def show(self, done: int, total: int, note: str) -> None:
@@ -117,12 +120,17 @@ class PassProgress(L.Callback):
         shown: bool = True,
     ) -> None:
         self._folder, self._state, self._planned, self._done, self._shown = folder, state, planned, done, shown
+        self._is_looking = False
         self._bar: Bar | None = None
         self._crops = 0
         self._begin = self._looked_at = self._told_at = 0.0
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         # Not in on_predict_start: with nothing left to predict, that is never called.
+        if self._bar is None:
+            self._start(trainer)
+
+    def _start(self, trainer: L.Trainer) -> None:
         self._device = trainer.strategy.root_device
         self._several = trainer.world_size > 1
         self._bar = Bar(*_NAME_AND_UNIT[self._state], shown=self._shown and trainer.is_global_zero)
@@ -140,6 +148,30 @@ class PassProgress(L.Callback):
     ) -> None:
         self._crops += sum(part.span.stop - part.span.start for part in batch.parts)
         self.look()
+
+    @contextmanager
+    def looking(self, num_images: int, trainer: L.Trainer) -> Iterator[Callable[[int], None]]:
+        """While people are looked for in the pictures of some tars, between the poses: gives what is told of so many
+        more of them.
+        """
+        if self._bar is None:
+            self._start(trainer)
+        bar = Bar(*_NAME_AND_UNIT[DETECTING], shown=self._shown and trainer.is_global_zero, stays=False)
+        seen = 0
+
+        def tell(count: int) -> None:
+            nonlocal seen
+            seen += count
+            bar.show(seen, num_images, "")
+            self.look()
+
+        self._is_looking = True
+        try:
+            self.look(at_once=True)
+            yield tell
+        finally:
+            self._is_looking = False
+            bar.close()
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.look(at_once=True)
@@ -171,7 +203,7 @@ class PassProgress(L.Callback):
         planned, done = self._planned(), self._done()
         seconds = moment - self._begin
         return Live(
-            state=self._state,
+            state=DETECTING if self._is_looking else self._state,
             crops=self._crops,
             crops_planned=planned.crops,
             images_done=done.images,

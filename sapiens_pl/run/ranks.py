@@ -166,6 +166,14 @@ def go_on_from(trainer: L.Trainer) -> None:
         strategy.broadcast = strategy.reduce = lambda own, *given, **options: own
 
 
+def meet_once(trainer: L.Trainer) -> None:
+    """Lets ranks that torchrun or srun has started wait for each other here, before uneven work, and nowhere later."""
+    if trainer.world_size > 1 and _meet_anyway(trainer):
+        trainer.strategy.setup_environment()
+        trainer.strategy.barrier("before uneven work")
+        go_on_from(trainer)
+
+
 def keep_weights_apart(module: L.LightningModule) -> L.LightningModule:
     """Keeps DDP from sending the first rank's weights to all others: each has read, or mapped, the same file."""
     names = [name for name, _ in (*module.named_parameters(), *module.named_buffers())]
