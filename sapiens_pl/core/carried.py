@@ -46,13 +46,13 @@ def carry_of(value: Any) -> tuple[str, ...]:
     """The columns that `data.carry` asks for.
 
     Raises:
-        ConfigError: it is no list of different names.
+        ConfigError: it is not a list of different names.
     """
     if value is None:
         return ()
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, Sequence) or not all(isinstance(name, str) and name for name in names):
-        raise ConfigError(f"data.carry={value} is no list of columns; give their names: data.carry=[url,caption].")
+        raise ConfigError(f"data.carry={value} is not a list of columns; give their names: data.carry=[url,caption].")
     columns = list(map(carried_column, names))
     twice = next((name for name, column in zip(names, columns) if columns.count(column) > 1), None)
     if twice is not None:
@@ -66,7 +66,7 @@ def carried_column(name: str) -> str:
 
 
 def carried_value(values: Mapping[str, Any], name: str) -> str | None:
-    """The value of a field as text, None where there is none: what is no text as JSON, bytes as UTF-8 or as base64.
+    """The value of a field as text, None where there is none: what is not text as JSON, bytes as UTF-8 or as base64.
 
     Args:
         values: of a sample.

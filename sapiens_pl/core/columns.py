@@ -25,17 +25,17 @@ def encoded(text: str) -> bytes:
 
 
 def decoded(data: bytes) -> str:
-    """The other way round; bytes that are no UTF-8 become surrogates, so that they still name the file on the disk."""
+    """The inverse; bytes that are not UTF-8 become surrogates, so that they still name the file on the disk."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def as_unicode(text: str) -> str:
-    """For columns of text, which take only Unicode: what is none is spelt out (`\\udcff`)."""
+    """For columns of text, which take only Unicode: other bytes are written as escapes (`\\udcff`)."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class Names(Sequence[str]):
-    """Texts, one behind the other in one array of bytes.
+    """Strings, one after the other in one array of bytes.
 
     Args:
         data: (bytes,) uint8, in the form of `encoded`.
@@ -117,7 +117,7 @@ class Names(Sequence[str]):
         import pyarrow.compute as pc
 
         found = pc.index_in(of.arrow(), value_set=self.arrow()).fill_null(-1).to_numpy().astype(np.int64)
-        pa.default_memory_pool().release_unused()  # else it keeps what the names took
+        pa.default_memory_pool().release_unused()  # else it keeps the memory of the names
         return found
 
 
@@ -149,10 +149,10 @@ class BoxColumns(NamedTuple):
     """The boxes of all pictures, those of picture i in the rows `offsets[i]` to `offsets[i + 1]`.
 
     `offsets` is (P + 1,) int64, `bboxes_xyxy` (N, 4) float64 in image px, where a row of NaN is the whole picture;
-    `bbox_scores` (N,) float64, `instance_ids` (N,) int64. `image_ids` (P,) int64 are the numbers that a box file calls
-    the pictures by, or `NO_IMAGE_ID`. `raw_exif` says that the boxes live in the files' pixels before their EXIF
+    `bbox_scores` (N,) float64, `instance_ids` (N,) int64. `image_ids` (P,) int64 are the numbers by which a box file
+    names the pictures, or `NO_IMAGE_ID`. `raw_exif` says that the boxes live in the files' pixels before their EXIF
     orientation, `normalised` that they are parts of the pictures' width and height. `has_given_id` (N,) bool: the
-    instance ids that the box file gives; None: none of them.
+    which instance ids the box file gives; None: none of them.
     """
 
     offsets: np.ndarray

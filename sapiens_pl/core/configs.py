@@ -1,4 +1,4 @@
-"""Where the configuration files are, and what the models' say."""
+"""Where the configuration files are, and what those of the models say."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def config_folder() -> str:
 def _compose_whole(folder: Path) -> None:
     """Makes `products/all` a config that has every file of the folder in its defaults, so that nothing need list them.
 
-    It lies in Hydra's store of configs that are no files, which Hydra searches after `conf/`.
+    It lies in Hydra's store of configs that are not files, which Hydra searches after `conf/`.
     """
     names = sorted(path.stem for path in folder.glob("*.yaml") if not path.name.startswith("."))
     ConfigStore.instance().store(group=folder.name, name="all", node={"defaults": names})

@@ -1,4 +1,4 @@
-"""Devices and their memory: how much is in use, what an out-of-memory looks like, how to give back what is cached."""
+"""Devices and their memory: how much is in use, how to tell an out-of-memory error, how to release cached memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GIB = 2**30
 
 _OUT_OF_MEMORY = re.compile(
     "out[ _]of[ _]memory"  # CUDA, HIP, MPS, XPU, and CUDA's error names
-    "|could not create a (?:primitive|memory)"  # oneDNN, for want of it
+    "|could not create a (?:primitive|memory)"  # oneDNN, when memory is short
     "|can't allocate memory|not enough memory|cannot allocate memory|bad_alloc"  # the CPU allocators
     "|could not create a (memory|primitive(?! desc))"  # oneDNN
     "|ALLOC_FAILED|failed to allocate",  # cuBLAS, cuDNN, cuSOLVER and their HIP counterparts
@@ -32,14 +32,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_cached(device: torch.device) -> None:
-    """Gives memory that torch keeps for later use back to the device."""
+    """Returns memory that torch caches to the device."""
     empty_cache = getattr(getattr(torch, device.type, None), "empty_cache", None)
     if empty_cache is not None:
         empty_cache()
 
 
 def start_afresh() -> None:
-    """Frees what an earlier run in this process has left, and lets the peaks begin anew where that can be done."""
+    """Frees what an earlier run in this process has left, and resets the peaks where that is possible."""
     gc.collect()
     reset_peak(torch.device("cpu"))
     if torch.cuda.is_initialized():
@@ -49,7 +49,7 @@ def start_afresh() -> None:
 
 
 def reset_peak(device: torch.device) -> None:
-    """Lets the peak of the device's memory (a CPU's: of the host's) begin anew, where that can be done."""
+    """Resets the peak of the device's memory (for a CPU: the host's), where that is possible."""
     if device.type == "cpu":
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
@@ -83,10 +83,10 @@ def peak_gib(device: torch.device) -> float:
 
 
 def memory_limit_gib(device: torch.device, processes: int = 1) -> float:
-    """How much of the device's memory (a CPU's: of the host's) this process may come to hold, GiB.
+    """How much of the device's memory (for a CPU: the host's) this process may hold at most, GiB.
 
     Args:
-        processes: so many share the host.
+        processes: how many share the host.
     """
     if device.type == "cuda":
         return (torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)) / GIB
@@ -109,7 +109,7 @@ def memory_in_numbers(device: torch.device) -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """The chip's own name, as far as torch knows it."""
+    """The chip's own name, if torch knows it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     chip = platform.processor() or platform.machine()

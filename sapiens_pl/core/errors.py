@@ -15,7 +15,7 @@ class ConfigError(SapiensError):
 
 
 class SettingError(ConfigError, ValueError):
-    """A value is not what its setting takes; to a Python caller the ValueError that he expects."""
+    """A value is not what its setting takes; for Python callers it is also a ValueError."""
 
 
 class CheckpointError(ConfigError):
@@ -35,7 +35,7 @@ class AmbiguousNameError(SapiensError):
 
 
 class UnreadableFolderError(SapiensError):
-    """A folder of images cannot be listed, so nobody knows what is in it."""
+    """A folder of images cannot be listed, so its content is unknown."""
 
 
 class UnreadableShardError(SapiensError):
@@ -43,7 +43,7 @@ class UnreadableShardError(SapiensError):
 
 
 class UnreadableImageError(SapiensError):
-    """A file is no image, or one that no decoder here reads."""
+    """A file is not an image, or one that no decoder here reads."""
 
 
 class DamagedImageError(SapiensError):
@@ -55,7 +55,7 @@ class OversizedImageError(SapiensError):
 
 
 class RemoteError(SapiensError):
-    """What a URL names cannot be read or written, also when it is tried again; the store's other things can."""
+    """One object behind a URL cannot be read or written, even after retries; others of the store can."""
 
 
 class MissingRemoteError(RemoteError):
@@ -63,11 +63,11 @@ class MissingRemoteError(RemoteError):
 
 
 class StoreRefusedError(SapiensError):
-    """A store lets nobody in, or cannot be reached: no single picture is to blame, and the run stops."""
+    """A store refuses the credentials or cannot be reached: no single picture is the cause, so the run stops."""
 
 
 class BoxError(SapiensError):
-    """A box that cannot hold a person: no numbers, no area, or outside the image."""
+    """A box that cannot hold a person: not numbers, no area, or outside the image."""
 
 
 class NonFiniteError(SapiensError):
@@ -83,7 +83,7 @@ class ResultError(WriteError):
 
 
 class ResultNameError(ResultError):
-    """The file system takes no file of the name that an image's result would have."""
+    """The file system does not accept the file name that an image's result would have."""
 
 
 class ReaderDiedError(SapiensError):
@@ -103,6 +103,6 @@ class DeviceMemoryError(SapiensError):
 
 
 def write_error(path: Path, error: OSError) -> WriteError:
-    """The sentence for what the operating system says of a file that cannot be written."""
-    remedy = "make room and run the same command again" if error.errno == errno.ENOSPC else "mend that and run again"
+    """The sentence for an error of the operating system while it writes a file."""
+    remedy = "make room and run the same command again" if error.errno == errno.ENOSPC else "fix that and run again"
     return WriteError(f"{path} could not be written ({error.strerror}); what is written stays, {remedy}.")

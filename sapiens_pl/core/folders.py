@@ -1,4 +1,4 @@
-"""Folders in each other, however deep: `os.walk` before Python 3.12, and `os.makedirs`, give up at a thousand."""
+"""Nested folders, however deep: `os.walk` before Python 3.12, and `os.makedirs`, give up at a thousand."""
 
 from __future__ import annotations
 

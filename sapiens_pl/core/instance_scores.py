@@ -1,4 +1,4 @@
-"""How good one person's pose is as a whole, and how alike two poses are, as COCO's keypoint evaluation has it.
+"""How good one person's pose is as a whole, and how similar two poses are, as COCO's keypoint evaluation defines it.
 
 Legend: N people of one image, K keypoints.
 """
@@ -30,7 +30,7 @@ def instance_scores(bbox_scores: np.ndarray, keypoint_scores: np.ndarray) -> np.
 def oks_nms(
     keypoints: np.ndarray, scores: np.ndarray, areas: np.ndarray, sigmas: np.ndarray, threshold: float
 ) -> np.ndarray:
-    """Of people whose poses are all but the same, only the best stays.
+    """Keeps only the best of several people whose poses are nearly the same.
 
     Two poses' object keypoint similarity (OKS, cocodataset.org/#keypoints-eval) is taken over all keypoints, with
     the mean of both areas.
@@ -40,10 +40,10 @@ def oks_nms(
         scores: (N,), of whole people.
         areas: (N,), square px, of the crops (Sapiens' evaluation settings).
         sigmas: (K,), the data set's OKS constants.
-        threshold: a pose that is more alike to a better one than that goes.
+        threshold: a pose is removed if its OKS with a better one is above this.
 
     Returns:
-        Indices of those who stay, best first.
+        Indices of the people who are kept, best first.
     """
     left = np.argsort(-np.asarray(scores, np.float64), kind="stable")
     points, sizes = np.asarray(keypoints, np.float64), np.asarray(areas, np.float64)

@@ -12,7 +12,7 @@ _COMMANDS = {
     f"sapiens_pl.{name}" for name in ("predict", "evaluate", "collect", "convert", "make", "models", "report", "doctor")
 }
 _EXIT_CODE = 128 + signal.SIGINT
-_SAID = "interrupted; what is made stays, and the same command goes on."
+_SAID = "interrupted; what is done stays, and the same command continues."
 
 
 def module_to_run() -> str | None:

@@ -21,18 +21,18 @@ class _Unusable(ValueError):
 
 
 def described_set(source: str, description: Any, dataset_name: str = "custom") -> KeypointSet:
-    """The set that a description tells of.
+    """The keypoint set that a description describes.
 
     Args:
         source: what names the description, for the sentence.
-        description: a mapping with `names` (texts) and, each as the author likes, `dataset` (a text), `skeleton` and
+        description: a mapping with `names` (texts) and, each optional, `dataset` (a text), `skeleton` and
             `flip_pairs` (pairs of keypoints), `sigmas` (a number above 0 a keypoint) and `parts` (lists of keypoints
             by the names in `PART_SIZES`). Keypoints go by their names, or by their numbers from 0. What is None counts
             as left out.
-        dataset_name: of a set that does not say.
+        dataset_name: for a set that does not name it.
 
     Raises:
-        ConfigError: it is of another form, or contradicts itself.
+        ConfigError: it has another form, or contradicts itself.
     """
     try:
         return _checked_set(description, dataset_name)
@@ -43,7 +43,7 @@ def described_set(source: str, description: Any, dataset_name: str = "custom") -
 def _checked_set(description: Any, dataset_name: str) -> KeypointSet:
     if not isinstance(description, dict):
         raise _Unusable(
-            f"holds {_kind(description)} where a mapping is due; write the keys {', '.join(_KEYS[1:4])} as in "
+            f"holds {_kind(description)} where a mapping is expected; write the keys {', '.join(_KEYS[1:4])} as in "
             "sapiens_pl/models/keypoint_sets/coco_17.yaml"
         )
     for key in description:
@@ -67,7 +67,7 @@ def _checked_set(description: Any, dataset_name: str) -> KeypointSet:
 
 def _dataset(value: Any) -> str:
     if not _is_text(value):
-        raise _Unusable(f"gives dataset: {_shown(value)}, which is no text; put it in quotes")
+        raise _Unusable(f"gives dataset: {_shown(value)}, which is not text; put it in quotes")
     return str(value)
 
 
@@ -78,9 +78,11 @@ def _names(value: Any) -> tuple[str, ...]:
     seen: set[str] = set()
     for number, name in enumerate(value):
         if not _is_text(name):
-            raise _Unusable(f"calls keypoint {number} {_shown(name)}, which is no text; put its name in quotes")
+            raise _Unusable(f"calls keypoint {number} {_shown(name)}, which is not text; put its name in quotes")
         if name.startswith(("=", "+", "-", "@")):
-            raise _Unusable(f"calls keypoint {number} {_shown(name)}, which a spreadsheet would calculate; rename it")
+            raise _Unusable(
+                f"calls keypoint {number} {_shown(name)}, which a spreadsheet would read as a formula; rename it"
+            )
         if name in seen:
             raise _Unusable(f"names {_shown(name)} twice; give each keypoint a name of its own")
         seen.add(name)
@@ -95,7 +97,7 @@ def _pairs(key: str, value: Any, numbers: dict[str, int]) -> list[tuple[int, int
     pairs = []
     for pair in _list(key, value):
         if not isinstance(pair, list) or len(pair) != 2:
-            raise _Unusable(f"has {_shown(pair)} in {key}, which is no pair; write [left_eye, right_eye]")
+            raise _Unusable(f"has {_shown(pair)} in {key}, which is not a pair; write [left_eye, right_eye]")
         one, other = (_index(key, keypoint, numbers) for keypoint in pair)
         if one == other:
             raise _Unusable(f"pairs {_shown(pair[0])} with itself in {key}; remove that pair")
@@ -105,7 +107,7 @@ def _pairs(key: str, value: Any, numbers: dict[str, int]) -> list[tuple[int, int
 
 def _list(key: str, value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise _Unusable(f"has {_kind(value)} for {key}, where a list is due; write {key}: [...]")
+        raise _Unusable(f"has {_kind(value)} for {key}, where a list is expected; write {key}: [...]")
     return value
 
 
@@ -118,7 +120,7 @@ def _index(key: str, keypoint: Any, numbers: dict[str, int]) -> int:
         hint = f"did you mean {alike[0]}?" if alike else "correct it"
         raise _Unusable(f"has {_shown(keypoint)} in {key}, which is none of its names; {hint}")
     if isinstance(keypoint, bool) or not isinstance(keypoint, int):
-        raise _Unusable(f"has {_shown(keypoint)} in {key}, which is no keypoint; give one of its names")
+        raise _Unusable(f"has {_shown(keypoint)} in {key}, which is not a keypoint; give one of its names")
     if str(keypoint) in numbers:
         raise _Unusable(
             f"has {keypoint} in {key}, which may be a name or a number; put it in quotes if the name is meant, else "
@@ -148,16 +150,16 @@ def _flip_indices(pairs: list[tuple[int, int]], names: tuple[str, ...]) -> tuple
 def _sigmas(value: Any, count: int) -> tuple[float, ...]:
     sigmas = _list("sigmas", value)
     if len(sigmas) != count:
-        raise _Unusable(f"has {len(sigmas)} sigmas for {count} names; give one a keypoint, or leave sigmas out")
+        raise _Unusable(f"has {len(sigmas)} sigmas for {count} names; give one a keypoint, or omit sigmas")
     for sigma in sigmas:
         if isinstance(sigma, bool) or not isinstance(sigma, int | float) or not 0 < sigma < math.inf:
-            raise _Unusable(f"has {_shown(sigma)} in sigmas, which is no number above 0; correct it, or leave them out")
+            raise _Unusable(f"has {_shown(sigma)} in sigmas, which is not a number above 0; correct it, or omit them")
     return tuple(float(sigma) for sigma in sigmas)
 
 
 def _parts(value: Any, numbers: dict[str, int]) -> dict[str, tuple[int, ...]]:
     if not isinstance(value, dict):
-        raise _Unusable(f"has {_kind(value)} for parts, where a mapping is due; write parts: {{body: [...]}}")
+        raise _Unusable(f"has {_kind(value)} for parts, where a mapping is expected; write parts: {{body: [...]}}")
     parts = {}
     for part, keypoints in value.items():
         if part not in PART_SIZES:
@@ -168,7 +170,7 @@ def _parts(value: Any, numbers: dict[str, int]) -> dict[str, tuple[int, ...]]:
         if len(indices) != (PART_SIZES[part] or len(indices)):
             raise _Unusable(
                 f"has {len(indices)} keypoints in parts.{part}, which has {PART_SIZES[part]} in every set; give them "
-                "in the order that sapiens_pl/models/keypoint_sets/coco_17.yaml tells, or leave that part out"
+                "in the order of sapiens_pl/models/keypoint_sets/coco_17.yaml, or omit that part"
             )
         parts[part] = indices
     return parts
@@ -181,7 +183,7 @@ def _kind(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Of lists in lists only what they are: YAML can say in a line what takes gigabytes to write out."""
+    """Nested lists are only named: one line of YAML can describe what takes gigabytes to print."""
     if isinstance(value, list | dict) and (len(value) > 8 or any(isinstance(inner, list | dict) for inner in value)):
         return _kind(value)
     return shown(value, 40)

@@ -9,7 +9,7 @@ from sapiens_pl.core.errors import ConfigError
 PART_SIZES: dict[str, int | None] = {"body": 17, "feet": 6, "left_hand": 21, "right_hand": 21, "face": None}
 """The parts of the body that a set may name, and how many keypoints each has in every set; None for any number."""
 NUMBERED = "custom"
-"""What a set is called of which nothing is known."""
+"""The name of a set about which nothing is known."""
 
 
 class KeypointSet(NamedTuple):
@@ -57,7 +57,7 @@ class KeypointSet(NamedTuple):
 
 
 def numbered_set(num_keypoints: int, dataset_name: str = NUMBERED) -> KeypointSet:
-    """So many keypoints of which nothing is known: numbers for names, no relations."""
+    """A set about which only the number of keypoints is known: numbers for names, no relations."""
     return KeypointSet(dataset_name, tuple(f"keypoint_{index}" for index in range(num_keypoints)))
 
 

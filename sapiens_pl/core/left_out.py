@@ -1,4 +1,4 @@
-"""What lies where the pictures lie and is none of the run's, and why: nothing is left out without a word."""
+"""Files beside the pictures that the run does not use, and why: nothing is left out silently."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LeftOut:
         self._by_base: dict[str, list[str]] | None = None
 
     def why(self, key: str, root: str) -> str | None:
-        """Why a name or path that somebody asks for is no picture of the run, to complete "NAME ...".
+        """Why a requested name or path is not a picture of the run, to complete "NAME ...".
 
         None if nothing of the kind is known.
         """
@@ -53,7 +53,7 @@ class LeftOut:
             return self.files[name].why
         parts = name.split(os.sep)
         if any(part.startswith(".") and part != os.pardir for part in parts):
-            return "is hidden (a name that begins with a dot), and hidden files are nobody's pictures"
+            return "is hidden (a name that begins with a dot), and hidden files are not read"
         for above in _and_above(name):
             path = shortened(os.path.join(root, above))
             if above in self.run_folders:
@@ -78,7 +78,7 @@ class LeftOut:
         return name
 
     def sentences(self) -> list[str]:
-        """What a person should know of it."""
+        """What the user should know about it."""
         said = []
         if self.files:
             counts = Counter(kind.label for kind in self.files.values()).most_common()
@@ -130,7 +130,7 @@ def sum_of_accounts(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any
 
 
 def _sum(one: Any, other: Any) -> Any:
-    """Of numbers; else the later of two values, if there are two."""
+    """The sum of numbers; else the later of two values, if there are two."""
     if isinstance(one, int) and isinstance(other, int):
         return one + other
     return one if other is None else other

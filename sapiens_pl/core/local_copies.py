@@ -20,7 +20,7 @@ def local_copy(url: str) -> Path:
     same, by ETag, size or time; a file of which the store says nothing is fetched each time.
 
     Raises:
-        ConfigError: in a sentence, whatever is wrong: nothing has begun.
+        ConfigError: for every error, as nothing has started yet.
     """
     try:
         return _local_copy(url)
@@ -41,11 +41,11 @@ def _local_copy(url: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _digest(f"{entry.stamp} {entry.num_bytes}") / posixpath.basename(urlsplit(url).path)
     with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # several ranks want it at once
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several ranks ask for it at once
         if entry.stamp and path.is_file():
             return path
         for old in folder.glob("*/*"):
-            old.unlink()  # who reads it may go on
+            old.unlink()  # a process that has it open can still read it
         path.parent.mkdir(exist_ok=True)
         temporary = path.with_name(f".{path.name}")
         fetch(url, temporary, entry)

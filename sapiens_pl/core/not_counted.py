@@ -14,7 +14,7 @@ from sapiens_pl.core.wording import shortened
 
 FIRST_NAMES = 3
 _MOST_KINDS = 50
-"""Of classes and of suffixes that are kept with their counts, the most frequent ones."""
+"""How many classes and suffixes are kept with their counts: the most frequent ones."""
 _COUNTS_OF_ROWS = (
     *("rows", "used", "other_classes", "ignored", "below_score", "overlapping", "too_small", "not_largest"),
     *("unusable", "inverted", "repeated", "without_picture"),
@@ -22,7 +22,7 @@ _COUNTS_OF_ROWS = (
 
 
 class Some(NamedTuple):
-    """So many, and the first of them by name."""
+    """How many there are, and the names of the first ones."""
 
     num: int = 0
     first: list[str] = []
@@ -78,7 +78,7 @@ class RowsNotCounted(NamedTuple):
         unknown: the names of such pictures.
         unnamed: pictures of the run that the file does not name; nobody is looked for in them.
         unnamed_videos: the same of videos.
-        remedy: the setting that would mend it, if the boxes look like another format's.
+        remedy: the setting that would fix it, if the boxes look like another format's.
     """
 
     file: str = ""
@@ -148,7 +148,7 @@ def most_frequent(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def sum_of(parts: Sequence[NotCounted], earlier: NotCounted | None = None) -> NotCounted | None:
-    """Of all processes of a run; what all of them have seen alike counts once.
+    """The sum over all processes of a run; what all of them have seen counts once.
 
     Args:
         earlier: what was said before, which stays true of what none of them has looked at.

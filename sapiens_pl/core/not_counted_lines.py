@@ -34,7 +34,7 @@ def _of_boxes(boxes: RowsNotCounted) -> Iterator[tuple[str, str]]:
         "that overlap a better one (boxes.nms_threshold)": boxes.overlapping,
         "smaller than boxes.min_size": boxes.too_small,
         "beyond boxes.largest_n": boxes.not_largest,
-        f"that are no boxes{_inverted(boxes)}": boxes.unusable,
+        f"that are not boxes{_inverted(boxes)}": boxes.unusable,
         "that say the same twice": boxes.repeated,
         "of pictures that are not in data.images": boxes.without_picture,
     }

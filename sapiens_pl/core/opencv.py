@@ -1,4 +1,4 @@
-"""An OpenCV that cannot be loaded, in a sentence: on servers its usual build lacks libraries of the system."""
+"""One sentence for an OpenCV that cannot be loaded: on servers its usual build lacks system libraries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BUILDS = "'opencv-python>=4.11,<5'", "'opencv-python-headless>=4.11,<5'"
 
 
 def check_opencv() -> None:
-    """Looks whether OpenCV can be used, before anything else is imported.
+    """Checks whether OpenCV can be used, before anything else is imported.
 
     A command that needs it ends here with exit code 2.
 
@@ -50,7 +50,7 @@ def opencv_complaint() -> str | None:
         return _sentence(one_line(error, 300))
     if not hasattr(cv2, "warpAffine"):
         return (
-            "OpenCV is there in parts only, as it is when one of its two builds was uninstalled after the other was "
+            "OpenCV is only partly installed, as happens when one of its two builds is removed after the other was "
             f"installed; pip install --force-reinstall --no-deps {_BUILDS[1]}."
         )
     _tell(said.getvalue())
@@ -58,7 +58,7 @@ def opencv_complaint() -> str | None:
 
 
 def _tell(text: str) -> None:
-    """Nothing is made of the standard streams yet: this one may be closed, or a full disk behind it."""
+    """The standard streams are not protected yet: this one may be closed, or lead to a full disk."""
     if text and sys.stderr is not None:
         with contextlib.suppress(OSError):
             sys.stderr.write(text)
@@ -67,7 +67,7 @@ def _tell(text: str) -> None:
 def _sentence(reason: str) -> str:
     if "numpy" in reason.lower() or "_ARRAY_API" in reason:
         remedy = f"pip install --upgrade --force-reinstall {_BUILDS[0]} (on a server {_BUILDS[1]})"
-        return f"OpenCV and NumPy do not go together ({reason}); {remedy}."
+        return f"OpenCV and NumPy do not fit together ({reason}); {remedy}."
     return (
         f"OpenCV cannot be loaded ({reason}); install the system libraries that it needs (Debian, Ubuntu: apt-get "
         "install libgl1 libglib2.0-0), or the build that needs none: pip uninstall opencv-python; pip install "

@@ -1,4 +1,4 @@
-"""The pictures of a run and their boxes, as columns that are looked at one picture at a time.
+"""The pictures of a run and their boxes, as columns that are read one picture at a time.
 
 Legend: P pictures, T tasks.
 """
@@ -23,7 +23,7 @@ class FrameColumns(NamedTuple):
     `videos` are the videos' names; `video` (P,) int64 says whose frame a picture is, -1 for a photograph; `frame_index`
     and `pts` (P,) int64 and `seconds` (P,) float64 are as in `VideoFrame`. A video's frames stand together, in their
     order. `num_frames` (V,) int64 are the frames that a player can show of each video, of which the pictures may be
-    some only (`data.video`), 0 for what is no video; None: they are all pictures.
+    some only (`data.video`), 0 for what is not a video; None: they are all pictures.
     """
 
     videos: Names
@@ -45,9 +45,9 @@ class FrameColumns(NamedTuple):
 class ShardColumns(NamedTuple):
     """From which tar or table each of a source's pictures is.
 
-    `names` are the shards' names, each with a slash behind it the beginning of its pictures' names; `begins` (H + 1,)
+    `names` are the shards' names, which with a slash begin the names of their pictures; `begins` (H + 1,)
     int64 is where each shard's pictures begin, and the end. `has_suffixes`: a picture's name ends with that of a file,
-    which is no part of its key.
+    which is not part of its key.
     """
 
     names: Names
@@ -94,7 +94,7 @@ class Pictures(NamedTuple):
 
     `root` is the folder (or the file, the address) that the names are relative to; `paths` says where pictures are that
     do not lie at root/name. `complete`: these are all pictures below the root, not a choice from them. `failures` has
-    the folders that could not be listed, `left_out` what else lies there and is no picture of the run. `stretches`,
+    the folders that could not be listed, `left_out` what else lies there and is not a picture of the run. `stretches`,
     where reading in order is cheaper, are (S + 1,) int64: pictures `stretches[i]` to `stretches[i + 1]` belong together
     and are dealt to one process: frames of a video from one keyframe to the next. `frames` is set where any picture is
     the frame of a video; its name is then that of the video, a slash, the video's name without folder and suffix, and
@@ -116,7 +116,7 @@ class Pictures(NamedTuple):
     samples: Samples | None = None
 
     def path(self, index: int) -> str:
-        """Where a picture is, for people and to find it again; "" for pixels from memory."""
+        """Where a picture is, to be shown and to find it again; "" for pixels from memory."""
         return os.path.join(self.root, self.names[index]) if self.paths is None else self.paths[index]
 
     def member(self, index: int) -> ShardMember | None:
@@ -124,9 +124,9 @@ class Pictures(NamedTuple):
         return None if self.shards is None else self.shards.member(index, self.names[index])
 
     def why_left_out(self, key: str) -> str | None:
-        """Why a picture that somebody asks for, by name or path, is none of these, to complete "KEY ...".
+        """Why a requested picture, by name or path, is not among these, to complete "KEY ...".
 
-        None where nothing is known of it.
+        None if nothing is known about it.
         """
         return self.left_out.why(key, self.root)
 

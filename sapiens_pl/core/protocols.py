@@ -1,4 +1,4 @@
-"""The parts that can be exchanged, and what each of them must give: what a newcomer reads first.
+"""The parts that can be exchanged, and what each of them must provide. Newcomers read this file first.
 
 A new part is one file with a class that does what is said here, one YAML in `conf/` that names the class with
 `_target_`, and one test file. There is no registry, and nothing else is touched.
@@ -64,7 +64,7 @@ class ShardedSource(PictureSource, Protocol):
         ...
 
     def shard_stamp(self, number: int) -> str | None:
-        """Another text where the shard has become another, known without opening it; None: nobody knows."""
+        """A string that changes when the shard changes, found without opening it; None: unknown."""
         ...
 
     def some_shards(self, numbers: Sequence[int]) -> PictureSource:
@@ -128,7 +128,7 @@ class PoseNetwork(Protocol):
 
     @property
     def identity(self) -> str:
-        """Which weights it has: another text means other results, so that a run is not continued with it.
+        """Which weights it has: another string means other results, so that a run is not continued with it.
 
         It may be slow, and is asked for once a run.
         """
@@ -186,12 +186,12 @@ class PictureProduct(Protocol):
 
     It is made while the run goes on, or later from the records: with the same bytes. Files of frames of videos wait for
     the end of the run, when it is known who is who in the whole video. Which files are missing, were made with other
-    settings, or could not be made, is no concern of the class (`products/making.py`).
+    settings, or could not be made, does not concern the class (`products/making.py`).
 
     Attributes:
         folder: for instance `overlays`.
-        suffix: follows the picture's whole name: `.jpg` makes `a.png` to `a.png.jpg`.
-        ending: with what a whole file of the kind ends; blanks may follow.
+        suffix: follows the picture's whole name: `.jpg` turns `a.png` into `a.png.jpg`.
+        ending: the bytes with which a complete file of the kind ends; blanks may follow.
         needs: parts of the body that the keypoint set must know (`KeypointSet.parts`); else the run is refused.
         of_frames: False: only photographs have such a file, frames of videos have none.
     """
@@ -224,7 +224,7 @@ class Film(NamedTuple):
         path: where its file was read from.
         keypoint_set: what the keypoints of all results are.
         results: gives the poses of each frame that is done, in their order, in bounded memory, with track ids (and
-            smoothed, if that was asked for); each call begins anew.
+            smoothed, if that was asked for); each call starts from the first frame.
         photograph: reads the pixels of a result's frame again, (H, W, 3) uint8 BGR, upright, not to be written to; fast
             if frames are asked for in their order.
         stopped: True as soon as the run is to stop; what takes long then raises `MakingStopped`.
@@ -251,7 +251,7 @@ class VideoProduct(Protocol):
 
     Attributes:
         folder: for instance `videos`.
-        suffix: follows the video's whole name: `.json` makes `a/walk.mp4` to `a/walk.mp4.json`.
+        suffix: follows the video's whole name: `.json` turns `a/walk.mp4` into `a/walk.mp4.json`.
         needs: as for `PictureProduct`.
     """
 
@@ -287,6 +287,6 @@ class RunProduct(Protocol):
     def write(self, records: Records, folder: Path) -> None:
         """Writes all `outputs` into an empty folder, from which they are moved when they are whole.
 
-        The same records give the same bytes, whoever has written them.
+        The same records give the same bytes, whichever process wrote them.
         """
         ...

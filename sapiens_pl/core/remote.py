@@ -1,4 +1,4 @@
-"""What lies behind URLs (`s3://`, `gs://`, `hf://`, `https://` ...): the one door to it, by fsspec.
+"""What lies behind URLs (`s3://`, `gs://`, `hf://`, `https://` ...): all access goes through this file, by fsspec.
 
 Everything here is tried again with growing waits, within a time limit, and counted (`retries`); it may be called in any
 thread and in forked processes. What may be wrong is a sentence: `MissingRemoteError` (there is nothing of that name),
@@ -62,7 +62,7 @@ class _CutOff(EOFError):
 
 
 def is_url(text: object) -> bool:
-    """Whether this is no path but a URL, of whatever protocol."""
+    """Whether this is a URL of any protocol, and not a path."""
     return isinstance(text, str) and _URL.match(text) is not None
 
 
@@ -120,14 +120,14 @@ def _looked(url: str, coming: Future[Mapping[str, Any]]) -> Entry | SapiensError
 
 
 def fetch(url: str, target: Path, entry: Entry | None = None) -> Entry:
-    """Brings a whole file to the disk, in pieces that are tried again one by one.
+    """Copies a whole file to the disk, in pieces that are tried again one by one.
 
     Args:
         target: its folder is there; what is there of that name is written over.
         entry: what is known of it.
 
     Raises:
-        RemoteError: besides what is said above, it has changed meanwhile.
+        RemoteError: besides what is said above, the file changed during the transfer.
         OSError: of the disk.
     """
     entry = entry or look(url)
@@ -143,12 +143,12 @@ def fetch(url: str, target: Path, entry: Entry | None = None) -> Entry:
 
 
 def put(url: str, data: bytes) -> None:
-    """Writes a file, which others see when it is whole."""
+    """Writes a file, which others see only when it is complete."""
     submit(url, lambda store: store("pipe_file", path_of(url), data), len(data), "written").result()
 
 
 def put_file(url: str, source: Path) -> None:
-    """The same from a file of the disk; a large one goes up in pieces, and is seen when it is whole."""
+    """The same from a file of the disk; a large one is uploaded in pieces, and is seen when it is complete."""
     size = source.stat().st_size
     if size <= _MOST_IN_ONE_PUT:
         put(url, source.read_bytes())
@@ -157,10 +157,11 @@ def put_file(url: str, source: Path) -> None:
 
 
 def put_if_absent(url: str, data: bytes) -> bool:
-    """Writes a file that is not there yet, and says whether it did; `data` differs from what anybody else would write.
+    """Writes a file that is not there yet, and returns whether it did; `data` must differ from what any other process
+    would write.
 
     Raises:
-        RemoteError: also where the store has no such way; some stores write it in any case and say nothing.
+        RemoteError: also if the store does not support this; some stores silently write it in any case.
     """
 
     async def create(store: Store) -> bool:

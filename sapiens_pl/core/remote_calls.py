@@ -33,7 +33,7 @@ _IN_FLIGHT = 32
 _THREADS = 16
 _IN_A_ROW = 8
 _IN_A_ROW_ON_THE_WEB = 100
-"""A list of addresses has many servers, of which some are gone."""
+"""A list of addresses has many servers, some of which no longer exist."""
 _CREDENTIALS = ("AWS_", "FSSPEC_", "GOOGLE_", "AZURE_", "HF_")
 _URL_SIGNS = "%/:=&?~#+!$,;'@()*[]"
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "http": "http", "https": "http", "abfs": "az", "az": "az"}
@@ -71,7 +71,7 @@ class _Caller:
     async def call(self, url: str, what: Callable[[Store], Awaitable[T]], num_bytes: int, done: str) -> T:
         """Raises SapiensError with a sentence."""
         protocol, wait = urlsplit(url).scheme.lower(), _FIRST_WAIT_SECONDS
-        # Also while it waits for the next try, so that those that were asked for first are through with it first.
+        # Also while it waits for the next try, so that the first requests end first.
         async with self._in_flight:
             limit, end = self._times(num_bytes)
             for left in range(tries() - 1, -1, -1):
@@ -133,16 +133,16 @@ def give_up_within(seconds: float) -> None:
 
 
 def check_protocol(url: str) -> None:
-    """Raises ConfigError for a protocol that nobody knows or of which the library lacks, and for what is no URL."""
+    """Raises ConfigError for an unknown protocol, one whose library is missing, and text that is not a URL."""
     try:
         urlsplit(url)
     except ValueError as error:
-        raise ConfigError(f"{url} is no URL ({error}); correct it.") from None
+        raise ConfigError(f"{url} is not a URL ({error}); correct it.") from None
     _class_of(urlsplit(url).scheme.lower())
 
 
 def path_of(url: str) -> str:
-    """A URL as its file system calls it."""
+    """A URL in the form that its file system uses."""
     if is_on_the_web(url):
         return quote(url, _URL_SIGNS)
     path = _class_of(urlsplit(url).scheme.lower())._strip_protocol(url)
@@ -150,7 +150,7 @@ def path_of(url: str) -> str:
 
 
 def url_of(path: str, like: str) -> str:
-    """The URL of what a file system calls so, of the protocol that another URL has."""
+    """The URL of a path of a file system, with the protocol of another URL."""
     return path if "://" in path else f"{urlsplit(like).scheme}://{path}"
 
 
@@ -184,12 +184,12 @@ def tries() -> int:
 
 
 def requests() -> int:
-    """How many there were in this process and those that it has forked."""
+    """The number of requests of this process and those that it has forked."""
     return os.fstat(_REQUESTS.fileno()).st_size
 
 
 def retries() -> int:
-    """How many of them were another try of one that had failed."""
+    """How many of them repeated one that had failed."""
     return os.fstat(_RETRIES.fileno()).st_size
 
 
@@ -214,7 +214,7 @@ def _class_of(protocol: str) -> Any:
         raise ConfigError(f"{protocol}:// needs {needs}, which is not installed: {remedy}.") from None
     except ValueError:
         raise ConfigError(
-            f"{protocol}:// is no protocol that is known here; use s3://, gs://, az://, hf://, https:// or a path."
+            f"{protocol}:// is not a known protocol; use s3://, gs://, az://, hf://, https:// or a path."
         ) from None
 
 
@@ -248,7 +248,7 @@ _most_seconds = math.inf
 _LOCK = threading.Lock()
 _CALLER: _Caller | None = None
 _OF_PARENTS: list[_Caller] = []
-"""Kept for ever: the ends of their connections must not be closed here."""
+"""Never freed: the connections must not be closed here."""
 
 
 def _caller() -> _Caller:

@@ -1,4 +1,4 @@
-"""What lies below a URL, as Amazon's, the web's and other stores say it."""
+"""What lies below a URL, as Amazon's, web and other stores list it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
 
 
 class Entry(NamedTuple):
-    """One thing behind a URL; `num_bytes` is None, and `stamp` (by which it is known to be the same) "", where the
+    """One thing behind a URL; `num_bytes` is None, and `stamp` (equal if the content is the same) "", where the
     store does not say.
     """
 

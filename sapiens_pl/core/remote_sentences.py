@@ -83,7 +83,9 @@ def judged(error: Exception, url: str, done: str = "read") -> Verdict:
     if isinstance(root, IsADirectoryError | NotADirectoryError):
         return Verdict(RemoteError(f"{where} is a folder, not a file; end its name with a slash or name a file."))
     if isinstance(root, NotImplementedError):
-        return Verdict(RemoteError(f"{where} cannot be {done}, as {_protocol(url)}:// does not do that; give another."))
+        return Verdict(
+            RemoteError(f"{where} cannot be {done}, as {_protocol(url)}:// does not support that; give another URL.")
+        )
     said = _said(root, kind, code, status)
     if status in (401, 403) or isinstance(root, PermissionError):
         remedy = "" if _protocol(url) in _WEB else f" ({_credentials(url)})"
@@ -91,19 +93,19 @@ def judged(error: Exception, url: str, done: str = "read") -> Verdict:
     if kind in _UNUSABLE or (status is not None and status < 500 and status not in (408, 409, 425, 429)):
         if kind == "TooManyRedirects":
             said = "one redirect after the other"
-        return Verdict(RemoteError(f"{where} cannot be {done} ({said}); correct it or take it off the list."))
+        return Verdict(RemoteError(f"{where} cannot be {done} ({said}); correct it or remove it from the list."))
     if not _may_pass(root, code, status):
         return Verdict(RemoteError(f"{where} cannot be {done} ({said}); correct it."))
     return Verdict(RemoteError(f"{where} cannot be {done} ({said}, tried several times); {_AGAIN}."), again=True)
 
 
 def refused_in_a_row(url: str, error: SapiensError, times: int) -> StoreRefusedError:
-    """For a store of which nothing can be read any more."""
-    return StoreRefusedError(f"{_store_of(url)} gives nothing any more, {times} times in a row: {error}")
+    """For a store from which nothing can be read any more."""
+    return StoreRefusedError(f"{_store_of(url)} has failed {times} times in a row: {error}")
 
 
 def _store_sentence(url: str, kind: str, code: str | None, status: int | None) -> str | None:
-    """What is wrong with the whole store; None where that is not known to be so."""
+    """What is wrong with the whole store; None if the fault may be of one object."""
     store, credentials = _store_of(url), _credentials(url)
     if code in _NO_BUCKET:
         other = ", or AWS_ENDPOINT_URL for another store than Amazon's" if _protocol(url) in _AMAZON else ""
@@ -120,7 +122,7 @@ def _store_sentence(url: str, kind: str, code: str | None, status: int | None) -
 
 
 def _root_of(error: BaseException) -> BaseException:
-    """What lies below errors that say less: `FileNotFoundError` of a server that has answered 500, say."""
+    """The cause below less specific errors: `FileNotFoundError` of a server that has answered 500, say."""
     for each in _causes(error):
         if _status_of(each) is not None or _code_of(each) is not None or type(each).__name__ in _NO_CREDENTIALS:
             return each
@@ -152,7 +154,7 @@ def _status_of(error: BaseException) -> int | None:
 
 
 def _code_of(error: BaseException) -> str | None:
-    """Amazon's word for it."""
+    """Amazon's error code."""
     response = getattr(error, "response", None)
     return str(response.get("Error", {}).get("Code", "")) or None if isinstance(response, dict) else None
 

@@ -1,7 +1,7 @@
 """What the value of a setting may be, and one sentence for any other.
 
-A room says once, beside its code, what its settings may be: a `Kind` by name. That is looked at twice. A Python caller
-hears the argument's name; the user of a command hears Hydra's key, before anything large is imported.
+A room says once, beside its code, what its settings may be: a `Kind` by name. It is checked twice. A Python caller is
+told the argument's name; the user of a command is told Hydra's key, before anything large is imported.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def whole_number(least: int) -> Kind:
 
 
 def number(least: float | None = None, above: float | None = None, below: float | None = None) -> Kind:
-    """Infinity counts as a number where no limit stands against it; NaN never does."""
+    """Infinity is accepted unless a limit excludes it; NaN never is."""
     limits = {"of at least": least, "above": above, "below": below}
     given = [f"{words} {limit:g}" for words, limit in limits.items() if limit not in (None, math.inf)]
 
@@ -68,7 +68,7 @@ def either(kind: Kind, other: str | None) -> Kind:
 
 
 def is_whole(value: Any) -> bool:
-    """NumPy's count too, yes and no do not."""
+    """NumPy's integers count too, booleans do not."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 

@@ -1,6 +1,6 @@
-"""How a result looks to whoever looks at one: in words, as a picture, as a table.
+"""How a result is shown: in words, as a picture, as a table.
 
-Drawing lies above this room: the package itself says what draws, when it is imported.
+Drawing belongs to a room above: the package sets the function when it is imported.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _load: Callable[[], Draw] | None = None
 
 
 def drawn_by(load: Callable[[], Draw]) -> None:
-    """Says what gives the function; it is asked when the first result is drawn."""
+    """Sets what returns the drawing function; it is called when the first result is drawn."""
     global _load
     _load = load
 
@@ -35,7 +35,7 @@ def drawing() -> Draw:
 
 
 def in_words(result: PoseResult) -> str:
-    """Of a result of hundreds of numbers, those that a person wants to see first."""
+    """The few of a result's hundreds of numbers that a person wants to see first."""
     if result.image_failed:
         return f"PoseResult({result.name}: {one_line(result.error)})"
     people = counted(len(result.instance_ids), "person", "people") if len(result.instance_ids) else "nobody"

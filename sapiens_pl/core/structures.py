@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # commands that load no network start without torch
 
 
 NO_TRACK_ID = -(2**63)
-"""Of a person who is nobody's track."""
+"""The track id of a person who is in no track."""
 
 
 class Failure(NamedTuple):
@@ -100,7 +100,7 @@ class ImageTask(NamedTuple):
     `path` says where it is, for people; "" for pixels from memory. `bboxes_xyxy` is (N, 4) float64, image
     px, or None for the whole image; `bbox_scores` (N,) float64; `instance_ids` (N,) int64.
     `raw_exif` says that the boxes live in the file's pixels before its EXIF orientation, `normalised` that they
-    are parts of the image's width and height. `image_id` is the number that a box file calls the image by. `frame` is
+    are parts of the image's width and height. `image_id` is the number by which a box file names the image. `frame` is
     set for frames of videos; `has_given_id` (N,) bool says which of the instance ids a box file has given; None: none.
     `member` is set for pictures from tars and tables.
     """
@@ -226,8 +226,8 @@ class PoseResult(NamedTuple):
         image_wh: width and height, or None if the image could not be read.
         name: the image's name in the outputs.
         failures: why the image, or some of its boxes, gave nothing.
-        image_id: the number that the box file calls the image by, if it does.
-        keypoint_set: what the K keypoints are; None where nobody has said.
+        image_id: the number by which the box file names the image, if it does.
+        keypoint_set: what the K keypoints are; None if that is unknown.
         frame: for frames of videos, which.
         track_ids: for frames of videos (N,) int64: who each person is over all frames, or `NO_TRACK_ID`. As recorded,
             these are the ids that a box file has given.

@@ -1,4 +1,4 @@
-"""What people read decides nothing: streams that cannot be written end no run, and names command no terminal."""
+"""Output never affects a run: streams that cannot be written do not end it, and names cannot command a terminal."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def keep_going_without_a_terminal() -> None:
 
 
 class _Harmless:
-    """A text stream whose first failure ends what it says, and nothing else."""
+    """A text stream that falls silent after its first failure."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

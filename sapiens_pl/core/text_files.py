@@ -39,7 +39,7 @@ def open_text(path: str, newline: str | None = None) -> Iterator[TextIO]:
     except UnicodeError as error:
         raise ConfigError(f"{path} is damaged {encoding.upper()} ({error}); save it as UTF-8.") from None
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror or error}); mend that and run again.") from None
+        raise ConfigError(f"{path} cannot be read ({error.strerror or error}); fix that and run again.") from None
 
 
 def read_text(path: str) -> str:

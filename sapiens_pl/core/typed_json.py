@@ -1,4 +1,4 @@
-"""NamedTuples as JSON objects and back: what a file claims has the types that its definition says, or is refused."""
+"""NamedTuples as JSON objects and back: values must have the types of the definition, or the file is refused."""
 
 from __future__ import annotations
 

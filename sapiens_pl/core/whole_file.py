@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all."""
+"""Files that are either complete or absent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAME_ERRORS = frozenset(
     [errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ, errno.ENOTEMPTY]
 )
 _NO_SYNC = frozenset([errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
-"""From file systems that cannot bring a single file to the disk."""
+"""Errors of file systems that cannot sync a single file to the disk."""
 
 
 @contextmanager
@@ -67,14 +67,14 @@ def put_in_place(temporary: Path, path: Path, named_by_image: bool) -> None:
 
 
 def bring_to_disk(file: BinaryIO) -> None:
-    """Returns when the disk has what was written to the file.
+    """Returns when the written data is on the disk.
 
     Raises:
-        OSError: it does not take it.
+        OSError: the disk refuses it.
     """
     file.flush()
     try:
-        getattr(os, "fdatasync", os.fsync)(file.fileno())  # not everywhere is the former
+        getattr(os, "fdatasync", os.fsync)(file.fileno())  # not every system has fdatasync
     except OSError as error:
         if error.errno not in _NO_SYNC:
             raise

@@ -1,4 +1,4 @@
-"""What files, errors and people say, made short enough for a sentence."""
+"""Shortens text from files, errors and people so that it fits into a sentence."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def one_line(said: object, most: int = 200) -> str:
-    """An error's text, or any other, in one line of at most so many characters; of an error without a text its kind."""
+    """An error's text, or any other, in one line of at most `most` characters; without text its class name."""
     return " ".join(str(said).split())[:most] or type(said).__name__
 
 
 def shown(value: Any, most: int = 80) -> str:
-    """A value as it may stand in a JSON or YAML file; of a long one the beginning."""
+    """A value as JSON; of a long one only the beginning."""
     text = json.dumps(value, default=str, ensure_ascii=False, skipkeys=True)
     return text if len(text) <= most else f"{text[:most]}..."
 
@@ -23,5 +23,5 @@ def shortened(name: str, most: int = 200) -> str:
 
 
 def counted(number: int, one: str, many: str) -> str:
-    """So many of them: "1 box", "1,200 boxes"."""
+    """A number with its noun: "1 box", "1,200 boxes"."""
     return f"{number:,} {one if number == 1 else many}"
