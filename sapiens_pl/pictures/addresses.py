@@ -44,7 +44,7 @@ def list_addresses(images: str, wanted: Callable[[str], bool], kind: str) -> Add
         kind: what they are called, for sentences.
 
     Raises:
-        ConfigError: there is nothing, or the store does not let us see.
+        ConfigError: there is nothing, or the store refuses access.
     """
     try:
         return _listed(images, wanted, kind)
@@ -98,14 +98,14 @@ def _listed(images: str, wanted: Callable[[str], bool], kind: str) -> Addresses:
 
 
 def _without_runs(folder: str, passed: dict[str, None]) -> list[str]:
-    """The files below a URL that no run has left there; of the folders of runs, note is taken."""
+    """The files below a URL that no run has left there; `passed` collects the folders of runs."""
     names, runs = without_runs(entry.url[len(folder) :] for entry in listing(folder))
     passed |= dict.fromkeys(runs)
     return [f"{folder}{name}" for name in names]
 
 
 def _look_at_one(url: str) -> None:
-    """One that is missing may be a gap; what is wrong with the store is said at once."""
+    """A missing file may be a gap; a fault of the store is raised at once."""
     try:
         entry_of(url)
     except MissingRemoteError:
@@ -130,7 +130,7 @@ def _is_shown(url: str, folder: str) -> bool:
 
 
 def _of_list(path: str) -> Addresses:
-    """A line each; names are the server or bucket and the path, so that another line more changes no other's."""
+    """One URL a line; names are the server or bucket and the path, so a further line does not change other names."""
     urls, protocols = dict[str, None](), dict[str, str]()
     with open_text(path) as file:
         for number, line in enumerate(file, 1):
@@ -139,12 +139,12 @@ def _of_list(path: str) -> Addresses:
                 continue
             if not is_url(line):
                 raise ConfigError(
-                    f"{path}, line {number} ({shortened(line, 80)}) is no URL, and others are; make a list of each."
+                    f"{path}, line {number} ({shortened(line, 80)}) is not a URL, and others are; make a list of each."
                 )
             try:
                 protocols[urlsplit(line).scheme] = line
             except ValueError as error:
-                raise ConfigError(f"{path}, line {number} is no URL ({error}); correct it.") from None
+                raise ConfigError(f"{path}, line {number} is not a URL ({error}); correct it.") from None
             urls[line] = None
     for url in protocols.values():
         check_protocol(url)
@@ -166,7 +166,7 @@ def _numbered(name: str, count: int) -> str:
 
 
 def _name(url: str, root: str) -> str:
-    """A path that leads nowhere above."""
+    """A path that does not lead above the root."""
     inside = bool(root) and url.startswith(root)
     path = url[len(root) :] if inside else "/".join(urlsplit(hidden(url))[1:3])
     if urlsplit(url).scheme.lower() in _WEB:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 _MOST_BYTES = 256 << 20
-"""That a process has on their way or waiting."""
+"""How much a process may have requested or waiting."""
 
 
 class Request(NamedTuple):
@@ -19,14 +19,14 @@ class Request(NamedTuple):
 
 
 class Ahead:
-    """What is under way, by the pictures' indices; a forked process begins with nothing."""
+    """Requests under way, by the pictures' indices; a forked process starts with none."""
 
     def __init__(self) -> None:
         self._owner = os.getpid()
         self._coming: dict[int, tuple[int, Future[bytes]]] = {}
 
     def want(self, requests: Mapping[int, Request]) -> None:
-        """Begins with those that are not under way yet, in their order and as far as memory allows; forgets others."""
+        """Starts those that are not under way yet, in their order and as far as memory allows; drops others."""
         if os.getpid() != self._owner:
             self._owner, self._coming = os.getpid(), {}
         for index in self._coming.keys() - requests.keys():

@@ -1,4 +1,4 @@
-"""What an AVIF's codes themselves say of their size: decoders make room for that, whatever its boxes say.
+"""The size in the coded data of an AVIF: decoders allocate memory for that, whatever the boxes say.
 
 Sources: ISO/IEC 14496-12 (boxes `iloc`, `stco`), AV1 specification 5.3 and 5.5 (OBU and sequence headers).
 """

@@ -1,4 +1,4 @@
-"""Braces that stand for several texts, as shells and WebDataset read them: `{00000..00099}`, `{a,b}`."""
+"""Braces that stand for several names, as shells and WebDataset read them: `{00000..00099}`, `{a,b}`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sapiens_pl.core.wording import shortened
 
 _RANGE = re.compile(r"(-?\d+|[A-Za-z])\.\.(-?\d+|[A-Za-z])(?:\.\.(-?\d+))?")
 _MOST = 10_000_000
-"""Shards that braces may stand for; more are a slip of the pen."""
+"""The most shards that braces may stand for; more are a typing error."""
 
 
 def expand_braces(text: str) -> list[str]:
     """All texts that one with braces stands for, as shells and WebDataset read them: ranges and lists, also nested.
 
     Raises:
-        ConfigError: they are too many.
+        ConfigError: there are too many.
     """
     found = [each for part in text.split("::") for each in _expanded(part)]
     if len(found) > _MOST:

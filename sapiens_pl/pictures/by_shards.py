@@ -19,7 +19,7 @@ class ByShards(ABC):
 
     Args:
         files: the shards.
-        scratch_gib: what their copies may take of the disk; None: half of what is free.
+        scratch_gib: the most disk space that their copies may take, GiB; None: half of what is free.
     """
 
     def __init__(self, files: ShardFiles, scratch_gib: float | None) -> None:
@@ -30,14 +30,14 @@ class ByShards(ABC):
 
     @abstractmethod
     def _forget(self) -> None:
-        """Begins anew with `_files`, of which nothing is known yet."""
+        """Starts again with `_files`, about which nothing is known yet."""
 
     def shard_names(self) -> Sequence[str]:
         """The shards in their order; none of them is opened."""
         return self._files.names
 
     def shard_stamp(self, number: int) -> str | None:
-        """By which the file is known to be the same as before; None: nobody knows."""
+        """Equal as long as the file is unchanged; None: unknown."""
         return self._files.stamp(number)
 
     def some_shards(self: Source, numbers: Sequence[int]) -> Source:
@@ -48,11 +48,11 @@ class ByShards(ABC):
         return part
 
     def bytes_at_urls(self) -> int | None:
-        """Of the files that are copied to read them (`scratch`); None where they are on a disk."""
+        """The size of the files that are copied in order to be read (`scratch`); None for files on a disk."""
         return self._files.bytes_at_urls()
 
     def will_need(self, numbers: Sequence[int]) -> None:
-        """Begins to fetch shards from behind URLs that `some_shards` will be asked for, as far as there is room."""
+        """Starts to fetch shards from URLs that `some_shards` will be asked for, as far as there is room."""
         scratch.want_all(self._files.paths[number] for number in numbers)
 
     def release(self) -> None:

@@ -15,7 +15,7 @@ _MOST_FIELDS = 40
 
 
 def carried_values(values: Mapping[str, Any] | str, carry: Collection[str]) -> tuple[str | None, ...]:
-    """A sample's values in the order of the columns; of one that cannot be read, none."""
+    """A sample's values in the order of the columns; none for a sample that cannot be read."""
     return tuple(None if isinstance(values, str) else carried_value(values, name) for name in carry)
 
 
@@ -28,7 +28,7 @@ def check_carry(source: PictureSource, carry: Collection[str], images: Any) -> N
     """Refuses columns that no sample has; looks no further than to the first that has each of them.
 
     Raises:
-        ConfigError: so it is; or there are no pictures.
+        ConfigError: a column is in no sample, or there are no pictures.
     """
     left, seen = set(carry), dict[str, None]()
     for pictures in _some_at_a_time(source) if left else ():

@@ -28,7 +28,7 @@ def not_downloaded(tar: str, names: Iterable[str]) -> dict[str, str]:
     try:
         table = pq.ParquetFile(arrow_file(path))
         if not {_KEY, _STATUS} <= set(table.schema_arrow.names):
-            return {}  # another's
+            return {}  # another program's
         wanted = [name for name in (_KEY, _STATUS, _REASON) if name in table.schema_arrow.names]
         rows = table.read(columns=wanted).to_pylist()
     except (OSError, pa.ArrowException) as error:

@@ -22,11 +22,11 @@ from sapiens_pl.pictures.video_tables import remembered_scan
 _DIGITS = 12
 _SCANNED_AT_A_TIME = 4
 _OPEN_AT_A_TIME = 2
-"""Videos; each holds some tens of frames."""
+"""How many videos are kept open; each holds some tens of frames."""
 
 
 class Film(NamedTuple):
-    """A video of a listing: `trouble` says what of it cannot be shown, "" for nothing, and `table` is None where that
+    """A video of a listing: `trouble` says what cannot be shown of it ("": nothing), and `table` is None where that
     is all. `chosen` are the (n,) indices of the frames that are pictures of the run.
     """
 
@@ -171,11 +171,11 @@ class FrameReader:
 
     @property
     def num_decoded(self) -> int:
-        """Packets that this process has decoded, those that were decoded twice counted twice."""
+        """How many packets this process has decoded; a packet that was decoded twice counts twice."""
         return self._decoded_before + sum(decoder.num_decoded for decoder in self._open.values())
 
     def read_by_index(self, path: str, index: int) -> LoadedImage:
-        """A frame of a video that may not have been scanned here."""
+        """A frame of a video, which is scanned first if that was not done in this process."""
         if why := why_no_videos():
             raise UnreadableImageError(f"{path} is a video, and {why}.")
         if path not in self._tables:

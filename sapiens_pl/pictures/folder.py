@@ -51,7 +51,7 @@ class ImageFiles:
         self._frames = FrameReader(max_megapixels)
 
     def pictures(self) -> Pictures:
-        """What there was when it was first asked; ConfigError if that is nothing."""
+        """The pictures at the time of the first call; ConfigError if there are none."""
         if self._pictures is None:
             self._pictures, self._films = with_frames(list_images(self._images), self._choice)
         return self._pictures
@@ -88,7 +88,7 @@ def check_images(images: str | Path) -> None:
     """Raises ConfigError if there is nothing of that name: at once, before anything large is loaded."""
     if not isinstance(images, str | Path):
         raise ConfigError(
-            f"data.images={images} is no text but a value of type {type(images).__name__}; a name that looks like one "
+            f"data.images={images} is not text but a value of type {type(images).__name__}; a name that looks like one "
             f"is quoted for Hydra too: \"data.images='NAME'\"."
         )
     given = os.path.expanduser(str(images))
@@ -112,7 +112,7 @@ def list_images(images: str | Path) -> Pictures:
             (relative to the list's folder, or else to the working directory), or one image.
 
     Raises:
-        ConfigError: there is no such thing, or no image in it.
+        ConfigError: it does not exist, or there is no image in it.
     """
     check_images(images)
     given = os.path.expanduser(str(images))
@@ -168,14 +168,16 @@ def _from_list(list_file: str) -> Pictures:
         for number, line in enumerate(file, 1):
             line = line.rstrip("\r\n")
             if "\0" in line:
-                raise ConfigError(f"{list_file}, line {number} holds a zero byte, so it is no list of paths; {_WAYS}")
+                raise ConfigError(
+                    f"{list_file}, line {number} holds a zero byte, so it is not a list of paths; {_WAYS}"
+                )
             if line.strip():
                 paths.append(_listed(root, line))
     return _named(root, paths)
 
 
 def _listed(root: str, line: str) -> str:
-    """The path in a line, as it stands or as other systems write it: blanks and quotes around it, backslashes."""
+    """The path in a line, as it is or as other systems write it: with blanks or quotes around it, with backslashes."""
     bare = line.strip().strip("\"'").replace("\\", "/")
     for text in (line, bare or line):
         path = os.path.join(root, os.path.expanduser(text))
@@ -187,7 +189,7 @@ def _listed(root: str, line: str) -> str:
 
 
 def _named(root: str, paths: list[str]) -> Pictures:
-    """Names each path below the root; what lies elsewhere goes below a folder of its own, never above."""
+    """Names each path below the root; what lies elsewhere gets a folder of its own below the root."""
     files: dict[str, str] = {}
     for path in map(os.path.abspath, paths):
         inside = path.startswith(os.path.join(root, ""))

@@ -1,4 +1,4 @@
-"""A look at a file's first bytes: what it is, how large, and how it lies. Nothing is decoded here."""
+"""Reads a file's first bytes: format, size and orientation. Nothing is decoded here."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ImageHeader(NamedTuple):
 
 
 def read_header(data: bytes, max_megapixels: float) -> ImageHeader:
-    """What a file is, by its own bytes; a suffix decides nothing.
+    """What a file is, by its content; the suffix does not count.
 
     Raises:
         UnreadableImageError, OversizedImageError: sentences without their subject.
@@ -69,7 +69,7 @@ def read_header(data: bytes, max_megapixels: float) -> ImageHeader:
             wh, orientation = _look_by_pillow(data, kind)
     except (ValueError, struct.error):
         raise UnreadableImageError(
-            f"begins as {kind}, but its header is damaged or ends early; fetch it again or take it off the list."
+            f"begins as {kind}, but its header is damaged or ends early; fetch it again or remove it from the list."
         ) from None
     for size in [wh, *(coded_sizes(data) if kind == "AVIF" else [])]:
         refuse_oversized(size, max_megapixels)
@@ -104,7 +104,7 @@ def _format(data: bytes) -> str:
     for signature, name in _FOREIGN.items():
         if data.startswith(signature):
             raise UnreadableImageError(f"is {name}, which is not read here; convert it to JPEG or PNG.")
-    raise UnreadableImageError("is no image, or none that can be read here; replace it or take it off the list.")
+    raise UnreadableImageError("is not an image, or none that can be read here; replace it or remove it from the list.")
 
 
 def _look_at_png(data: bytes) -> tuple[tuple[int, int], int]:
@@ -158,11 +158,11 @@ def _look_at_heif(data: bytes, max_megapixels: float) -> tuple[tuple[int, int], 
         raise ValueError("HEIF") from None
     for size in sizes:
         refuse_oversized(size, max_megapixels)
-    return sizes[0], 1  # libheif has turned it
+    return sizes[0], 1  # libheif has already turned it
 
 
 def _look_by_pillow(data: bytes, kind: str) -> tuple[tuple[int, int], int]:
-    """Of the formats that are left only AVIF and WebP carry an orientation.
+    """Of the remaining formats only AVIF and WebP carry an orientation.
 
     AVIF's is that of its properties `irot` and `imir`; where there are none, its EXIF block does not count (MIAF,
     ISO/IEC 23000-22), and Pillow gives it so.
@@ -177,5 +177,5 @@ def _look_by_pillow(data: bytes, kind: str) -> tuple[tuple[int, int], int]:
                 return image.size, exif_orientation(image.info.get("exif", b""))
     except Image.DecompressionBombError:
         raise OversizedImageError("has more pixels than the limit; it was not decoded.") from None
-    except Exception:  # Pillow's plugins raise whatever they please on broken headers
+    except Exception:  # Pillow's plugins raise errors of any kind on broken headers
         raise ValueError(kind) from None

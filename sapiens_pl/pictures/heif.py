@@ -1,7 +1,7 @@
 """HEIC and HEIF, as telephones take photographs, by pillow-heif: an extra, loaded when such a picture is read.
 
 libheif turns a picture as its properties `irot` and `imir` say; where these are there, its EXIF block does not count
-(ISO/IEC 23008-12), and where they are not, it is not turned by anybody: MIAF (ISO/IEC 23000-22) says the same.
+(ISO/IEC 23008-12), and where they are not, the picture is not turned: MIAF (ISO/IEC 23000-22) says the same.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def can_read_heif() -> bool:
 
 
 def why_no_heif() -> str:
-    """What keeps pillow-heif, which is loaded for this, from reading, as a clause; "" for nothing."""
+    """Why pillow-heif, which is loaded for this check, cannot read, as a clause; "" if it can."""
     if not can_read_heif():
         return "pillow-heif is not installed: pip install 'sapiens_pl[heif]'"
     try:

@@ -1,7 +1,7 @@
 """JPEG: decoded whole, or refused.
 
-libjpeg goes on after damage and paints the rest of the picture grey or in wrong places; all it does is to mutter.
-TurboJPEG hands on only the first thing that it mutters, so what is harmless is taken out before it is asked again.
+libjpeg continues after damage, leaves the rest of the picture grey or misplaced, and only gives a warning.
+TurboJPEG reports only the first warning, so harmless causes are removed before it decodes again.
 Background: ITU-T T.81, annex B (markers) and G.1 (progressive scans).
 """
 
@@ -65,12 +65,12 @@ def decode_jpeg(data: bytes) -> np.ndarray:
         data, pixels = _decode_in_spite(data)
     if not _is_complete(data):
         raise DamagedImageError("is a JPEG of which scans are missing; fetch it again.")
-    # Of CMYK's ways to RGB OpenCV's is the reference.
+    # OpenCV's conversion from CMYK to RGB is the reference.
     return _by_opencv(data) if _num_components(data) == 4 else pixels
 
 
 def _decode_in_spite(data: bytes) -> tuple[bytes, np.ndarray]:
-    """The picture whose file is odd, as far as it is harmless, and the file without what is odd."""
+    """The picture of a file with harmless oddities, and the file without them."""
     data = _tidied(data)
     try:
         return data, simplejpeg.decode_jpeg(data, "BGR")
@@ -122,7 +122,7 @@ def _segments(data: bytes) -> Iterator[_Segment]:
 
 
 def _tidied(data: bytes) -> bytes:
-    """The same picture without what libjpeg complains of although it is harmless, and with an end."""
+    """The same picture without harmless causes of libjpeg's warnings, and with an end marker."""
     parts, end, sequential = [data[:2]], 2, True
     for marker, start, end in _segments(data):
         content = bytearray(data[start:end])
@@ -140,7 +140,7 @@ def _tidied(data: bytes) -> bytes:
 
 
 def _is_padding(data: bytes, complaint: str) -> bool:
-    """Whether all that was heard is one byte repeated before the end, as some cameras fill their files.
+    """Whether the only warning is about one byte repeated before the end, as some cameras pad their files.
 
     Zeros also fill files whose end was never written. Those were decoded before they were left over, so then there
     are many more of them than libjpeg counts.

@@ -22,7 +22,7 @@ from sapiens_pl.pictures.stored import Stamp, stamp_at
 from sapiens_pl.pictures.tar_index import TarIndex, index_of_tar
 
 _FORM = 1
-"""Another number for another form of these files."""
+"""To be raised when the form of these files changes."""
 _COLUMNS = ("names", "reasons", "left_out", "kinds")
 
 
@@ -31,7 +31,7 @@ def tar_index(path: str) -> TarIndex:
 
     Raises:
         OSError, RemoteError: it cannot be read.
-        UnreadableImageError: it is no regular file; a sentence without its subject.
+        UnreadableImageError: it is not a regular file; a sentence without its subject.
     """
     stamp = stamp_at(path)
     file = _file_of(path)

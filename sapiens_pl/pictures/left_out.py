@@ -34,7 +34,7 @@ _OTHER_VIDEOS = {
     ".lrv": "is the small copy of a video that a camera keeps beside it; rename it to .mp4 if it is all there is",
     ".thm": "is the small picture of a video that a camera keeps beside it",
     ".insv": "is a video of two round pictures, which no box fits; convert it with the camera's program",
-    ".360": "is a video of two half rooms, which no box fits; convert it with the camera's program",
+    ".360": "is a video of two half spheres, which no box fits; convert it with the camera's program",
 }
 _NO_PICTURES = _suffixes(
     "txt lst list json jsonl ndjson geojson xml csv tsv yaml yml toml ini cfg conf md rst html htm css js "
@@ -83,7 +83,7 @@ def can_read_videos() -> bool:
 
 @cache
 def why_no_videos() -> str:
-    """What keeps PyAV, which is loaded for this, from reading videos, as a clause; "" for nothing."""
+    """Why PyAV, which is loaded for this check, cannot read videos, as a clause; "" if it can."""
     if not can_read_videos():
         return "PyAV is not installed: pip install 'sapiens_pl[video]'"
     try:
@@ -116,7 +116,7 @@ def not_read_here(name: str) -> Kind | None:
 
 
 def kind_of(path: str, look_inside: bool) -> Kind | None:
-    """For a file that has no suffix of a picture, if it may be one.
+    """The kind of a file that may be a picture although it has no suffix of one; None for others.
 
     Args:
         look_inside: read the first bytes where the suffix says nothing.

@@ -1,4 +1,4 @@
-"""What stores have said of files a moment ago: size and stamp, asked for many at a time and not twice."""
+"""What stores have recently said about files: size and stamp, asked for many at a time and only once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sapiens_pl.core.errors import SapiensError
 from sapiens_pl.core.remote import Entry, list_below, look_at
 
 _SECONDS = 120.0
-"""A run asks for the same several times before it begins; later it may have changed."""
+"""Seconds: a run asks for the same several times before it begins; later it may have changed."""
 _MOST = 100_000
 _said: dict[str, tuple[float, Entry | SapiensError]] = {}
 _listed: dict[str, tuple[float, list[Entry]]] = {}
@@ -25,7 +25,7 @@ def entry_of(url: str) -> Entry:
 
 
 def entries_of(urls: Sequence[str]) -> list[Entry | SapiensError]:
-    """What is known of each, or why nothing is."""
+    """The entry of each, or the error."""
     now = time.monotonic()
     asked = [url for url in urls if url not in _said or now - _said[url][0] > _SECONDS]
     for url, found in zip(asked, look_at(asked)):
@@ -34,7 +34,7 @@ def entries_of(urls: Sequence[str]) -> list[Entry | SapiensError]:
 
 
 def known_size(url: str) -> int | None:
-    """Bytes, as a store has said before; nobody is asked."""
+    """The size in bytes, if a store has said it before; no request is made."""
     held = _said.get(url)
     return held[1].num_bytes if held is not None and isinstance(held[1], Entry) else None
 
@@ -50,7 +50,7 @@ def listing(folder: str) -> list[Entry]:
 
 
 def keep(entries: Iterable[Entry]) -> None:
-    """Takes note of what a listing has said."""
+    """Keeps the entries of a listing."""
     for entry in entries:
         if entry.num_bytes is not None and entry.stamp:
             _keep(entry.url, entry)

@@ -28,9 +28,9 @@ from sapiens_pl.pictures.shard_files import list_shards, shard_failure
 from sapiens_pl.pictures.stored import Stamp, is_file, stamp_at
 
 _USUAL = ("image", "jpg", "jpeg", "png", "webp", "img", "picture", "bytes", "image_bytes", "content")
-"""Columns that hold pictures where several hold bytes."""
+"""Names of the picture column where several columns hold bytes."""
 _STRETCH = 32
-"""Rows that are dealt together where whole row groups are not."""
+"""How many rows are dealt together where row groups are not dealt whole."""
 _ROWS_AT_A_TIME = 1024
 
 
@@ -53,7 +53,7 @@ class ParquetImages(ByShards):
     Args:
         images: tables, as for `list_shards`.
         max_megapixels: larger pictures are refused.
-        columns: `image` has the bytes, None: told by the schema; `key` names the rows, None: their numbers do.
+        columns: `image` has the bytes, None: found by the schema; `key` names the rows, None: rows are named by number.
         scratch_gib: as for `scratch.begin`, where they lie behind URLs.
         carry: other columns that come with each picture.
 
@@ -81,7 +81,7 @@ class ParquetImages(ByShards):
         self._wrong: dict[int, str] = {}
 
     def pictures(self) -> Pictures:
-        """What the tables held when it was first asked."""
+        """The pictures in the tables at the time of the first call."""
         if self._pictures is None:
             self._pictures = self._list()
         return self._pictures
@@ -179,7 +179,7 @@ class ParquetImages(ByShards):
             keys = None if self._key_column is None else self._keys(file)
         except pa.ArrowException as error:
             raise UnreadableImageError(
-                f"cannot be read as Parquet ({one_line(error)}); fetch it again or take it off the list."
+                f"cannot be read as Parquet ({one_line(error)}); fetch it again or remove it from the list."
             ) from None
         counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
         return _Table(path, stamp, column, counts, keys)
@@ -198,7 +198,7 @@ class ParquetImages(ByShards):
             return f"{row:09d}"
         name = os.path.normpath(str(key))
         if name.startswith(("/", ".")) or "/." in name or "\0" in name or not str(key):
-            self._wrong[begin + row] = f"has a key that can be no name ({shortened(repr(key))}); correct it."
+            self._wrong[begin + row] = f"has a key that cannot be a name ({shortened(repr(key))}); correct it."
         elif name in taken:
             self._wrong[begin + row] = f"has the key {shortened(name)}, as an earlier row has; only that one is read."
         else:

@@ -1,4 +1,4 @@
-"""From a file's bytes to pixels, by the decoder of the format that the header's look found."""
+"""From a file's bytes to pixels, by the decoder for the format that the header names."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _OPTIONAL_IN_OPENCV = ("GIF", "AVIF", "JPEG2000", "TIFF")
 """Formats that OpenCV may be built without, or reads in part; Pillow reads the rest."""
 _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 _COMPRESSION, _CHECKED_COMPRESSIONS = 259, (5, 8, 32946)
-"""TIFF's tag; LZW and Deflate (two numbers), where damage can be heard."""
+"""TIFF's tag; LZW and Deflate (two numbers), for which decoders report damage."""
 _HEAVY_CHUNK = 1 << 20
 """Bytes; of a PNG's chunks that do not count for its pixels, libpng refuses those of over 8 MB."""
 
-_BROKEN = "is damaged or ends early; replace it or take it off the list."
+_BROKEN = "is damaged or ends early; replace it or remove it from the list."
 
 
 def decode(data: bytes, header: ImageHeader) -> np.ndarray:
@@ -62,7 +62,7 @@ def _decode_other(data: bytes, header: ImageHeader) -> np.ndarray | None:
         if error.code == cv2.Error.StsNoMem:
             raise MemoryError from None
         pixels = None
-    except Exception:  # whatever a decoder makes of a broken file, the others go on
+    except Exception:  # whatever error a decoder raises for a broken file, the other pictures are read
         pixels = None
     if pixels is None and header.format in _OPTIONAL_IN_OPENCV:
         return _decode_by_pillow(data, header.format)
@@ -82,12 +82,12 @@ def _decode_by_pillow(data: bytes, kind: str) -> np.ndarray | None:
                 return np.asarray(image.convert("RGB"))[..., ::-1]
     except MemoryError:
         raise
-    except Exception:  # Pillow's plugins raise whatever they please
+    except Exception:  # Pillow's plugins raise errors of any kind
         return None
 
 
 def _is_broken_tiff(data: bytes) -> bool:
-    """Whether the codes of a packed TIFF make no sense: OpenCV then gives the pixels before, and says nothing."""
+    """Whether the compressed data of a TIFF is invalid: OpenCV then silently returns only the pixels before."""
     compression = first_tags(data).get(_COMPRESSION)
     if compression is None or compression.value not in _CHECKED_COMPRESSIONS:
         return False
@@ -118,7 +118,7 @@ def _without_heavy_chunks(data: bytes) -> bytes:
     """A PNG without large texts, profiles and private chunks, for which libpng would refuse it.
 
     Raises:
-        DamagedImageError: a chunk is longer than the file; OpenCV would make room for it, up to 4 GiB.
+        DamagedImageError: a chunk is longer than the file; OpenCV would allocate memory for it, up to 4 GiB.
     """
     chunks = png_chunks(data)
     if any(end > len(data) for _, _, end in chunks):

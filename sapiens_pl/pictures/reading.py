@@ -30,13 +30,13 @@ MAX_MEGAPIXELS = 178.0
 
 _MOST_BYTES_PER_PIXEL = 16
 _PAUSES_S = (0.5, 2.0)
-"""Before the second and the third try."""
+"""Seconds before the second and the third try."""
 _PASSING = frozenset(
     [errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EBUSY, errno.EREMOTEIO]
     + [errno.ECONNRESET, errno.ECONNABORTED, errno.ECONNREFUSED, errno.ENOTCONN, errno.EPIPE]
     + [errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOMEM, errno.EMFILE, errno.ENFILE]
 )
-"""What network mounts and full tables give now and then, and not a moment later."""
+"""Errors of network mounts and full tables that often pass within a moment."""
 
 
 def read_image(path: str, max_megapixels: float = MAX_MEGAPIXELS) -> LoadedImage:
@@ -93,7 +93,7 @@ def _read_bytes(path: str, max_megapixels: float) -> bytes:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise UnreadableImageError("is not a regular file; only files are read.")
-    most_bytes = check_num_bytes(status.st_size, max_megapixels)  # not opened: some of the kernel's own "files" hang
+    most_bytes = check_num_bytes(status.st_size, max_megapixels)  # not opened: some of the kernel's special files hang
     with open(path, "rb") as file:
         data = file.read(status.st_size + 1)
     if len(data) > most_bytes:
@@ -102,7 +102,7 @@ def _read_bytes(path: str, max_megapixels: float) -> bytes:
 
 
 def check_num_bytes(num_bytes: int, max_megapixels: float) -> int:
-    """The most bytes that a picture may have.
+    """Checks that a picture has bytes, and not more than its limit of pixels can need.
 
     Raises:
         UnreadableImageError, OversizedImageError: it has none, or more; a sentence without its subject.

@@ -1,7 +1,7 @@
 """The bytes in a column of a Parquet file, row by row, in bounded memory.
 
-Rows are read forwards, some at a time: at most 256 rows, and no more than make about 64 MiB. Who asks for rows in their
-order decodes each once; a row further back in its row group costs another pass through that.
+Rows are read forwards, some at a time: at most 256 rows, and no more than make about 64 MiB. Asked for in order,
+each row is decoded once; a row further back in its row group costs another pass through that.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sapiens_pl.pictures.stored import Stamp, arrow_file, stamp_at
 
 _BYTES_AT_A_TIME, _ROWS_AT_A_TIME = 64 << 20, 256
 _BUFFER_BYTES = 1 << 20
-"""Of a column's chunk that is read at a time; without a buffer it would be all of it."""
+"""Bytes of a column's chunk that are read at a time; without a buffer it would be all of it."""
 _MOST_OPEN = 4
 
 
@@ -37,7 +37,7 @@ class RowBytes:
     Args:
         path: where it is.
         column: binary, or a struct with a binary `bytes`.
-        carry: what is to be had of other columns.
+        carry: the other columns that are read.
     """
 
     def __init__(self, path: str, column: str, carry: Sequence[str] = ()) -> None:
@@ -102,7 +102,7 @@ class OpenTables:
         """A row's bytes, and what is carried along.
 
         Raises:
-            UnreadableImageError: there are none, or the file is another than before; a sentence without its subject.
+            UnreadableImageError: there are none, or the file has changed; a sentence without its subject.
         """
         import pyarrow as pa
 

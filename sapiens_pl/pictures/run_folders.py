@@ -1,4 +1,4 @@
-"""What a run has left among the pictures: it is none of them, whatever its files look like."""
+"""Files that a run has left among the pictures: they are never taken for pictures."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def is_below(name: str, folders: AbstractSet[str]) -> bool:
 
 
 def _above(name: str) -> Iterator[str]:
-    """The folders above a file, each with a slash at its end, the topmost one as nothing."""
+    """The folders above a file, each with a slash at its end; the topmost one is ""."""
     yield ""
     place = name.find("/")
     while place >= 0:
@@ -65,7 +65,7 @@ def _above(name: str) -> Iterator[str]:
 
 
 def without_runs(names: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The files that are no results of runs, and the folders that were passed over."""
+    """The files that are not results of runs, and the folders that were passed over."""
     listed = list(names)
     passed = folders_of_runs(listed)
     among = set(passed)

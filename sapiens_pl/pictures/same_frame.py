@@ -7,13 +7,13 @@ from sapiens_pl.core.structures import LoadedImage
 
 
 def check_same_time(image: LoadedImage, path: str, name: str, pts: int | None) -> None:
-    """Nothing else of a frame is on record: another video of the same rate and size is not noticed.
+    """Only the time of a frame is recorded: another video of the same rate and size is not noticed.
 
     Args:
         image: as it was read now.
         path: the video's.
         name: the frame's.
-        pts: the frame's time when its poses were found; None where it is no frame.
+        pts: the frame's time when its poses were found; None where it is not a frame.
 
     Raises:
         UnreadableImageError: it has another time now.

@@ -113,7 +113,7 @@ def begin(most_gib: float | None = None) -> None:
     """Makes this process's folder, if it has none yet.
 
     Args:
-        most_gib: that it may hold; None for half of what is free, divided by the processes of this machine.
+        most_gib: the most that it may hold; None for half of what is free, divided by the processes of this machine.
     """
     global _mine
     if _mine is None or _mine.process != os.getpid():
@@ -157,7 +157,7 @@ def want_all(paths: Iterable[str]) -> None:
 
 @contextmanager
 def at_hand(path: str, even_so: bool) -> Iterator[None]:
-    """Waits for a file that is wanted; with `even_so` any other is fetched too, and goes again.
+    """Waits for a file that is wanted; with `even_so` any other is fetched too, and removed afterwards.
 
     Raises:
         SapiensError: it cannot be fetched.
@@ -176,7 +176,7 @@ def at_hand(path: str, even_so: bool) -> Iterator[None]:
 
 
 def drop(urls: Iterable[str]) -> None:
-    """Removes files; who has one open reads on."""
+    """Removes files; a process that has one open can still read it."""
     if _mine is not None and _is_here(_mine):
         _mine.drop(urls)
 
@@ -216,5 +216,5 @@ def _remove_left_behind() -> None:
             with open(folder / "lock") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
-        except OSError:  # somebody is at work there, or it is another's
+        except OSError:  # another process uses it, or another user owns it
             continue

@@ -22,7 +22,7 @@ _LISTS = (".txt", ".lst", ".list")
 _MAGIC = "*?[{"
 _OUTSIDE = "_outside"
 _LOOKED_AT = 64
-"""URLs that a store is asked about together."""
+"""How many URLs a store is asked about together."""
 
 
 class ShardFiles(NamedTuple):
@@ -34,7 +34,7 @@ class ShardFiles(NamedTuple):
     complete: bool
 
     def stamp(self, number: int) -> str | None:
-        """Another text where the file is another; None where nobody knows."""
+        """A string that changes when the file changes; None if unknown."""
         if is_url(self.paths[number]):
             entry = entries_of(self.paths[number : number + _LOOKED_AT])[0]
             return f"{entry.num_bytes} bytes, {entry.stamp}" if isinstance(entry, Entry) and entry.stamp else None
@@ -45,13 +45,13 @@ class ShardFiles(NamedTuple):
         return f"{status.st_size} bytes, {status.st_mtime_ns} ns"
 
     def bytes_at_urls(self) -> int | None:
-        """Of all that lie behind URLs, as far as their stores say it; None where none does."""
+        """The size of all that lie behind URLs, as far as their stores tell it; None if no store does."""
         urls = list(filter(is_url, self.paths))
         found = [entry for begin in range(0, len(urls), _LOOKED_AT) for entry in entries_of(urls[begin:][:_LOOKED_AT])]
         return sum(entry.num_bytes or 0 for entry in found if isinstance(entry, Entry)) if urls else None
 
     def some(self, numbers: Sequence[int]) -> ShardFiles:
-        """Those at some places; `complete` stays: nobody says of the others that they are left out."""
+        """Some of the shards; `complete` stays as it is: the others are not counted as left out."""
         names, paths = ([column[number] for number in numbers] for column in (self.names, self.paths))
         return self._replace(names=names, paths=paths)
 
@@ -69,7 +69,7 @@ def list_shards(images: str, suffixes: tuple[str, ...], kind: str) -> ShardFiles
         ConfigError: there is no such thing.
     """
     if not isinstance(images, str | os.PathLike):
-        raise ConfigError(f"data.images={images} is no text; give {kind} files.")
+        raise ConfigError(f"data.images={images} is not text; give {kind} files.")
     if is_url(str(images)) or is_list_of_urls(str(images)):
         found = list_addresses(str(images), lambda url: _path_of_url(url).endswith(suffixes), f"{kind} files")
         return ShardFiles(found.root.rstrip("/"), found.names, found.urls, found.complete)
@@ -148,8 +148,6 @@ def shard_failure(name: str, path: str, why: object) -> Failure:
         is_missing = isinstance(why, FileNotFoundError | NotADirectoryError)
         reason = why.strerror or one_line(why)
         why = (
-            "does not exist; correct the name."
-            if is_missing
-            else f"cannot be read ({reason}); mend that and run again."
+            "does not exist; correct the name." if is_missing else f"cannot be read ({reason}); fix that and run again."
         )
     return Failure(name, None, UnreadableShardError.__name__, f"{hidden(path)} {why}")

@@ -1,4 +1,4 @@
-"""Which source a folder is for: its name does not tell, so a look at what it holds does."""
+"""Which source a folder is for, by the files in it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def source_of_folder(images: str, sources: Mapping[str, Any]) -> str | None:
                         del wanted[name]
                     else:
                         fits[name] |= _is_one(entry.name, wanted[name].of)
-    except OSError:  # no folder; what it is, its source says
+    except OSError:  # not a folder; its source says what it is
         return None
     return next((name for name in wanted if fits[name]), None)
 

@@ -1,4 +1,4 @@
-"""The one door to files of which pieces are read: tars and tables, on a disk or behind a URL.
+"""All access to files that are read in pieces: tars and tables, on a disk or behind a URL.
 
 What lies behind a URL is read from its copy in the scratch folder while there is one, else by a request a piece.
 """
@@ -18,7 +18,7 @@ from sapiens_pl.pictures.looks import entry_of
 from sapiens_pl.pictures.scratch import copy_of, version_of
 
 _MOST_OPEN = 32
-"""Files that a process keeps open; an ordinary process may open 1024."""
+"""How many files a process keeps open; an ordinary process may open 1024."""
 
 
 class Stamp(NamedTuple):
@@ -33,7 +33,7 @@ class StoredFile:
 
     Raises:
         OSError: it cannot be opened.
-        UnreadableImageError: it is no regular file; a sentence without its subject.
+        UnreadableImageError: it is not a regular file; a sentence without its subject.
     """
 
     def __init__(self, path: str) -> None:
@@ -45,7 +45,7 @@ class StoredFile:
             raise UnreadableImageError("is not a regular file; only files are read.")
 
     def read_at(self, start: int, count: int) -> bytes:
-        """So many bytes from there on; fewer where the file ends before."""
+        """`count` bytes from `start` on; fewer if the file ends before."""
         data = os.pread(self._handle, count, start)
         while len(data) < count and (more := os.pread(self._handle, count - len(data), start + len(data))):
             data += more
@@ -57,7 +57,7 @@ class StoredFile:
             self._handle = -1
 
     def __del__(self) -> None:
-        if getattr(self, "_handle", -1) >= 0:  # who forgets it would keep the space of a removed file
+        if getattr(self, "_handle", -1) >= 0:  # if it is not closed, the space of a removed file stays taken
             self.close()
 
 
@@ -79,7 +79,7 @@ def stamp_at(path: str) -> Stamp:
     """By which the file at a path or a URL is known.
 
     Raises:
-        OSError, SapiensError: there is none, or nobody can look.
+        OSError, SapiensError: there is none, or it cannot be looked at.
     """
     if is_url(path):
         return _stamp(entry_of(path))
@@ -110,7 +110,7 @@ def open_stored(path: str, stamp: Stamp | None = None) -> StoredFile | RemoteFil
     stamp = stamp or stamp_at(path)
     copied = copy_of(path, stamp.mtime_ns)
     if copied is not None:
-        with suppress(FileNotFoundError):  # it has just gone
+        with suppress(FileNotFoundError):  # it has just been removed
             file = StoredFile(str(copied))
             file.stamp = stamp
             return file
@@ -128,7 +128,7 @@ class OpenFiles:
         self._files: OrderedDict[str, StoredFile | RemoteFile] = OrderedDict()
 
     def get(self, path: str, stamp: Stamp) -> StoredFile | RemoteFile:
-        """Raises UnreadableImageError where the file is another than before; a sentence without its subject."""
+        """Raises UnreadableImageError if the file has changed; a sentence without its subject."""
         file = self._files.pop(path, None) or open_stored(path, stamp)
         if file.stamp != stamp:
             file.close()

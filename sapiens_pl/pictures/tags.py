@@ -23,7 +23,7 @@ def first_tags(data: bytes) -> dict[int, Tag]:
     """The integer tags of the first directory, by number.
 
     Raises:
-        ValueError, struct.error: `data` is no TIFF, or its directory lies outside.
+        ValueError, struct.error: `data` is not a TIFF, or its directory lies outside.
     """
     order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
     if order is None:
@@ -57,7 +57,7 @@ def first_tags(data: bytes) -> dict[int, Tag]:
 
 
 def exif_orientation(block: bytes) -> int:
-    """The orientation that an EXIF block gives, 1 to 8; 1 where it gives none, or is odd."""
+    """The orientation that an EXIF block gives, 1 to 8; 1 where it gives none, or is invalid."""
     try:
         tag = first_tags(bytes(block).removeprefix(b"Exif\0\0")).get(ORIENTATION)
     except (ValueError, struct.error):  # no reason to lose the picture

@@ -44,8 +44,8 @@ _MOST_AHEAD = 1 << 26
 class TarShards(ByShards):
     """Pictures in tars (`conf/sources/tar.yaml`).
 
-    A picture is called by its tar and its path inside that: `00000.tar/a/0.jpg`. What belongs together is told by
-    `tar_index`; rows of img2dataset's `00000.parquet` that were not downloaded are pictures that cannot be read.
+    A picture is called by its tar and its path inside that: `00000.tar/a/0.jpg`. `tar_index` finds out what belongs
+    together; rows of img2dataset's `00000.parquet` that were not downloaded are pictures that cannot be read.
 
     Args:
         images: tars, as for `list_shards`.
@@ -75,12 +75,12 @@ class TarShards(ByShards):
         self._missing: dict[int, str] = {}
 
     def ahead(self, indices: Sequence[int]) -> None:
-        """Begins to read pictures that will be asked for, where each takes a request; all others are forgotten."""
+        """Starts to read pictures that will be asked for, where each takes a request; all others are dropped."""
         keys = [key for index in indices for key in ((index, _note_of(index)) if self._carry else (index,))]
         self._ahead.want({key: begin for key in keys if (begin := self._request(key)) is not None})
 
     def pictures(self) -> Pictures:
-        """What the tars held when it was first asked."""
+        """The pictures in the tars at the time of the first call."""
         if self._pictures is None:
             self._pictures = self._list()
         return self._pictures
@@ -227,8 +227,8 @@ def _parsed(note: bytes) -> dict[str, Any] | str:
     try:
         values = json.loads(note)
     except (ValueError, RecursionError) as error:
-        return f"is no JSON ({one_line(error)})"
-    return values if isinstance(values, dict) else "is no JSON object"
+        return f"is not JSON ({one_line(error)})"
+    return values if isinstance(values, dict) else "is not a JSON object"
 
 
 def _tar_of(path: str) -> str:

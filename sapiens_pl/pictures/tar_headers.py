@@ -1,4 +1,4 @@
-"""The headers of a tar, one by one, without what they stand before.
+"""The headers of a tar, one by one, without the contents.
 
 Sources: POSIX.1-2017, pax ("ustar Interchange Format", "pax Header Block"); the GNU tar manual, "Basic Tar Format".
 """
@@ -18,7 +18,7 @@ _BLOCK = 512
 _WINDOW = 1 << 18
 """Bytes that are read at a time: small members come with their headers."""
 _LONGEST_NOTE = 1 << 23
-"""Bytes; longer names and pax records are no such thing."""
+"""Bytes; longer names and pax records are damage."""
 _REST_LOOKED_AT = 1 << 20
 _KINDS = {b"0": FILE, b"\0": FILE, b"7": FILE, b"1": LINK, b"2": LINK, b"5": FOLDER, b"S": SPARSE}
 _KINDS |= {b"3": SPECIAL, b"4": SPECIAL, b"6": SPECIAL}
@@ -104,7 +104,7 @@ class _Window:
 
 
 def _refuse_others(block: bytes) -> None:
-    """Raises TarDamage for what is no tar from its first byte on."""
+    """Raises TarDamage for what is not a tar from its first byte on."""
     if not block:
         raise TarDamage("is an empty file; fetch it again.")
     for signature, (name, command) in _COMPRESSED.items():
@@ -115,7 +115,7 @@ def _refuse_others(block: bytes) -> None:
     if block.startswith(b"PK\x03\x04"):
         raise TarDamage("is a zip archive, not a tar; unpack it, or pack it as a tar.")
     if len(block) < _BLOCK or (block != bytes(_BLOCK) and _sum(block) is None):
-        raise TarDamage("is no tar; fetch it again or take it off the list.")
+        raise TarDamage("is not a tar; fetch it again or remove it from the list.")
 
 
 def _checked_size(header: bytes, position: int) -> int:
@@ -165,7 +165,7 @@ def _member(header: bytes, kind: bytes, data: int, size: int, long_name: str, re
     meant = _KINDS.get(kind, FILE)
     if meant == FILE and any(key.startswith("GNU.sparse.") for key in records):
         meant = SPARSE
-    if kind == b"\0" and name.endswith("/"):  # before POSIX a folder was told so
+    if kind == b"\0" and name.endswith("/"):  # before POSIX this marked a folder
         meant = FOLDER
     return Member(name, data, size, meant)
 

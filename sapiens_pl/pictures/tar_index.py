@@ -1,4 +1,4 @@
-"""What a tar holds, found out once: its pictures with their places, and what belongs to each by WebDataset's rule.
+"""What a tar holds, indexed once: its pictures with their places, and what belongs to each by WebDataset's rule.
 
 Members that share their path up to the first dot of the base name are one sample: `a/0.jpg`, `a/0.json`, `a/0.txt`.
 
@@ -41,7 +41,7 @@ class TarIndex(NamedTuple):
             is the place of its reason.
         notes: (n, 2) int64, start and size of the sample's `.json`; or `NO_NOTE`, `SHARED_NOTE`.
         reasons: class and sentence without subject, with a blank between them.
-        left_out: members that are no pictures; `kinds` tells for each its label and why, with a line break between.
+        left_out: members that are not pictures; `kinds` has for each its label and why, with a line break between.
         damage: what is wrong with the tar as a whole, or "".
     """
 
@@ -73,11 +73,11 @@ def index_of_tar(path: str, earlier: TarIndex | None = None) -> TarIndex:
 
     Args:
         path: where it is.
-        earlier: what stood there before: it names the pictures that a tar has lost since.
+        earlier: the index of the tar at this path before: it names the pictures that the tar has lost since.
 
     Raises:
         OSError, RemoteError: it cannot be read.
-        UnreadableImageError: it is no regular file; a sentence without its subject.
+        UnreadableImageError: it is not a regular file; a sentence without its subject.
     """
     file = open_stored(path)
     try:
@@ -141,7 +141,7 @@ class _Indexer:
         elif not member.is_whole:
             self._fail(name, "is cut off with the end of its tar; fetch that again.", DamagedImageError)
         elif member.kind != FILE:
-            self._fail(name, _WHY_NOT.get(member.kind, "is no file; leave it out."))
+            self._fail(name, _WHY_NOT.get(member.kind, "is not a file; remove it from the tar."))
         else:
             self._add(name, (member.start, member.size))
 

@@ -1,4 +1,4 @@
-"""The search for pictures below a folder: every one once, under a name that stays, and nothing missed in silence."""
+"""The search for pictures below a folder: each one once, under a stable name, and nothing missed silently."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PAUSE_SECONDS = 0.5
 _MOST_LOOKED_INTO = 1000
 """Files of unknown suffix whose first bytes are read; a folder may hold a million, on a slow disk."""
 _Entries = dict[str, os.DirEntry | None]
-"""What a folder holds, by name; None for a file that is no link and looks like a picture, as most of a million are."""
+"""What a folder holds, by name; None for an ordinary file that looks like a picture, as most of a million are."""
 
 
 class Found(NamedTuple):
@@ -137,7 +137,7 @@ class _Search:
             is_folder = stat.S_ISDIR(mode) if is_link else entry.is_dir(follow_symlinks=False)
         except OSError as error:  # a link that leads nowhere, or in circles
             if looks_like_picture(entry.name):
-                is_link = is_folder = False  # reading it will tell
+                is_link = is_folder = False  # reading it will fail with the reason
             elif is_no_picture(entry.name):
                 return
             else:
@@ -166,7 +166,7 @@ class _Search:
         self.left_out.folders[name] = reason
         message = (
             f"{shortened(self._path(folder))} cannot be listed ({reason}), so the pictures in it are missing; "
-            "mend that and run the same command again."
+            "fix that and run the same command again."
         )
         self.failures.append(Failure(name, None, UnreadableFolderError.__name__, message))
 
@@ -196,7 +196,7 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 def _next_states(states: frozenset[int], part: str, pattern: list[str]) -> frozenset[int]:
-    """How many parts of the pattern may be behind us after one more part of a path; empty where it cannot match."""
+    """How many parts of the pattern may be matched after one more part of a path; empty where it cannot match."""
     if pattern == [ANYWHERE]:
         return states
     after = set()

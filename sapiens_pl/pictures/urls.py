@@ -18,7 +18,7 @@ from sapiens_pl.pictures.looks import known_size
 from sapiens_pl.pictures.reading import check_num_bytes, image_of
 
 _LIKELY_BYTES = 2 << 20
-"""Of a picture of which nobody has said the size."""
+"""Bytes: assumed for a picture of unknown size."""
 _VIDEO = Kind("video", "is a video, and videos are not read from URLs; fetch them to a disk, and give their folder")
 
 
@@ -32,7 +32,7 @@ class UrlPictures:
         max_megapixels: larger pictures are refused.
 
     Raises:
-        ConfigError: there are none, or the store lets nobody in.
+        ConfigError: there are none, or the store refuses access.
     """
 
     def __init__(self, images: str, max_megapixels: float = MAX_MEGAPIXELS) -> None:
@@ -48,7 +48,7 @@ class UrlPictures:
         del self._found
 
     def pictures(self) -> Pictures:
-        """What there was when it was opened."""
+        """The pictures at the time when the source was opened."""
         return self._pictures
 
     def read(self, index: int) -> LoadedImage:
@@ -57,7 +57,7 @@ class UrlPictures:
         return _image(coming.result, hidden(self._urls[index]), self._max_megapixels)
 
     def ahead(self, indices: Sequence[int]) -> None:
-        """Begins to read pictures that will be asked for; all others are forgotten."""
+        """Starts to read pictures that will be asked for; all others are dropped."""
         self._ahead.want({index: self._request(self._urls[index]) for index in indices})
 
     @staticmethod

@@ -1,6 +1,6 @@
-"""Decoding single frames of a video, forwards where they are asked for in their order.
+"""Decodes single frames of a video, forwards if they are asked for in order.
 
-What a frame's pixels are does not depend on what was read before: decoders are started anew at each keyframe that
+A frame's pixels do not depend on what was read before: decoders are restarted at each keyframe that
 allows it, and a frame that is asked for out of turn is decoded from the keyframe that it builds on.
 """
 
@@ -18,7 +18,7 @@ from sapiens_pl.pictures.video_table import CORRUPT, VideoTable
 
 _CHECKED = "crccheck+bitstream+buffer"
 _STRICT = {"hevc": f"{_CHECKED}+explode"}
-"""By codec, for decoders that give what they make up for damage as if it were a frame. Others flag it; told to be
+"""By codec, for decoders that return made-up pictures for damaged frames without a flag. Others flag it; told to be
 strict, they would lose good frames as well.
 """
 _DAMAGED = "cannot be decoded: the video is damaged there, or in a frame that this one builds on; fetch it again."

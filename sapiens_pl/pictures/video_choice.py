@@ -17,7 +17,7 @@ VIDEO = {
     "end": either(number(above=0), None),
 }
 _EARLY = 0.25
-"""Parts of an interval by which a frame may come before its turn: containers round times to milliseconds."""
+"""Fraction of an interval by which a frame may come early: containers round times to milliseconds."""
 
 
 class FrameChoice(NamedTuple):
@@ -53,7 +53,7 @@ def frame_choice(video: Mapping[str, Any] | None, group: str | None = None) -> F
         group: how Hydra calls the settings; None for a Python caller.
 
     Raises:
-        SettingError: a value that cannot be used, or a key that is none.
+        SettingError: a value that cannot be used, or an unknown key.
     """
     if video is None:
         return ALL_FRAMES
@@ -62,7 +62,7 @@ def frame_choice(video: Mapping[str, Any] | None, group: str | None = None) -> F
         raise SettingError(f"{prefix}={video} must be settings by name: {', '.join(VIDEO)}.")
     unknown = [key for key in video if key not in VIDEO]
     if unknown:
-        raise SettingError(f"{prefix}.{unknown[0]} is no setting; there are {', '.join(VIDEO)}.")
+        raise SettingError(f"{prefix}.{unknown[0]} is not a setting; there are {', '.join(VIDEO)}.")
     check(VIDEO, video, group)
     choice = FrameChoice(**video)
     if choice.start is not None and choice.end is not None and choice.start >= choice.end:

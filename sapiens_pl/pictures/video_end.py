@@ -63,7 +63,7 @@ def _expected_packets(container: Any, stream: Any) -> int:
 
 
 def _bytes_said(path: str) -> int:
-    """How long the file should be by its own account; 0 for unknown."""
+    """How long the file should be, as it says itself, bytes; 0 for unknown."""
     with open(path, "rb") as file:
         head, size = file.read(_HEAD_BYTES), os.fstat(file.fileno()).st_size
         if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
@@ -87,7 +87,7 @@ def _mp4_boxes(file: Any, size: int) -> tuple[list[bytes], int]:
         (length,) = struct.unpack(">I", head[:4])
         if length == 1 and len(head) == 16:
             (length,) = struct.unpack(">Q", head[8:])
-        if length < 8:  # to the end of the file; what is no box is not judged
+        if length < 8:  # to the end of the file; what is not a box is not judged
             return [*kinds, head[4:8]], size
         kinds.append(head[4:8])
         position += length

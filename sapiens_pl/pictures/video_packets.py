@@ -12,7 +12,7 @@ from sapiens_pl.core.errors import UnreadableImageError
 from sapiens_pl.pictures.video_table import VideoTable, opened
 
 _PASSED_OVER = 200
-"""Packets that are read and not used rather than sought."""
+"""So many packets are read and skipped rather than sought."""
 
 
 class PacketReader:
@@ -36,7 +36,7 @@ class PacketReader:
         """The next packet; None at the end.
 
         Raises:
-            UnreadableImageError: it is another than the table says.
+            UnreadableImageError: it is not the packet that the table says.
         """
         packet = next(self._packets, None)
         if packet is not None:

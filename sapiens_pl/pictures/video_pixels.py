@@ -17,7 +17,7 @@ _BT709, _FCC, _SMPTE240M, _BT2020, _RGB = 1, 4, 7, 9, 0
 _MATRICES = {_BT709: 1, _FCC: 4, _BT470BG: 5, _SMPTE170M: 5, _SMPTE240M: 7, _BT2020: 9}
 """The same as swscale numbers them."""
 _HDR = {16: "PQ, HDR10", 18: "HLG"}
-"""Transfer characteristics of H.273, table 3, whose light is not that of pictures."""
+"""Transfer characteristics of H.273, table 3, of high dynamic range."""
 _LIMITED, _FULL = 1, 2
 _HD_WIDTH, _HD_HEIGHT = 1280, 577
 """Px from which players take video that does not say its matrix for BT.709."""
@@ -73,7 +73,7 @@ class FramePixels:
             )
 
     def _square(self, width: int, height: int) -> tuple[int, int]:
-        """One side grows, so that no px is lost."""
+        """One side is enlarged, so that no pixel is lost."""
         if self._pixel_aspect >= 1:
             return round(width * self._pixel_aspect), height
         return width, round(height / self._pixel_aspect)
@@ -82,7 +82,7 @@ class FramePixels:
         """Matrix, as swscale numbers them, and range of the frame."""
         if frame.color_trc in _HDR:
             raise UnreadableImageError(
-                f"is in high dynamic range ({_HDR[frame.color_trc]}), which is not shown here as a player shows it; "
+                f"is in high dynamic range ({_HDR[frame.color_trc]}), which is not converted here as a player does it; "
                 "convert the video to SDR (BT.709) first."
             )
         limited = _FULL if frame.color_range == _FULL or frame.format.name.startswith("yuvj") else _LIMITED
@@ -117,6 +117,6 @@ def _orientation(frame: Any) -> int:
     skew = max(abs(value / largest - sign) for value, sign in zip((a, b, c, d), turn))
     if turn not in _TURNS or skew > 0.02:
         raise UnreadableImageError(
-            "is to be shown turned by an angle that is no multiple of 90 degrees; turn the video upright first."
+            "has to be shown turned by an angle that is not a multiple of 90 degrees; turn the video upright first."
         )
     return _TURNS[turn]

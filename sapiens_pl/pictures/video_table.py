@@ -17,7 +17,7 @@ from sapiens_pl.pictures.video_end import how_it_ends, why_not_opened
 KEYFRAME, CORRUPT = 1, 2
 NO_TIME = -(2**63)
 _SHOWN_FROM_KEYFRAMES = ("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vp8", "vp9", "av1", "vc1")
-"""Codecs whose decoders give nothing before the first keyframe."""
+"""Codecs whose decoders return nothing before the first keyframe."""
 
 
 class VideoTable(NamedTuple):
@@ -91,7 +91,7 @@ def opened(path: str) -> Any:
     """The file's container, of PyAV."""
     import av
 
-    # Texts of other encodings in the metadata are no reason to lose the video.
+    # Metadata in other encodings must not cost the video.
     return av.open(f"file:{path}", metadata_errors="replace")
 
 
@@ -106,7 +106,7 @@ def video_stream(container: Any) -> Any:
         kinds = sorted({stream.type for stream in container.streams if stream.type != "video"})
         cover = " and a cover picture" if container.streams.video else ""
         held = " and ".join(kinds) or "nothing"
-        raise UnreadableImageError(f"has no video in it, only {held}{cover}; take it off the list.")
+        raise UnreadableImageError(f"has no video in it, only {held}{cover}; remove it from the list.")
     best = container.streams.best("video")
     stream = best if best in videos else videos[0]
     if stream.codec_context is None:
@@ -184,7 +184,7 @@ def _table(
     start = _starts(order, keyframes)
     hidden = packets.hidden | (packets.pts == NO_TIME)
     if len(keyframes) and stream.codec_context.name in _SHOWN_FROM_KEYFRAMES:
-        # What a cut has left of a group of frames: it leans on frames that are gone.
+        # What a cut has left of a group of frames: it depends on frames that are gone.
         torn = (order < order[keyframes[0]]) | (np.arange(len(order)) < keyframes[0])
         hidden, start = hidden | torn, np.where(torn, -1, start)
     shown = np.flatnonzero(~hidden)
@@ -224,7 +224,7 @@ def _order(packets: _Packets) -> np.ndarray:
 def _starts(order: np.ndarray, keyframes: np.ndarray) -> np.ndarray:
     """(N,) int64: the last keyframe that is neither decoded nor shown after each packet.
 
-    What precedes a keyframe in showing, and follows it in decoding, leans on frames before it.
+    What precedes a keyframe in showing, and follows it in decoding, depends on frames before it.
     """
     packets = np.arange(len(order))
     if not len(keyframes):

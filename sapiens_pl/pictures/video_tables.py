@@ -17,7 +17,7 @@ from sapiens_pl.core.columns import encoded
 from sapiens_pl.pictures.video_table import VideoTable, scan
 
 _FORM = 2
-"""Another number for tables of another form, or that are made in another way."""
+"""To be raised when the form of the tables, or how they are made, changes."""
 _LEAST_PACKETS = 500
 """Shorter videos are scanned again as fast."""
 _MOST_KEPT = 2000
@@ -46,7 +46,7 @@ def _remembered(path: str) -> VideoTable | None:
         status = os.stat(path)
         with np.load(_file(path)) as kept:
             arrays = {name: kept[name] for name in VideoTable._fields}
-    except Exception:  # there is none, or it is broken, in whatever way
+    except Exception:  # there is none, or it is broken in some way
         return None
     table = VideoTable(**{name: value if value.ndim else value.item() for name, value in arrays.items()})
     return table if (table.size, table.mtime_ns) == (status.st_size, status.st_mtime_ns) else None
