@@ -22,13 +22,13 @@ _PERSON_WORDS = {
     *("person sitting", "sitting person", "standing person"),
 }
 OFTEN_OTHERS = ("name", "names", "type", "types", "object", "objects", "tag", "tags", "kind", "kinds")
-"""What columns are called that may be the class, or anything else."""
+"""Column names that may mean the class, or something else."""
 _SHOWN = 30
-"""Characters of what a file says, in a sentence."""
+"""How many characters of a file's text are quoted in a sentence."""
 _NAMED_AT_MOST = 10
 ClassId = int | str
 Wanted = ClassId | Sequence[ClassId] | None
-"""The person's class, a number or a name, or several; None: told by the classes' names."""
+"""The person's class, a number or a name, or several; None: found by the classes' names."""
 
 
 class People(NamedTuple):
@@ -48,7 +48,8 @@ class ClassRule:
         path: the file, for sentences.
         wanted: the person's class as `boxes.category_id` has it, or several.
         names: the classes' names by number, where the file has them.
-        usual: the person's number where nothing is named, of a numbering that everybody keeps to; None: no such.
+        usual: the person's number where nothing is named, of a numbering that is generally followed; None if there is
+        none.
         first: the smallest number of that numbering; a smaller one shows that the file has another.
     """
 
@@ -67,7 +68,7 @@ class ClassRule:
         """The people among these classes, one a row or counted; a row without a class (None) is one.
 
         Raises:
-            ConfigError: none is, or it cannot be told which.
+            ConfigError: none of them is, or it is not clear which.
         """
         counts = Counter(kinds)
         given = {kind for kind in counts if kind is not None}
@@ -170,7 +171,7 @@ class ClassColumn(NamedTuple):
 def people_in(
     path: str, num_rows: int, columns: Mapping[str, ClassColumn], wanted: Wanted
 ) -> tuple[np.ndarray, People]:
-    """(N,) bool: the people of a table whose columns are called as one likes; and what classes it has.
+    """(N,) bool: the people of a table whose columns may have any names; and the classes that it has.
 
     Args:
         columns: the columns that may be the class, by their names.

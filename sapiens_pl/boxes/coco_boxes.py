@@ -28,14 +28,14 @@ class CocoBoxes:
 
     Of an annotation file, crowd regions and people without a single labelled keypoint are left
     out (as COCO's keypoint evaluation does), of both kinds the categories other than the person's. In the annotation
-    file of a run, people are who they were there (`posed_boxes`).
+    file of a run, people keep the ids that they had there (`posed_boxes`).
 
     Args:
         file: the box file.
         images_file: for detection results, a COCO file whose `images` list tells the image ids;
             without it, an id is looked for in the file names (785 in `000000000785.jpg`). Where images are frames of
             videos, `coco_images.with_frames` says which.
-        category_id: the person category's id, or its name, or several; None: told by the file's `categories`, without
+        category_id: the person category's id, or its name, or several; None: found in the file's `categories`, without
             them 1.
         rules: as in `BoxRules`; the thresholds touch only boxes that have a score.
     """
@@ -97,8 +97,8 @@ class CocoBoxes:
         names = _category_names(listing)
         if listing.get("categories") and not names and self.category_id is None:
             raise ConfigError(
-                f"{self.file}: its categories {shown(listing['categories'])} have no id and name each, so that "
-                "nobody knows which one is a person; correct them, or say it with boxes.category_id=."
+                f"{self.file}: its categories {shown(listing['categories'])} have no id and name each, so it is not "
+                "clear which one is a person; correct them, or say it with boxes.category_id=."
             )
         rule = ClassRule(self.file, self.category_id, names, usual=COCO_PERSON, first=COCO_PERSON)
         kinds = [class_id(row.entry.get("category_id")) for row in rows]
@@ -124,13 +124,13 @@ def _load(path: str) -> Any:
     """A COCO file's content.
 
     Raises:
-        ConfigError: it is no JSON, or has one of its lists twice.
+        ConfigError: it is not JSON, or has one of its lists twice.
     """
     reader = JsonReader()
     try:
         data = reader.parse(filled_text(path))
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is no JSON file ({error}); correct it.") from None
+        raise ConfigError(f"{path} is not a JSON file ({error}); correct it.") from None
     if isinstance(data, RepeatedKeys):
         raise ConfigError(f"{path} has the key {reader.repeated!r} twice, and one would vanish; correct it.")
     if reader.repeated is not None:
@@ -150,7 +150,7 @@ def _numbered(annotations: list[Any]) -> tuple[list[_Numbered], list[tuple[int, 
 
 
 def _category_names(listing: dict[str, Any]) -> dict[ClassId, str]:
-    """The names of a file's categories; of one alone that has keypoints it does not matter what it is called."""
+    """The names of a file's categories; a single category with keypoints may have any name."""
     categories = listing.get("categories")
     given = [kind for kind in categories if isinstance(kind, dict)] if isinstance(categories, list) else []
     by_id = {class_id(kind.get("id")): str(kind["name"]) for kind in given if "name" in kind}
@@ -185,5 +185,5 @@ def _with_names(
 
 
 def _track_id(entry: dict[str, Any]) -> Any:
-    """Who somebody is in all frames of a video; an annotation's own id is another in each."""
+    """The id of a person over all frames of a video; an annotation's own id differs from frame to frame."""
     return next((entry[key] for key in ("track_id", "instance_id") if entry.get(key) is not None), None)

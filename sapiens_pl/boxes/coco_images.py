@@ -25,7 +25,7 @@ _OWN_NAME = re.compile(r".+_\d{12}\.\w+")
 class ListedImages(NamedTuple):
     """A COCO file's images: the name by id, and each name's id if a table's column can hold it.
 
-    A name of None is that of a frame that is none of the run's. `frames` are the names that are frames of videos;
+    A name of None is that of a frame that the run does not pose. `frames` are the names that are frames of videos;
     `lost` are frames and videos that are not there, and `spoken_of` is as in `BoxListing`.
     """
 
@@ -61,8 +61,8 @@ def listed_images(listing: dict[str, Any], path: str) -> ListedImages:
     for name, image_id in listed:
         if names.setdefault(image_id, name) != name:
             raise ConfigError(
-                f"{path} gives two images, {names[image_id]} and {name}, the same id {image_id}, so that nobody knows "
-                "whose the boxes are; give each image its own id."
+                f"{path} gives two images, {names[image_id]} and {name}, the same id {image_id}, so it is not clear "
+                "which image the boxes belong to; give each image its own id."
             )
         fits = isinstance(image_id, int) and abs(image_id) <= LARGEST_ID
         ids.setdefault(name, image_id if fits and isinstance(image_id, int) else None)
@@ -86,7 +86,7 @@ def with_frames(
     """The same, where images that are frames of videos have their pictures' names.
 
     An image is a frame by `video_id`, which the file's `videos` name, and `frame_id` (or `frame_index`); by a frame's
-    name as this package has it; or by a name such as `walk/000012.jpg`, whose folder is called as a video.
+    name as this package writes it; or by a name such as `walk/000012.jpg`, whose folder is called as a video.
 
     Raises:
         ConfigError: it is not clear from which number the file counts.
@@ -119,7 +119,7 @@ def _video_name(video: dict[str, Any]) -> str:
 
 
 def _video_and_number(image: dict[str, Any], videos: dict[ClassId, str], frames: VideoFrames) -> tuple[str, float]:
-    """What a listed image says of its video and the frame there; its name and NaN if it says nothing of the kind."""
+    """A listed image's video and frame number; its name and NaN if it does not say them."""
     value = number(_number(image))
     if "video_id" in image and value is not None and value.is_integer():
         video = videos.get(plain_id(image["video_id"]), str(image["video_id"]))

@@ -72,7 +72,7 @@ class CsvBoxes:
         file: the table.
         category_id: the person's class, a number or a name, or several; None: told by the classes' names, or COCO's
             number 1 in a column category_id.
-        format: as in `BoxRules`; None to tell it by the names of the columns.
+        format: as in `BoxRules`; None to find it by the names of the columns.
         rules: as in `BoxRules`.
 
     Raises:
@@ -114,7 +114,7 @@ class CsvBoxes:
         return assign_boxes(source, _by_name(listing, source) if columns.by_id else listing, self.rules)
 
     def _with_frames(self, source: Pictures, listing: BoxListing, numbers: np.ndarray, in_seconds: bool) -> BoxListing:
-        """The same, where rows about videos are brought to frames."""
+        """The same, with rows about videos assigned to frames."""
         table = listing.table
         moments = Moments(table.names, table.whose, numbers, np.full(len(numbers), in_seconds))
         placed = place(VideoFrames(source), self.file, moments, self.rules.first_frame, _COUNTS_FROM)
@@ -180,25 +180,27 @@ class CsvBoxes:
         text = self._number(fields[columns.moment])
         moment = number(text or None)
         if moment is None or not math.isfinite(moment) or not (columns.in_seconds or moment.is_integer()):
-            raise ValueError(f"{text[:30]!r} is no {'time in seconds' if columns.in_seconds else 'number of a frame'}")
+            raise ValueError(
+                f"{text[:30]!r} is not a {'time in seconds' if columns.in_seconds else 'number of a frame'}"
+            )
         if not video and columns.video is not None:
             raise ValueError("it names no video")
         return video, moment
 
     def _number(self, text: str) -> str:
-        """With a decimal point; behind a semicolon or a tab a comma is one, as in half of the world's spreadsheets."""
+        """A number with a decimal point; in files separated by semicolons or tabs, a comma is one too."""
         text = text.strip()
         return text if self.delimiter == "," else text.replace(",", ".")
 
     def _filled(self, reader: Any, lines_before: int = 0) -> Iterator[tuple[int, list[str]]]:
-        """The rows that say something, with their lines' numbers."""
+        """The rows that are not empty, with their line numbers."""
         try:
             for fields in reader:
                 if any(field.strip() for field in fields):
                     yield lines_before + reader.line_num, fields
         except csv.Error as error:
             line = lines_before + reader.line_num
-            raise ConfigError(f"{self.file}, line {line}, is no CSV ({error}); correct it.") from None
+            raise ConfigError(f"{self.file}, line {line}, is not CSV ({error}); correct it.") from None
 
 
 def _by_name(listing: BoxListing, source: Pictures) -> BoxListing:
@@ -214,7 +216,7 @@ def _by_name(listing: BoxListing, source: Pictures) -> BoxListing:
 
 
 class _Columns(NamedTuple):
-    """Where in a row each thing stands; `last` is the last column that every row needs.
+    """The position of each value in a row; `last` is the last column that every row needs.
 
     `classes` are the columns that may be the class, by their names. Of frames `track` is the id's column, and `moment`
     that of their numbers, or of times.

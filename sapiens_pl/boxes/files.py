@@ -26,7 +26,7 @@ class JsonReader:
         self.repeated: str | None = None
 
     def parse(self, text: str) -> Any:
-        """Raises ValueError or RecursionError if it is no JSON."""
+        """Raises ValueError or RecursionError if it is not JSON."""
         return json.loads(text, object_pairs_hook=self._object)
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def existing_file(file: str | None, key: str = "boxes.file") -> str:
 
 
 def filled_text(path: str) -> str:
-    """All of a box file; a file without a word says nothing, not that nobody is there.
+    """The text of a box file; an empty file is an error, it does not mean that there are no people.
 
     Raises:
         ConfigError: it is empty, or cannot be read.
@@ -69,11 +69,11 @@ def filled_text(path: str) -> str:
 
 
 def empty_error(path: str) -> ConfigError:
-    return ConfigError(f"{path} is empty, as if what wrote it had been stopped; write it anew.")
+    return ConfigError(f"{path} is empty, as if its writer was stopped; write it again.")
 
 
 def lines_of(path: str) -> Iterator[tuple[int, str]]:
-    """The lines that say something, with their numbers."""
+    """The lines that are not empty, with their numbers."""
     with open_text(path) as file:
         for number, line in enumerate(file, 1):
             if line.strip():
@@ -81,7 +81,7 @@ def lines_of(path: str) -> Iterator[tuple[int, str]]:
 
 
 def whole(text: str) -> int | None:
-    """Also of "3.0", as some trackers write it."""
+    """The whole number that a text spells, also as "3.0", as some trackers write it."""
     if text.isdecimal() and len(text) < 16:
         return int(text)
     try:

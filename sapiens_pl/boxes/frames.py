@@ -21,7 +21,7 @@ def frames_of(source: Pictures, wanted: Collection[int], path: str) -> dict[int,
     """Image names by the frames of a box file.
 
     A frame is the image whose name has its number: the number that differs from name to name, as in
-    `cam2_frame_0010_v3.jpg`. Images without a number are no frames, unless none has one: then frame n is the n-th.
+    `cam2_frame_0010_v3.jpg`. Images without a number are not frames, unless none has one: then frame n is the n-th.
     Frames count from 1; where an image has a 0, from its number and 1, unless the file has a frame 0 too.
 
     Args:
@@ -39,7 +39,7 @@ def frames_of(source: Pictures, wanted: Collection[int], path: str) -> dict[int,
     if len(numbered) < len(stems):
         others = sorted(set(range(len(stems))) - set(numbered))
         log.warning(
-            "%d images have no number in their name, so they are no frames of %s: %s.",
+            "%d images have no number in their name, so they are not frames of %s: %s.",
             len(others), path, either([source.names[index] for index in others]),
         )  # fmt: skip
     names = [source.names[index] for index in numbered]
@@ -68,8 +68,8 @@ def _frame_numbers(stems: Sequence[str], names: Sequence[str], wanted: Collectio
         if len(numbers) < len(stems) or 0 in numbers:
             odd = next(name for name, part in zip(names, parts) if part[::2] != parts[0][::2])
             raise ConfigError(
-                f"{names[0]} and {odd} are not named alike, so that nobody knows which of their numbers is the "
-                f"frame's; {_REMEDY}."
+                f"{names[0]} and {odd} are not named alike, so it is not clear which of their numbers is the frame's; "
+                f"{_REMEDY}."
             )
         return numbers
     columns = [[int(number) for number in column] for column in list(zip(*parts))[1::2]]
@@ -104,7 +104,7 @@ def _frames_in(column: Sequence[int], wanted: Collection[int]) -> set[int]:
 
 
 def _shift(numbers: Sequence[int], wanted: Collection[int], path: str) -> int:
-    """What is to be added to the numbers in the names, so that they are the box file's.
+    """What has to be added to the numbers in the names to get those of the box file.
 
     Raises:
         ConfigError: the file has a frame 0, the names begin with 1, and their numbers do not end so as well.
@@ -116,6 +116,6 @@ def _shift(numbers: Sequence[int], wanted: Collection[int], path: str) -> int:
     if max(wanted) + 1 == max(numbers):
         return -1
     raise ConfigError(
-        f"{path} counts its frames from 0 to {max(wanted)}, the images' names from 1 to {max(numbers)}, so that nobody "
-        "knows which image is which frame; count both alike."
+        f"{path} counts its frames from 0 to {max(wanted)}, the images' names from 1 to {max(numbers)}, so it is not "
+        "clear which image is which frame; count both alike."
     )

@@ -20,7 +20,7 @@ from sapiens_pl.pictures.heif import HEIF_SUFFIXES
 
 AMBIGUOUS = AmbiguousNameError.__name__
 _NAMED_AT_MOST = 3
-"""So many of the images that one name could mean are kept, which is enough to say that it is not clear."""
+"""How many of the images that one name could mean are kept: enough to say that it is not clear."""
 
 _COCO_2014 = re.compile(r"COCO_(?:train|val|test)20\d\d_(\d{12})")
 """How COCO named its images of 2014 and 2015; later ones are named by the bare number."""
@@ -42,7 +42,7 @@ class NoImage(NamedTuple):
 class ImageFinder:
     """Finds the image that a box file means, if just one can be meant.
 
-    First by name or path as it stands, then by the only one that ends alike; then so without regard to how it is
+    First by name or path as given, then by the only one that ends in it; then the same regardless of how it is
     written (backslashes, drive letters, `file:`, composed letters), last without regard to case and `%20`. Pictures of
     tars and tables also by their key, without a suffix.
 
@@ -118,7 +118,7 @@ class ImageFinder:
             if spell not in self._indexes:
                 self._indexes[spell] = _Index(self._names, self._photographs, self._root, spell)
             alike = self._indexes[spell].find(key)
-            if len(alike) > 1:  # one of them may be written just so
+            if len(alike) > 1:  # one of them may be written in exactly this way
                 alike = self._written_so(alike, key) or alike
             if alike:
                 return tuple(alike)
@@ -130,7 +130,7 @@ class ImageFinder:
 
 
 def photographs_of(source: Pictures) -> Sequence[int]:
-    """The positions of the pictures that are no frames of videos."""
+    """The positions of the pictures that are not frames of videos."""
     if source.frames is None:
         return range(len(source.names))
     photographs: list[int] = np.flatnonzero(source.frames.video < 0).tolist()
@@ -208,7 +208,7 @@ def one_spelling(name: str) -> str:
     if name[:5].lower() == "file:":
         name = unquote(re.sub("^//(localhost)?(?=/)", "", name[5:], flags=re.IGNORECASE))
     if not name.isascii():
-        if any("\udc80" <= letter <= "\udcff" for letter in name):  # no UTF-8; Windows' letters are the likeliest
+        if any("\udc80" <= letter <= "\udcff" for letter in name):  # not UTF-8; Windows' is likeliest
             name = name.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
         name = unicodedata.normalize("NFC", name)
     name = os.path.normpath(name.replace("\\", "/"))
@@ -220,7 +220,7 @@ def _any_spelling(name: str) -> str:
 
 
 def _as_key(name: str) -> str:
-    """The key that a tar's sample or a table's row is called by elsewhere: `a/0` for `a/0.jpg`."""
+    """The key that names a tar's sample or a table's row elsewhere: `a/0` for `a/0.jpg`."""
     spelled = one_spelling(name)
     stem, suffix = os.path.splitext(spelled)
     return stem if suffix.lower() in (*IMAGE_SUFFIXES, *HEIF_SUFFIXES) else spelled

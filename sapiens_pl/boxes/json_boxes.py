@@ -60,7 +60,7 @@ class JsonBoxes:
                 bad_rows.append((number, str(error)))
                 continue
             for box in boxes if isinstance(boxes, list) and not is_one_box(boxes) else [boxes]:
-                if isinstance(box, dict) and box.get("bridged"):  # our own mark of people whom nobody saw there
+                if isinstance(box, dict) and box.get("bridged"):  # our own mark of people between detections
                     continue
                 _note_classes(box, len(rows), classes)
                 rows.append(row_of(where, box, number))
@@ -83,7 +83,7 @@ class JsonBoxes:
         return assign_boxes(source, listing, self.rules)
 
     def _with_frames(self, source: Pictures, listing: BoxListing, places: list[Where], whose: np.ndarray) -> BoxListing:
-        """The same, where entries about videos are brought to frames.
+        """The same, with entries about videos assigned to frames.
 
         Args:
             whose: (N,) int64, the rows' entries.

@@ -33,7 +33,7 @@ _CLASS_LISTS = {key: f"{key}es" if key.endswith("s") else f"{key}s" for key in C
 
 
 class Where(NamedTuple):
-    """An image by its name, or a video's frame: its number, or a time in seconds; NaN: the name alone says it.
+    """An image by its name, or a video's frame: its number, or a time in seconds; NaN: the name alone identifies it.
 
     The name "" is that of the only video.
     """
@@ -54,7 +54,7 @@ def is_one_box(boxes: list[Any]) -> bool:
 
 
 def json_entries(path: str) -> tuple[str, list[tuple[int, Any]]]:
-    """What the entries are called, and each with its number: an object as in `JsonBoxes`, or what stands there."""
+    """What the entries are called, and each with its number: an object as in `JsonBoxes`, or any value."""
     text, reader = filled_text(path), JsonReader()
     try:
         data = reader.parse(text)
@@ -118,7 +118,7 @@ def _json_lines(text: str, reader: JsonReader) -> Iterator[tuple[int, Any]]:
 def where_and_boxes(entry: Any) -> tuple[Where, Any]:
     """Raises ValueError with the reason if the entry does not say both."""
     if isinstance(entry, (ValueError, RecursionError)):
-        raise ValueError(f"it is no JSON ({entry})")
+        raise ValueError(f"it is not JSON ({entry})")
     if isinstance(entry, dict):
         where = _where(entry)
         boxes = next((entry[key] for key in ("bboxes", "boxes", "instances") if key in entry), None)

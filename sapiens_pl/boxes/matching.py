@@ -1,6 +1,6 @@
 """From rows of a box file to each image's usable boxes.
 
-What a box source is, `core.protocols` says; those that read files are in the other modules of this room.
+`core.protocols` defines what a box source is; those that read files are in the other modules of this room.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from sapiens_pl.core.structures import Failure
 log = logging.getLogger(__name__)
 
 _LOOKED_UP_AT_MOST = 100
-"""So many of the names that no image has are looked for on the disk."""
+"""How many of the names that no image has are looked for on the disk."""
 
 
 class DealtImages(NamedTuple):
     """The same from a box source that has dealt the images itself: only those that are left for this process.
 
     Of those it does not name, `num_done_before` and `num_failed_before` are of earlier runs; `num_without_boxes` are
-    this process's, but nobody knows their boxes yet.
+    this process's, but their boxes are not known yet.
     """
 
     tasks: Tasks
@@ -97,7 +97,7 @@ class WholeImage:
 
 
 def assign_boxes(source: Pictures, listing: BoxListing, rules: BoxRules) -> BoxedImages:
-    """Brings rows and images together; every name without an image is accounted for.
+    """Assigns rows to images; every name without an image is accounted for.
 
     Raises:
         ConfigError: a row cannot be used, and the rules are strict; the file means none of the images, or its boxes
@@ -183,7 +183,7 @@ def _fill_in_frames(
     if len(silent):
         videos = [frames.videos[video] for video in silent[:3].tolist()]
         log.warning(
-            "%s says nothing of %d of the %d videos, so that nobody is in them: %s.",
+            "%s says nothing about %d of the %d videos, so they get no people: %s.",
             listing.file, len(silent), frames.num_videos, either(videos),
         )  # fmt: skip
     return of_videos
@@ -230,7 +230,7 @@ def _by_image(table: BoxTable, meant: np.ndarray, num_images: int) -> tuple[np.n
 
 
 def _repeated(whose: np.ndarray, table: BoxTable, has_names: np.ndarray) -> list[int]:
-    """Rows that a second name of a picture (a link, say) only repeats: nobody is there twice.
+    """Rows that only repeat others under a second name of the picture (a link, say).
 
     Args:
         has_names: (images,) bool, those that the file has several names for.
@@ -278,7 +278,7 @@ def _check_some_image_is_meant(path: str, lost: Mapping[str, NoImage], source: P
 
 
 def _is_near(name: str, source: Pictures) -> bool:
-    """Whether there is such a file below the root or a folder above it; numbers may well be of others."""
+    """Whether there is such a file below the root or a folder above it; a number may belong to another data set."""
     if not os.path.splitext(name)[1]:
         return True
     folder = source.root

@@ -1,4 +1,4 @@
-"""Frames and times that a box file names, brought to pictures; everything that is none of them is accounted for.
+"""Assigns frames and times that a box file names to pictures; all that do not fit are accounted for.
 
 Legend: U names, N rows, n moments, V videos.
 """
@@ -19,14 +19,15 @@ from sapiens_pl.core.errors import ConfigError
 log = logging.getLogger(__name__)
 
 BY_NAME = -1
-"""Instead of a picture: its name says which it is."""
+"""In place of a picture's index: the name identifies it."""
 _DROPPED = -4
 
 
 class Moments(NamedTuple):
     """What a box file calls frames: `names` (U,) of videos, or of pictures, and each moment's in `whose` (n,) int64.
 
-    `numbers` (n,) float64 are the frames' numbers, or seconds where `in_seconds` (n,) bool; NaN: the name says all.
+    `numbers` (n,) float64 are the frames' numbers, or seconds where `in_seconds` (n,) bool; NaN: the name alone
+    identifies it.
     """
 
     names: Names
@@ -50,10 +51,10 @@ class Placed(NamedTuple):
 def place(
     frames: VideoFrames, file: str, moments: Moments, first_frame: int | None, usual: int, lists_all: bool = False
 ) -> Placed:
-    """Brings moments to pictures, and says how many are of frames that the run leaves out.
+    """Assigns moments to pictures, and logs how many are of frames that the run leaves out.
 
     Args:
-        first_frame: the number of a video's first frame, as the user says it; None: he says nothing.
+        first_frame: the number of a video's first frame, as the user gives it; None if not given.
         usual: the format's own.
         lists_all: the file speaks of all frames, also of those that have nobody.
 
@@ -126,7 +127,8 @@ def _first(
         )
     if least == 1 and lists_all:
         raise ConfigError(
-            f"{file} has a frame 1 and no frame 0, so that nobody knows which is the first; say boxes.first_frame=1, "
+            f"{file} has a frame 1 and no frame 0, so it is not clear which frame is the first; say "
+            "boxes.first_frame=1, "
             "or 0 if it counts from 0."
         )
     if least == 1:
@@ -186,7 +188,7 @@ def _say_not_chosen(
 def _beyond(
     frames: VideoFrames, video: np.ndarray, moments: Moments, pictures: np.ndarray, first: int
 ) -> dict[str, NoImage]:
-    """What a file has of frames that its videos have not: for each video a name and a reason."""
+    """The frames in a file that its videos do not have: for each video a name and a reason."""
     beyond: dict[str, NoImage] = {}
     for one in np.unique(video[(pictures == NOWHERE) & (video >= 0)]).tolist():
         rows = np.flatnonzero((pictures == NOWHERE) & (video == one))
@@ -211,7 +213,7 @@ def _beyond(
 
 
 def with_pictures(table: BoxTable, pictures: np.ndarray, names: Names, kept: np.ndarray | None = None) -> BoxTable:
-    """The same rows under the names of pictures; those that have none go.
+    """The same rows under the names of pictures; rows without a picture are removed.
 
     Args:
         pictures: (N,) int64 the rows', or `BY_NAME`.

@@ -127,7 +127,7 @@ class MotBoxes:
         return _Part(file, table, placed, lines.bad_rows, lines.not_counted)
 
     def _one_video(self, frames: VideoFrames) -> int:
-        """Whose boxes a single file has: the only video's, or those of the one that it is called after."""
+        """The video whose boxes a single file has: the only one, or the one that it is named after."""
         if frames.num_videos == 1:
             return 0
         video = frames.find(_sequence_of(os.path.abspath(self.file)))
@@ -149,7 +149,7 @@ class _Part(NamedTuple):
 
 
 def _sequence_of(path: str) -> str:
-    """Whose boxes a file has by its path: without `.txt`, `det/det.txt` and the like."""
+    """The sequence of a file, by its path: without `.txt`, `det/det.txt` and the like."""
     stem = path.removesuffix(".txt")
     for name in _IN_A_SEQUENCE:
         if stem.endswith(f"/{name}"):
@@ -158,7 +158,7 @@ def _sequence_of(path: str) -> str:
 
 
 def _files_of_videos(folder: str, frames: VideoFrames) -> dict[int, str]:
-    """Each video's file; files that are no video's are named.
+    """Each video's file; files that belong to no video are named.
 
     Raises:
         ConfigError: a video has several, a file could be several videos', or no file is any video's.

@@ -148,7 +148,7 @@ def _line_by_line(path: str) -> MotLines:
 
 
 def _people(path: str, lines: Sequence[_Line]) -> tuple[list[_Line], RowsNotCounted]:
-    """Without what ground truth says is to be ignored, and without other classes."""
+    """Without lines that ground truth marks to be ignored, and without other classes."""
     names = _VISDRONE if _is_visdrone(lines) else _PEOPLE_OF_MOT16
     widths = (10,) if names is _VISDRONE else (_COLUMNS_WITH_CLASS,)
     used = [line for line in lines if len(line[2]) not in widths or whole(line[2][6]) != 0]

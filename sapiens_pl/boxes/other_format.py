@@ -1,8 +1,8 @@
 """Whether boxes look as another `boxes.format` would write them, by the sizes of a few of their pictures.
 
 The numbers alone say little: of corners taken for corner and size most leave their pictures, and of sizes taken for
-corners many are inverted; but a file of close-ups looks so too. So pictures are looked at only where the numbers make
-one wonder, and their headers decide.
+corners many are inverted; but a file of close-ups looks the same. So pictures are looked at only where the numbers are
+suspicious, and their headers decide.
 
 Legend: N boxes.
 """
@@ -22,17 +22,17 @@ from sapiens_pl.pictures.orientation import TURNED_ORIENTATIONS
 
 _IN_PX = ("xyxy", "xywh", "cxcywh")
 _PICTURES = 24
-"""So many headers are read at most."""
+"""How many headers are read at most."""
 _HEADER_BYTES = 1 << 18
 _LEAST, _ENOUGH = 3, 12
 """Boxes: of fewer than the first nothing can be said; from the second on the run is refused."""
 _SLACK = 0.02
-"""Of a picture's width and height: so far beyond its edges boxes of detectors may reach."""
+"""Of a picture's width and height: how far beyond its edges boxes of detectors may reach."""
 _FITS, _MANY = 0.98, 0.1
 
 
 def check_format(path: str, source: Pictures, whose: np.ndarray, boxes: np.ndarray, rules: BoxRules) -> str:
-    """The setting that would mend it, if the boxes look as another format would write them; else "".
+    """The setting that would fix it, if the boxes look like another format's; else "".
 
     Args:
         path: the box file, for the sentence.

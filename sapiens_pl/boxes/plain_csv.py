@@ -20,7 +20,7 @@ from sapiens_pl.core.text_files import open_text
 
 _PART_BYTES = 2 << 20
 _ODD_LINES = 24
-"""So few lines are not halved any more."""
+"""Parts of so few lines are not halved any more."""
 _BLANK = b" \t\v\f\x1c\x1d\x1e\x1f"
 
 
@@ -197,7 +197,7 @@ class PlainRows:
 
 
 def num_lines(path: str) -> int:
-    """So many at most, of which each could be a row."""
+    """An upper limit for the number of rows."""
     with open_text(path, newline="") as text:
         return sum(block.count(b"\n") for block in _blocks(text.buffer)) + 1
 
@@ -208,7 +208,7 @@ def _lines(path: str) -> Iterator[str]:
 
 
 def _blocks(file: Any) -> Iterator[bytes]:
-    """Parts of a file that end with a line."""
+    """Blocks of a file that end at the end of a line."""
     while block := file.read(_PART_BYTES):
         yield block + (b"" if block.endswith(b"\n") else file.readline())
 

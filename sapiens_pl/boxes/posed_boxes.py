@@ -16,9 +16,9 @@ from sapiens_pl.boxes.table import BoxRow, four_numbers, number, whole_number
 from sapiens_pl.core.errors import ConfigError
 
 SOME_ONLY = "worst"
-"""What entries of a file with some people only say among their attributes: of so many."""
+"""The attribute by which entries of a file with some people only give the number of all."""
 _SAME_PX = 0.025
-"""As near as programs keep a box: its corners and its size are each rounded to 0.01 px."""
+"""The precision to which programs keep a box: its corners and its size are each rounded to 0.01 px."""
 
 
 def is_of_run(entries: Sequence[dict[str, Any]]) -> bool:
@@ -27,7 +27,7 @@ def is_of_run(entries: Sequence[dict[str, Any]]) -> bool:
 
 
 def check_is_of_all(file: str, entries: Sequence[dict[str, Any]]) -> None:
-    """Refuses a file that holds some people of a run only: for want of boxes, all others would lose their poses.
+    """Refuses a file that holds some people of a run only: all others would have no box and lose their poses.
 
     Raises:
         ConfigError: it is one.
@@ -45,7 +45,7 @@ def is_posed(entry: dict[str, Any]) -> bool:
 
 
 def rules_of_run(rules: BoxRules) -> BoxRules:
-    """Who stands in an annotation file stays, whatever the score; `posed_rows` gives corners."""
+    """People in an annotation file are kept, whatever their score; `posed_rows` gives corners."""
     rules = copy(rules)
     rules.format, rules.score_threshold, rules.nms_threshold = "xyxy", None, None
     return rules
@@ -58,7 +58,7 @@ def posed_rows(rows: Sequence[tuple[BoxRow, dict[str, Any]]]) -> list[BoxRow]:
         rows: each with the entry of the file that it is of.
 
     Returns:
-        With `bbox` as xyxy. Who was added has an id that nobody else of the picture has.
+        With `bbox` as xyxy. People who were added get an id that is new in the picture.
     """
     ids: dict[str, set[int]] = defaultdict(set)
     for row, entry in rows:

@@ -1,6 +1,6 @@
 """When a row of a box file is a box, and which one.
 
-Boxes that hold nobody (no numbers, no area) become failures before they could take a place in a batch.
+Boxes that cannot hold a person (not numbers, no area) become failures before they take a place in a batch.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class BoxRules:
         first_frame: the number of a video's first frame; None for the format's own.
 
     Raises:
-        SettingError: a value that cannot be meant.
+        SettingError: a value that is not allowed.
     """
 
     def __init__(
@@ -162,11 +162,11 @@ class BoxRules:
 
     @property
     def if_inverted(self) -> str:
-        """What is likely if boxes are inverted, behind a sentence."""
+        """The likely cause of inverted boxes, to be appended to a sentence."""
         return ": was boxes.format=xywh meant?" if self.format == "xyxy" else ""
 
     def left_out_sentence(self, num_left_out: int, num_rows: int) -> str:
-        """What the thresholds have done to a file's rows."""
+        """A sentence about the rows that the thresholds left out."""
         thresholds = {"score_threshold": self.score_threshold, "nms_threshold": self.nms_threshold}
         given = [f"boxes.{key}={value}" for key, value in thresholds.items() if value is not None]
         return f"{' and '.join(given)} left out {num_left_out} of {num_rows} rows (null keeps all)"
@@ -184,7 +184,7 @@ def corners_of(boxes: np.ndarray, format: str, first_pixel: float) -> np.ndarray
 
 
 def _unusable(corners: np.ndarray, table: BoxTable) -> np.ndarray:
-    """(F,) int64, the rows that are no boxes."""
+    """(F,) int64, the rows that are not boxes."""
     good = np.ones(len(corners), bool)
     for column in corners.T:  # one by one, as there are millions
         good &= np.abs(column) <= FARTHEST_PX  # false for NaN
@@ -198,9 +198,9 @@ def _complaint(box: Sequence[float], score: float | None, row: BoxRow) -> str:
     if four_numbers(row.bbox) is None or not all(map(math.isfinite, box)):
         return f"is {json.dumps(row.bbox, default=str)[:80]}, not four finite numbers"
     if max(map(abs, box)) > FARTHEST_PX:
-        return "reaches farther than any image"
+        return "is larger than any image"
     if score is not None and not math.isfinite(score):
-        return f"has a score of {json.dumps(row.score, default=str)[:80]}, which is no finite number"
+        return f"has a score of {json.dumps(row.score, default=str)[:80]}, which is not a finite number"
     left, top, right, bottom = box
     if right < left or bottom < top:
         return INVERTED

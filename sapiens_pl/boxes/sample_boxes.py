@@ -27,7 +27,7 @@ _Told = tuple[int, list[BoxRow] | str]
 class SampleBoxes:
     """Boxes from each picture's own sample (`boxes=sample`).
 
-    Samples that say nothing of boxes, or that a picture has none of, say that nobody is there. A picture whose sample
+    A picture without a sample, or whose sample has no boxes, has no people. A picture whose sample
     cannot be read has failed: who is in it is not known.
 
     Args:
@@ -52,7 +52,7 @@ class SampleBoxes:
         **rules: Any,
     ) -> None:
         self.is_tried = False
-        """Whether these fields have given boxes before: then pictures beside which there are none have nobody."""
+        """Whether these fields have given boxes before: then pictures without them have no people."""
         if not isinstance(bboxes, str) or not bboxes:
             raise ConfigError(f"boxes.bboxes={bboxes} names no field; give that with the boxes.")
         self.bboxes, self.scores, self.ids = bboxes, scores, ids
@@ -107,7 +107,7 @@ class SampleBoxes:
         return [BoxRow("", box, score, identity, index) for box, score, identity in zip(boxes, *others)]
 
     def _failure(self, source: Pictures, index: int, reason: str) -> Failure:
-        message = f"What stands beside {source.path(index)} {reason}, so that nobody knows who is in it; correct it."
+        message = f"What stands beside {source.path(index)} {reason}, so it is not known who is in it; correct it."
         if self.rules.strict:
             raise strict_error(message)
         return Failure(source.names[index], None, BoxError.__name__, message)

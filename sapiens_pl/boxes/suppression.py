@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 _SLACK = 1e-6
-"""The careful look decides where the quick one is that close."""
+"""The exact computation decides where the quick one is that close."""
 
 
 def suppressed(

@@ -14,7 +14,7 @@ import numpy as np
 from sapiens_pl.core.columns import Names, names_of_arrow
 
 LARGEST_ID = 2**63 - 1
-"""Larger numbers fit into no table's column."""
+"""Larger numbers do not fit into a table's column."""
 
 
 class BoxRow(NamedTuple):
@@ -37,7 +37,7 @@ class BoxTable(NamedTuple):
     `names` are the file's names for its pictures, those without a row too; `whose` (N,) int64 says which of them a
     row's is. `boxes` (N, 4) float64 are numbers in the file's own format, `scores` (N,) float64, NaN for none; `ids`
     (N,) int64, where `has_id` (N,) bool; `numbers` (N,) int64 are the rows' or lines' own. `odd` has, by position,
-    the rows that cannot be told by such numbers: they are no boxes, and are named as they stand.
+    the rows that cannot be told by such numbers: they are not boxes, and are named as they stand.
     """
 
     names: Names
@@ -106,7 +106,7 @@ def table_of(rows: Sequence[BoxRow], names: Iterable[str] = ()) -> BoxTable:
 
 
 def joined(tables: Sequence[BoxTable]) -> BoxTable:
-    """The rows of tables one behind the other; none has a name of another's."""
+    """The rows of tables one after the other; no two tables share a name."""
     import pyarrow as pa
 
     starts = np.cumsum([0, *(table.num_rows for table in tables)]).tolist()
@@ -137,7 +137,7 @@ def table_of_arrays(rows: np.ndarray) -> BoxTable:
 
 def four_numbers(bbox: Any) -> list[float] | None:
     """None where there are no four numbers."""
-    if isinstance(bbox, (str, dict)):  # "1234" is no list of four
+    if isinstance(bbox, (str, dict)):  # "1234" is not a list of four
         return None
     try:
         box = [float(value) for value in bbox]
@@ -147,7 +147,7 @@ def four_numbers(bbox: Any) -> list[float] | None:
 
 
 def number(value: Any) -> float | None:
-    """None where there is none; NaN for what is no number."""
+    """None where there is none; NaN for what is not a number."""
     if value is None:
         return None
     try:

@@ -16,7 +16,7 @@ from sapiens_pl.core.columns import Names, encoded, names_of_arrow
 
 
 class TablePart(NamedTuple):
-    """Rows one behind the other.
+    """Rows one after the other.
 
     `images` are pyarrow's dictionary of binaries, (n,) the names, or longer: behind the rows' come names that have no
     row. `classes` are such dictionaries of the columns that may be the class. `moments` (n,) float64 are frames'
@@ -58,7 +58,7 @@ class TableBuilder:
     """One table of many parts; for its arrays there is room from the start, as there are millions of rows.
 
     Args:
-        num_rows: so many are expected.
+        num_rows: how many are expected.
     """
 
     def __init__(self, num_rows: int) -> None:

@@ -1,4 +1,4 @@
-"""Whether boxes are of another form than `boxes.format` says: most of them would be nowhere, or inside out."""
+"""Whether boxes have another format than `boxes.format` says: most would lie outside their images, or be inverted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sapiens_pl.core.structures import Failure
 log = logging.getLogger(__name__)
 
 _LOOKED_AT = 1000
-"""Boxes that are enough to see that a file is in px."""
+"""How many boxes suffice to see that a file is in px."""
 _MOST_OF = 3
 """Of fewer boxes "most" or "all" says nothing."""
 _SLACK = 1.02
@@ -32,8 +32,8 @@ def check_units(path: str, table: BoxTable, rules: BoxRules) -> None:
         in_px = seen[(np.abs(seen) > _BEYOND).any(axis=1)]
         if len(seen) >= _MOST_OF and 2 * len(in_px) > len(seen):
             raise ConfigError(
-                f"{path} has boxes such as {_text(in_px[0])}, which are px and no parts of an image's width and "
-                "height; say boxes.format=xyxy, xywh or cxcywh, as they are meant."
+                f"{path} has boxes such as {_text(in_px[0])}, which are px, not parts of an image's width and height; "
+                "say boxes.format=xyxy, xywh or cxcywh, as they are meant."
             )
         return
     if not ((boxes >= 0) & (boxes <= 1)).all():
@@ -83,13 +83,13 @@ def check_inverted(path: str, failures: Sequence[Failure], num_rows: int, rules:
 
 
 def check_usable(path: str, failures: Sequence[Failure], num_rows: int) -> None:
-    """Raises ConfigError if not one of a file's boxes can be used: it is written otherwise than it is read."""
+    """Raises ConfigError if not one of a file's boxes can be used: it has another format than assumed."""
     if num_rows >= _MOST_OF and len(failures) == num_rows:
         raise ConfigError(f"{path}: none of its {num_rows} boxes can be used. {failures[0].message}")
 
 
 def note_high_scores(path: str, scores: np.ndarray) -> None:
-    """Says that there are scores above 1, which are rarely meant: percents, or a column that is no score."""
+    """Says that there are scores above 1, which are rarely meant: percents, or a column that is not a score."""
     if len(scores) and (highest := scores.max()) > 1:
         log.warning(
             "%s: %d of %d scores are above 1 (up to %g); thresholds and the poses' scores take them as they are.",

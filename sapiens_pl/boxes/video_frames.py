@@ -17,9 +17,9 @@ from sapiens_pl.core.columns import Names
 from sapiens_pl.core.plan import Pictures
 
 NOT_CHOSEN = -2
-"""Instead of a picture: the video has this frame, and it is none of the run's (`data.video`)."""
+"""In place of a picture's index: the video has this frame, but the run does not pose it (`data.video`)."""
 NOWHERE = -3
-"""Instead of a picture: the video has no such frame."""
+"""In place of a picture's index: the video has no such frame."""
 _MOST_FRAMES = 2**40
 _FRAME_NAME = re.compile(r"(.+)_(\d{12})(?:\.[A-Za-z]\w{1,4})?")
 

@@ -38,7 +38,7 @@ class YoloBoxes:
 
     The boxes of `a/b.jpg` stand in `a/b.txt` below the folder, a line each: `class cx cy w h`, parts of the image's
     width and height, then where given the keypoints of a pose, which are skipped, the score and the track id. Whether
-    a single column behind the box is a score or an id is told from all files together. An image without such a file
+    a single column behind the box is a score or an id is found from all files together. An image without such a file
     has nobody in it. Of videos, `walk_12.txt` is the twelfth frame of `walk.mp4`, as ultralytics writes it.
 
     Args:
@@ -53,7 +53,7 @@ class YoloBoxes:
 
     def __init__(self, file: str | None, *, category_id: Wanted = None, format: str = "cxcywhn", **rules: Any) -> None:
         if not file or not os.path.isdir(os.path.expanduser(str(file))):
-            raise ConfigError(f"boxes.file={file} is no folder; give the one with YOLO's label files (.txt).")
+            raise ConfigError(f"boxes.file={file} is not a folder; give the one with YOLO's label files (.txt).")
         self.folder, self.category_id = os.path.expanduser(str(file)), category_id
         self.rules = BoxRules(format, **rules)
 

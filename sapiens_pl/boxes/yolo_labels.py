@@ -1,6 +1,6 @@
 """What the columns of YOLO's label files are: a box, and behind it keypoints, a score, a track id.
 
-The columns have no names, and programs fill them differently; so they are told from all files of a folder together.
+The columns have no names, and programs fill them differently; so all files of a folder together decide what they are.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Label(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """Behind the box: so many numbers of keypoints, then a score and an id (`swapped`: an id and a score), or one."""
+    """Behind the box: the count of keypoint numbers, then a score and an id (`swapped`: an id and a score), or one."""
 
     num_keypoint_values: int
     one_is_score: bool
@@ -54,7 +54,7 @@ def parse_line(line: str) -> tuple[ClassId | None, list[str]]:
 
 
 def columns_of(labels: Sequence[Label], keypoints: tuple[int, int] | None, folder: str) -> Columns:
-    """What the columns of these lines are; lines that do not fit are the caller's to name.
+    """What the columns of these lines are; the caller names the lines that do not fit.
 
     Args:
         keypoints: of a pose, if that is known: how many, and how many numbers each has.
@@ -164,8 +164,8 @@ def what_is_wrong(label: Label) -> str:
 
 def _neither(label: Label) -> ConfigError:
     return ConfigError(
-        f"{label.file}, line {label.number}: what stands behind the box is not in all lines of the folder a score from "
-        "0 to 1, or in all a track id; correct or remove that column."
+        f"{label.file}, line {label.number}: the column after the box is neither a score from 0 to 1 in all lines of "
+        "the folder, nor a track id in all; correct or remove it."
     )
 
 
