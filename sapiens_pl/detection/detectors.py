@@ -66,13 +66,13 @@ def load_detector(model: str | None = None, weights: str | None = None) -> Perso
         return load_torchvision(name, weights)
     if os.path.sep not in name and not os.path.isdir(os.path.expanduser(name)):
         raise ConfigError(
-            f"boxes.model={name} is no detector; choose one of {', '.join(TORCHVISION_MODELS)}, or a transformers "
+            f"boxes.model={name} is not a detector; choose one of {', '.join(TORCHVISION_MODELS)}, or a transformers "
             "object detector by its folder or its name on the hub (OWNER/NAME)."
         )
     if weights is not None:
         raise ConfigError(
             f"boxes.weights={weights} is for torchvision's detectors; a transformers model has its weights in its own "
-            "folder: leave it away."
+            "folder: omit it."
         )
     from sapiens_pl.detection.transformers_detector import load_transformers
 

@@ -1,7 +1,7 @@
 """Frames of videos that the detector looks at, if not at each, and the boxes of those between.
 
-Which ones they are, and whose boxes are made of whose, depends on nothing but the video: not on ranks, shards, and
-where a run was broken off.
+Which frames these are, and which boxes are made from which, depends only on the video: not on ranks, shards, or
+where a run was interrupted.
 
 Legend: P pictures, n some of them, L those looked at, N people of a frame.
 """

@@ -33,7 +33,7 @@ class Detector:
         weights: a file with a torchvision model's weights; None for those that torchvision publishes.
         score_threshold: less likely people are left out.
         nms_threshold: of two that overlap by a larger IoU the likelier stays; None keeps all.
-        largest_n: so many people an image at most, the largest ones; None for all.
+        largest_n: the most people an image, the largest ones; None for all.
         min_size: people whose box has a shorter side than this, px, are left out.
         images_per_batch: images a forward pass; None for 8, on a CPU 1.
 
@@ -106,6 +106,6 @@ def _loaded(asked: AskedImage) -> AskedImage:
         return asked._replace(loaded=load_image(name, asked.image))
     except SapiensError as error:
         return asked._replace(loaded=Failure(name, None, type(error).__name__, str(error)))
-    except Exception as error:  # libraries raise what they please, and the others must not suffer
-        message = f"{path or name} could not be read ({type(error).__name__}: {one_line(error)}); look at the image."
+    except Exception as error:  # libraries raise errors of any kind, and the other images must not be affected
+        message = f"{path or name} could not be read ({type(error).__name__}: {one_line(error)}); check the image."
         return asked._replace(loaded=Failure(name, None, UnreadableImageError.__name__, message))

@@ -5,7 +5,7 @@ While a run goes on, each of its processes appends a line for every image to a f
 are put into two files that other programs can read,
 
     person_detections.json   COCO detection results: image_id, category_id 1, bbox x y w h, score
-    person_images.json       what the image ids mean: a COCO "images" list of all all images, those with nobody too
+    person_images.json       what the image ids mean: a COCO "images" list of all images, those with nobody too
 
 and the parts go. What stands in the two files counts, so they may be edited by hand: boxes changed, added, removed.
 The listing is written last; rows of an image that it does not name count for nothing.
@@ -130,7 +130,7 @@ def _read_files(folder: RunFolder) -> Iterator[Detected]:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
             f"{detections} and {listing} are not as they were written ({type(error).__name__}: {error}); correct them, "
-            "or remove both to detect anew."
+            "or remove both to detect again."
         ) from None
     if unknown:
         log.warning("%s has %d boxes of images that %s does not list; they are left out.", detections, unknown, listing)
@@ -144,8 +144,8 @@ def _load(path: Path, key: str | None) -> list[Any]:
             raise TypeError("no list")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(
-            f"{path} is no list of {'images' if key else 'detections'} ({error}); correct it, or remove "
-            "person_detections.json and person_images.json to detect anew."
+            f"{path} is not a list of {'images' if key else 'detections'} ({error}); correct it, or remove "
+            "person_detections.json and person_images.json to detect again."
         ) from None
     return content
 

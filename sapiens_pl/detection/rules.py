@@ -24,7 +24,7 @@ class PersonRules:
     Args:
         score_threshold: less likely ones are left out.
         nms_threshold: of two that overlap by a larger IoU only the likelier stays; None keeps all.
-        largest_n: so many stay, the largest by area; None for all.
+        largest_n: how many stay, the largest by area; None for all.
         min_size: those whose shorter side is less, px, are left out.
 
     Attributes:
@@ -45,7 +45,7 @@ class PersonRules:
     def __call__(self, bboxes_xyxy: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """(N, 4) boxes and (N,) scores -> (N, 5) float64 rows x, y, width, height, score: the likeliest first.
 
-        They are rounded before anything is decided, so that whoever reads them from a file decides alike.
+        They are rounded before anything is decided, so that a reader of the file decides in the same way.
         """
         boxes = np.round(bboxes_xyxy.astype(np.float64), COORDINATE_DECIMALS)
         sides = np.round(boxes[:, 2:] - boxes[:, :2], COORDINATE_DECIMALS)

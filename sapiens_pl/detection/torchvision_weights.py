@@ -1,4 +1,4 @@
-"""The weights of torchvision's detectors: from a file that somebody names, or torchvision's own download.
+"""The weights of torchvision's detectors: from a file that is named, or torchvision's own download.
 
 Nothing in a file is run: safetensors hold tensors only, and of PyTorch's pickles only tensors are read.
 """

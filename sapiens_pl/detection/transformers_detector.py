@@ -27,12 +27,12 @@ from sapiens_pl.models.transformers_folder import CONFIG_FILE
 
 PERSON = "person"
 LOWEST_SCORE = 0.01
-"""Nobody asks for boxes that are less likely, and some models give hundreds an image."""
+"""Less likely boxes are of no use, and some models give hundreds an image."""
 _ON_TENSORS = ("TorchvisionBackend", "BaseImageProcessorFast")
 """The processors' common ancestors in transformers 5 and 4."""
 _CONNECT_SECONDS = 5.0
 _NO_CODE: dict[str, Any] = {"trust_remote_code": False}
-"""Nothing that comes with a model is run, and nobody is asked whether it may be."""
+"""No code that comes with a model is run, and no question is asked about it."""
 
 
 class _Prepared(NamedTuple):
@@ -58,8 +58,8 @@ class TransformersDetector(PersonDetector):
         self.person_labels = [int(label) for label, text in labels.items() if str(text).strip().lower() == PERSON]
         if not self.person_labels:
             raise ConfigError(
-                f"boxes.model={name} finds {len(labels)} kinds of things, none of them called person; "
-                "choose another detector."
+                f"boxes.model={name} finds {len(labels)} classes, none of which is called person; choose another "
+                "detector."
             )
         # The processors that work on tensors work on the device; the others only on arrays.
         self._on_tensors = any(base.__name__ in _ON_TENSORS for base in type(processor).__mro__)
@@ -112,7 +112,7 @@ def load_transformers(name: str) -> TransformersDetector:
             return TransformersDetector(name, *_load(transformers, where))
     except ConfigError:
         raise
-    except Exception as error:  # the library raises whatever its parts raise
+    except Exception as error:  # the library raises errors of any kind
         reason = one_line(error)
         if "trust_remote_code" in str(error):
             raise CheckpointError(
@@ -144,7 +144,7 @@ def _load(transformers: Any, where: str) -> tuple[nn.Module, Any]:
     missing = sorted(name for name in {*found["missing_keys"], *wrong} if not name.endswith("num_batches_tracked"))
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise ClaimError(f"its weights lack, or have in another shape, {missing[0][:80]}{more}")
+        raise ClaimError(f"these weights are missing or have another shape: {missing[0][:80]}{more}")
     return network, transformers.AutoImageProcessor.from_pretrained(where, **_NO_CODE)
 
 
@@ -188,7 +188,7 @@ def _fetch_by_hand(name: str) -> str:
 
 @contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
-    """Leaves the screen to our own sentences."""
+    """Keeps the library from printing."""
     logging = transformers.utils.logging
     level, with_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -36,7 +36,7 @@ def check_settings(folder: Path) -> None:
     """Looks at the numbers in a folder's two settings files.
 
     Raises:
-        ClaimError: one is beyond all networks, or a file is no JSON.
+        ClaimError: one is beyond all networks, or a file is not JSON.
     """
     for file in (folder / CONFIG_FILE, folder / PROCESSOR_FILE):
         if file.is_file():
@@ -45,7 +45,7 @@ def check_settings(folder: Path) -> None:
             try:
                 content = json.loads(file.read_text("utf-8"))
             except (ValueError, RecursionError) as error:
-                raise ClaimError(f"{file.name} is no JSON: {error}") from None
+                raise ClaimError(f"{file.name} is not JSON: {error}") from None
             if not isinstance(content, dict):
                 raise ClaimError(f"{file.name} holds no settings")
             _check_numbers(file.name, "", content)
@@ -66,7 +66,7 @@ def _check_numbers(file: str, key: str, value: Any) -> None:
 
 @contextmanager
 def believing_no_more_than(folder: Path) -> Iterator[None]:
-    """In here no network of more parameters can be built than the folder's weights have bytes for.
+    """Inside this block, a network cannot have more parameters than the folder's weights have bytes for.
 
     Raises:
         ClaimError: from within, as soon as there are too many.
