@@ -12,10 +12,10 @@ _BETWEEN_LOOKS_SECONDS = 0.1
 
 
 class Ahead(Generic[Item]):
-    """One item ahead of who takes them; `begin` has it made, `take` gives it.
+    """Stays one item ahead: `begin` starts to make it, `take` returns it.
 
     Args:
-        items: is asked in one thread at a time.
+        items: used by one thread at a time.
     """
 
     def __init__(self, items: Iterator[Item]) -> None:
@@ -25,7 +25,7 @@ class Ahead(Generic[Item]):
         self._error: BaseException | None = None
 
     def begin(self) -> None:
-        # A daemon: a run that ends early does not wait for a plan that nobody needs.
+        # A daemon: a run that ends early does not wait for a plan that is no longer needed.
         self._thread = threading.Thread(target=self._make, name="plan ahead", daemon=True)
         self._thread.start()
 
@@ -39,7 +39,7 @@ class Ahead(Generic[Item]):
         return self._made[-1] if self._made else None
 
     def take(self, stopped: Callable[[], bool] = lambda: False) -> Item | None:
-        """The item; None where there is none, or while it was made it was stopped. What its making raises is raised."""
+        """The item; None if there is none or the run was stopped. Errors while it was made are raised here."""
         assert self._thread is not None
         while self._thread.is_alive() and not stopped():
             self._thread.join(_BETWEEN_LOOKS_SECONDS)

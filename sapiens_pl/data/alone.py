@@ -1,4 +1,4 @@
-"""Reads one span in a process of its own, to see what becomes of that."""
+"""Reads one span in a process of its own, to see whether that process survives."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.1
 
 
 class Trial(NamedTuple):
-    """How it ended: an `error` of the picture's, or what was `read` of it; neither where nothing is known of it."""
+    """How it ended: an `error` of the picture, or what was `read`; neither if the outcome is unknown."""
 
     error: SapiensError | None = None
     read: Any = None
@@ -34,12 +34,12 @@ class Trial(NamedTuple):
 def try_alone(
     dataset: PictureDataset, span: CropSpan, times: int, read_timeout: float, stopped: Callable[[], bool]
 ) -> Trial:
-    """Reads and cuts a span so many times in one new process.
+    """Reads and cuts a span `times` times in one new process.
 
-    A picture that damages the process that reads it may do so without a sign, until the next read.
+    A picture that damages its process may show no sign until the next read.
 
     Raises:
-        StoreRefusedError: the store gives nothing any more; that is no picture's fault.
+        StoreRefusedError: the store cannot be read any more; that is not a picture's fault.
     """
     task = dataset.task(span.image_index)
     where = task.path or task.name
@@ -84,7 +84,7 @@ def try_alone(
 
 
 def _received(receiver: Connection) -> Any:
-    """What has come by now; None for nothing yet, and where it broke off."""
+    """What has arrived; None if there is nothing yet, or if the pipe broke."""
     with suppress(EOFError, OSError):
         return receiver.recv() if receiver.poll(0) else None
 
@@ -106,12 +106,12 @@ def _read(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for number in range(times):
-        signal.alarm(math.ceil(2 * read_timeout))  # should nobody be there to end it
+        signal.alarm(math.ceil(2 * read_timeout))  # in case no process is left to end it
         try:
             image = dataset.cut(span)
         except StoreRefusedError as error:
             sender.send(error)
             return
         reads[0] = number + 1
-    with suppress(OSError, MemoryError):  # that it cannot be told says nothing against the picture
+    with suppress(OSError, MemoryError):  # a failure to report is not the picture's fault
         sender.send(image)

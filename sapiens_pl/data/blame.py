@@ -1,4 +1,4 @@
-"""Which image is to blame for a lost loader process: only one that kills or blocks a process of its own, too."""
+"""Which image caused the loss of a loader process: only one that also kills or blocks a process of its own."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from sapiens_pl.data.worker_watch import LostWorker
 log = logging.getLogger(__name__)
 
 _LOSSES_PER_IMAGE = 3
-"""From then on an image that passes when alone is not read by a worker any more: what was read alone is taken."""
+"""After so many losses, an image that passes alone is not read by a worker any more: what was read alone is used."""
 _READS_ALONE = 5
-"""A picture may crash its decoder only some reads later."""
+"""Reads in a trial, as a picture may crash its decoder only some reads later."""
 
 
 class Blame:
-    """Condemns images of a dataset, which are then not touched again.
+    """Condemns images of a dataset, which are then not read again.
 
     Args:
         dataset: gets the condemned ones.

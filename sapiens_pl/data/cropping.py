@@ -17,7 +17,7 @@ _INTERPOLATIONS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 def cut_crop(pixels: np.ndarray, matrix: np.ndarray, input_wh: tuple[int, int], settings: CropSettings) -> np.ndarray:
     """What the image shows in the crop's region; black where that lies outside the image.
 
-    `cv2.warpAffine`'s bytes, as the originals' are; it rounds positions to 1/32 px.
+    The bytes of `cv2.warpAffine`, as in the originals; it rounds positions to 1/32 px.
 
     Args:
         pixels: (h, w, 3) uint8.

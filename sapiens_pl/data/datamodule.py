@@ -54,17 +54,17 @@ class ImageDataModule(L.LightningDataModule):
         prefetch_factor: batches that each worker prepares ahead.
         max_megapixels: larger images are refused before decoding.
         read_timeout: seconds after which reading one image counts as stuck.
-        num_shards, shard: of so many independent runs this one does its share.
+        num_shards, shard: how many independent runs share the images, and which of them this one is.
         source: what brings the images, as for `pictures.sources.open_source`.
         video: which frames of videos, as for `pictures.video_choice.frame_choice`.
         columns, carry: which columns of tables of pictures, as for `pictures.sources.open_source`.
-        scratch_gib: what copies of tars and tables from behind URLs may take of the disk; None: half of what is free.
+        scratch_gib: the most disk space for copies of tars and tables from URLs; None: half of what is free.
         finished: says in `setup` which images need not be done again.
         stopped: asked before each batch; True ends the run after the batch in flight.
-        agree: called in `setup` with the names of the images left to do, gives those that all ranks take for left.
-        place: says from `setup` on which of the processes this one is.
+        agree: called in `setup` with the names of the images left to do; returns those that all ranks agree on.
+        place: tells, from `setup` on, which of the processes this one is.
         find_batch_size: called with `max_memory_gib` once the network is in its place.
-        ledger: knows which tars and tables need not be opened.
+        ledger: tells which tars and tables need not be opened.
 
     Raises:
         ConfigError: a value that cannot work, or no images.
@@ -107,7 +107,7 @@ class ImageDataModule(L.LightningDataModule):
         check_shard(num_shards, shard)
         self.num_shards, self.shard = num_shards, shard
         self.source = open_source(images, max_megapixels, source, video, columns, scratch_gib, carry)
-        # A rank that finds nothing left to do is in order.
+        # A rank may find nothing left to do.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.listeners: list[Callable[[Portion], None]] = []
         """Called with each portion, before any of its pictures comes."""
@@ -124,15 +124,15 @@ class ImageDataModule(L.LightningDataModule):
         self.shares: list[Names] = []
         """The names of every rank's images; of none where each rank plans its own."""
         self.left_out: dict[str, Any] = {}
-        """What of all that was looked at by now is none of the run's pictures, as `LeftOut.account` says it."""
+        """What was looked at so far and is not among the run's pictures, as `LeftOut.account` gives it."""
         self._files_not_counted: FilesNotCounted | None = None
         self._rows_not_counted: RowsNotCounted | None = None
         self.planned_batch_size: int | None = None
         self.plan_digest = ""
-        """Differs where the images listed, or the boxes of a box file, are others."""
+        """Changes when the listed images, or the boxes of a box file, change."""
 
     def pictures(self) -> Pictures:
-        """All images there are; they are looked for once, and what was left out is said by rank 0."""
+        """All images; they are searched once, and rank 0 logs what was left out."""
         if self._pictures is None:
             self._pictures = self.source.pictures()
             if self.place().rank == 0:
@@ -174,7 +174,7 @@ class ImageDataModule(L.LightningDataModule):
         return None
 
     def plan(self) -> None:
-        """Deals the images, of tars those of the first; needs nothing to be known of the network. `setup` does it
+        """Deals the images, of tars those of the first; the network need not be known yet. `setup` does it
         where it has not been done.
         """
         self._forget()
@@ -194,7 +194,7 @@ class ImageDataModule(L.LightningDataModule):
         self._take(portion)
 
     def plan_all(self, begin: Callable[[ImageDataModule], None] = lambda data: None) -> None:
-        """Plans all portions, for who wants to know what there is, and keeps the last.
+        """Plans all portions, for callers that want to know what there is, and keeps the last.
 
         Args:
             begin: called when the first one is planned.
@@ -214,7 +214,7 @@ class ImageDataModule(L.LightningDataModule):
         return self.pictures().names.positions(names) >= 0
 
     def is_anything_left(self) -> bool:
-        """Whether any rank of this run has images to do; of tars, only so many are opened as it takes to know that."""
+        """Whether any rank of this run has images to do; of tars, only as many are opened as it takes to know."""
         if not isinstance(self.source, ShardedSource) or not self.goes_by_shards:
             self.plan()
             return any(map(len, self.shares))
@@ -239,7 +239,7 @@ class ImageDataModule(L.LightningDataModule):
 
     @property
     def not_counted(self) -> NotCounted:
-        """What this process was given and does not count, as far as it has looked."""
+        """What this process was given and does not count, as far as it is known."""
         whole = not self.goes_by_shards
         return NotCounted(self._files_not_counted, self._rows_not_counted, whole and bool(self.portion.shares), whole)
 
@@ -285,7 +285,7 @@ class ImageDataModule(L.LightningDataModule):
         return PortionLoader(datasets, loader_of, self._take, self.stopped)
 
     def _best_batch_size(self) -> int:
-        """Only now, as it can only be found with the network in its place."""
+        """Called late: it can only be found when the network is on its device."""
         if not isinstance(self.batch_size, str):
             self.planned_batch_size = self.batch_size
         elif self.num_crops or not self.portion.is_last:
@@ -293,7 +293,7 @@ class ImageDataModule(L.LightningDataModule):
         return self.planned_batch_size or 1
 
     def workers(self, num_ranks: int) -> int:
-        """Loader processes for each of so many ranks on this machine."""
+        """Loader processes of each of `num_ranks` ranks on this machine."""
         if self.num_workers is not None:
             return self.num_workers
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

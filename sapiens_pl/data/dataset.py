@@ -22,7 +22,7 @@ Cut = TypeVar("Cut")
 
 
 class Watch(Protocol):
-    """Is told what each worker process is reading."""
+    """Records what each worker process is reading."""
 
     def reading(self, worker_id: int, batch: int, position: int) -> None: ...
 
@@ -94,14 +94,14 @@ class PictureDataset(Dataset, Generic[Cut]):
         """Puts the batches from a position on into the order in which each of so many workers reads forwards.
 
         Returns:
-            How many workers that takes, where there are many of them too many for a short video.
+            How many workers are of use: for a short video, fewer than `num_workers`.
         """
         stretches = self.tasks.pictures.stretches
         if stretches is None or start >= len(self) or not len(self.tasks):
             return num_workers
         left = np.sort(self._order[start:])
         batches = self._planned.select(left)
-        # What is left over of an earlier portion comes first anyway.
+        # The rest of an earlier portion comes first in any case.
         ends = Ends(*(self.tasks.indices[np.maximum(of_batch - self.first, 0)] for of_batch in batches.ends))
         lanes = num_lanes(ends, stretches, len(np.unique(batches.spans[:, 0])), num_workers)
         self._order[start:] = left[lane_order(len(left), max(lanes, 1))]
@@ -130,7 +130,7 @@ class PictureDataset(Dataset, Generic[Cut]):
         return self.source.read(int(self.tasks.indices[number - self.first]))
 
     def _read_ahead(self, index: int, step: int) -> None:
-        """Tells a source for which reading is mostly waiting what is read now, and what for this process's next."""
+        """Tells a source that mostly waits what is read now, and what this process reads next."""
         ahead = getattr(self.source, "ahead", None)
         if ahead is not None:
             spans = [span for batch in (index, index + step) if batch < len(self) for span in self.batches[batch]]
@@ -153,19 +153,19 @@ def cut_picture(cutter: Cutter[Cut], read: Callable[[], LoadedImage], task: Imag
     """Reads one image and cuts it; whatever is wrong with it stays its own failure."""
     try:
         return cutter.cut(read(), task, span)
-    except StoreRefusedError:  # no picture's fault: the run stops
+    except StoreRefusedError:  # not a picture's fault: the run stops
         raise
     except SapiensError as error:
         return cutter.failed(span, Failure(task.name, None, type(error).__name__, str(error)))
-    except Exception as error:  # libraries raise what they please, and the others must not suffer
+    except Exception as error:  # libraries raise errors of any kind, and the other images must not be affected
         what = f"{task.path or task.name} could not be {cutter.done_to_a_picture}"
-        message = f"{what} ({type(error).__name__}: {one_line(error)}); look at the image."
+        message = f"{what} ({type(error).__name__}: {one_line(error)}); check the image."
         return cutter.failed(span, Failure(task.name, None, UnreadableImageError.__name__, message))
 
 
 def prepare_worker(worker_id: int) -> None:
-    """Keeps OpenCV to one thread a worker and off the terminal: what it mutters is in our failures."""
+    """Keeps OpenCV to one thread a worker and silent: its warnings are in our failures."""
     cv2.setNumThreads(0)
-    # OpenCV's releases have it in one place or the other.
+    # Releases of OpenCV have it in one of two places.
     set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
     set_log_level(0)

@@ -45,7 +45,7 @@ class Taker(NamedTuple):
 
 
 def dealt_already(source: PictureSource, boxed: DealtImages, of_boxes: np.ndarray, finished: FinishedCheck) -> Portion:
-    """As the box source has divided it."""
+    """The images as the box source has divided them."""
     tasks, of_boxes = boxed.tasks, of_boxes[boxed.tasks.indices]
     found = finished(tasks.names, of_boxes)
     failed = sum(row.instance_id is None for row in boxed.failures)
@@ -165,5 +165,5 @@ def positions_of(names: Names, among: Names) -> np.ndarray:
     positions = among.positions(names)
     if (positions < 0).any():
         gone = names[int(np.flatnonzero(positions < 0)[0])]
-        raise ConfigError(f"{gone} has gone while the run was starting; run the same command again.")
+        raise ConfigError(f"{gone} was removed while the run was starting; run the same command again.")
     return positions

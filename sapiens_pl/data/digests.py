@@ -1,4 +1,4 @@
-"""64 bits a picture of all that its boxes give to its result: where these have changed, so may the result have.
+"""A digest of 64 bits for the boxes of each picture: if it has changed, the result may have changed.
 
 Plain arithmetic on whole numbers, so that a digest is the same on every machine and in every version of numpy. It tells
 changes apart, not forgeries.
@@ -58,7 +58,7 @@ def _tracks_like_places(boxes: BoxColumns, frames: FrameColumns | None, position
 
 
 def digest_of_plan(names: Names, of_boxes: np.ndarray | None) -> str:
-    """A text for all pictures and (P,) digests of their boxes; None where each process has only its own."""
+    """One string for all pictures and (P,) digests of their boxes; None where each process has only its own."""
     digest = hashlib.blake2b(names.data[names.offsets[0] : names.offsets[-1]].tobytes(), digest_size=8)
     digest.update(np.diff(names.offsets).tobytes())
     digest.update(b"" if of_boxes is None else of_boxes.tobytes())

@@ -41,8 +41,8 @@ class Finished(NamedTuple):
 
 
 FinishedCheck = Callable[..., Finished]
-"""Is asked with the names of pictures and the digests of their boxes (`digests.digests`), None where nobody knows
-the boxes yet, and about names that only a box file has: is it on record already that they are missing? A third argument
+"""Called with the names of pictures and the digests of their boxes (`digests.digests`), None where the boxes are not
+known yet, and about names that only a box file has: is it on record already that they are missing? A third argument
 are the names of the only tars and tables that the pictures are from."""
 
 

@@ -17,7 +17,7 @@ from sapiens_pl.data.python_images import ImageLike, checked_image, is_turned, l
 from sapiens_pl.data.python_inputs import PythonImages, boxed_images
 
 _MOST_IMAGES = 256
-"""In a batch, where there are many without boxes: somebody waits for their results."""
+"""The most images in a batch, where many have no boxes: their results must not wait too long."""
 
 _NO_MORE = object()
 
@@ -31,7 +31,7 @@ class AskedImage(NamedTuple):
         number: of the image, from 0.
         image: as `checked_image` lets it pass.
         boxes: (N, 4) xyxy, image px, or None for the whole image.
-        loaded: its pixels, or why there are none, where somebody has read it already.
+        loaded: its pixels, or why there are none, if it has been read already.
         bbox_scores: (N,), where the boxes have some.
     """
 
@@ -172,7 +172,7 @@ class ImageStream:
 
 
 def reading(name: str, asked: AskedImage) -> Callable[[], LoadedImage]:
-    """What gives the pixels of an image that could be read, or has not been."""
+    """A function that returns the pixels of an image that was read, or is to be read."""
     loaded = asked.loaded
     if isinstance(loaded, LoadedImage):
         return lambda: loaded

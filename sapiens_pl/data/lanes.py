@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 _MOST_IN_VAIN = 0.15
-"""Of the pictures to read, so many may be decoded only because a lane begins between two keyframes."""
+"""The fraction of the pictures that may be decoded only because a lane begins between two keyframes."""
 
 
 class Ends(NamedTuple):
@@ -35,13 +35,13 @@ def lane_order(num_batches: int, num_lanes: int) -> np.ndarray:
 
 
 def num_lanes(ends: Ends, stretches: np.ndarray, num_pictures: int, most: int) -> int:
-    """The most lanes, up to so many, that do not decode too much in vain.
+    """The largest number of lanes, up to `most`, that do not decode too many frames in vain.
 
     Args:
         ends: of the batches.
         stretches: (S + 1,) int64, where decoding can begin, and the end.
         num_pictures: those to read.
-        most: processes that there are.
+        most: number of processes.
     """
     most = min(most, len(ends.first))
     for lanes in range(most, 1, -1):

@@ -1,7 +1,7 @@
-"""Batches from worker processes, whatever becomes of those.
+"""Batches from worker processes, which may fail in any way.
 
 A worker can be killed, run out of memory, crash inside a decoder, or wait for ever on a dead disk. Each worker notes
-what it reads (`worker_watch`). When one is lost, all are started anew behind the last batch that arrived, and the
+what it reads (`worker_watch`). When one is lost, all are restarted behind the last batch that arrived, and the
 images that the lost one has read are first tried alone, each in a process of its own (`alone`): an image that kills or
 blocks that one too is recorded as failed, the others go on. With an image that passes alone and is lost with a worker
 again, what was read alone is taken. Where the system has too little shared memory, or
@@ -57,7 +57,7 @@ class _WorkersLost(Exception):
 
 
 class _TooLittle(Exception):
-    """The system has not what so many workers and batches need."""
+    """The system lacks what so many workers and batches need."""
 
     def __init__(self, reason: str, of_shared_memory: bool = False, at_start: bool = False) -> None:
         super().__init__(reason)
@@ -82,8 +82,8 @@ class PictureLoader(Generic[Batch]):
         pin_memory: put the crops into page-locked memory, for copies that overlap.
         read_timeout: seconds after which reading one image counts as stuck.
         stopped: asked before each batch; True ends the iteration.
-        sharers: so many loaders share the machine's shared memory.
-        means: what a loader before this one has found that it can work with; None: it is found here.
+        sharers: how many loaders share the machine's shared memory.
+        means: what a loader before this one has found to work; None: it is found here.
 
     Raises:
         ReadersLostError: while iterating, when workers die again and again and no image is to blame.
@@ -119,7 +119,7 @@ class PictureLoader(Generic[Batch]):
         return len(self.dataset)
 
     def begin(self) -> None:
-        """Has the workers begin, if they have not, so that the first batch comes soon when it is asked for."""
+        """Starts the workers, if they have not started, so that the first batch is ready soon."""
         self._fit_into_shared_memory()
         if self._begun is None and len(self):
             with suppress(_TooLittle):  # once more, when the batches are asked for
@@ -130,7 +130,7 @@ class PictureLoader(Generic[Batch]):
         return len(self) - arrived <= self.means.num_workers * self.means.prefetch_factor
 
     def end(self) -> None:
-        """Ends workers that have begun, and of which nobody has asked for a batch."""
+        """Ends workers that have started and from which no batch was taken."""
         if self._begun is not None:
             self._begun.watch.end()
             self._begun = None
@@ -218,7 +218,7 @@ class PictureLoader(Generic[Batch]):
         )
         handler = signal.getsignal(signal.SIGCHLD)
         batches = iter(loader)
-        # torch's handler would raise a worker's death wherever the main process happens to be.
+        # torch's handler would raise a worker's death at any place in the main process.
         if handler is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGCHLD, handler)
         return batches
@@ -247,7 +247,7 @@ class PictureLoader(Generic[Batch]):
     # Who is to blame
 
     def _explain(self, loss: _WorkersLost) -> None:
-        """Finds the images to blame and condemns them; else tries with fewer workers, and at last gives up."""
+        """Finds and condemns the images that are to blame; else tries with fewer workers, and finally gives up."""
         # No generator: each worker is looked at.
         explained = [self._blame.condemn_one_of(worker, str(loss)) for worker in loss.workers]
         if not any(explained) and not self.stopped():

@@ -1,7 +1,7 @@
 """Planning: which boxes go into which batch, before anything is read.
 
 The unit of cost is the crop, so batches are filled to exactly `batch_size` crops, in the order of
-the images; a crowded image continues in the next batch. Images without boxes ride along.
+the images; a crowded image continues in the next batch. Images without boxes are added to batches.
 
 Frames of videos are decoded in their order, from a keyframe on: a stretch of them is dealt to one shard, and
 none is put off to a later batch.
@@ -21,11 +21,11 @@ from sapiens_pl.core.structures import CropSpan
 from sapiens_pl.data.lanes import Ends
 
 MIN_IMAGES_PER_BATCH_LIMIT = 64
-"""So many images without boxes may ride in a batch (or `batch_size`, if larger), to keep it short."""
+"""How many images without boxes a batch may have (or `batch_size`, if larger)."""
 _WORTH_A_JUMP = 10
-"""So many images are read for each one that is decoded a second time because of that."""
+"""One image may be decoded twice for each so many that are read."""
 _IMAGES_PER_CROP = 10
-"""The poses of a crop cost as much as reading so many frames, for the dealing."""
+"""For the dealing: a crop's poses cost as much as reading so many frames."""
 
 
 class Batches(Sequence[list[CropSpan]]):
@@ -172,7 +172,7 @@ def pack_on(
     stretches: np.ndarray | None = None,
     is_last: bool = True,
 ) -> tuple[Batches, np.ndarray]:
-    """The same behind (C, 3) spans that an earlier call has left over.
+    """The same, after (C, 3) spans that an earlier call has left over.
 
     Args:
         is_last: nothing follows, so that nothing is left over.

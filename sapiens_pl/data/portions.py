@@ -59,7 +59,7 @@ class ShardState(NamedTuple):
     num_failed: int
 
     def with_outcomes(self, outcomes: Mapping[str, int]) -> ShardState:
-        """After this run, which gave so many pictures each outcome, by `done` and `failed`."""
+        """The state after this run; `outcomes` has the numbers of pictures that are `done` and `failed`."""
         num_done, num_failed = self.num_done + outcomes.get("done", 0), self.num_failed + outcomes.get("failed", 0)
         return self._replace(num_done=num_done, num_failed=num_failed)
 
@@ -111,7 +111,7 @@ class Portion(NamedTuple):
         return self.source.read(int(self.tasks.indices[number - self.first]))
 
     def let_go(self) -> None:
-        """Nobody needs its pictures any more: copies from behind URLs go."""
+        """Its pictures are no longer needed: copies from URLs are removed."""
         release = getattr(self.source, "release", None)
         if release is not None:
             release()
@@ -127,7 +127,7 @@ class Portions:
             self.add(portion)
 
     def add(self, portion: Portion) -> None:
-        """One behind the others."""
+        """Adds a portion after the others."""
         assert not self._portions or portion.first >= self._portions[-1].end
         if len(portion.tasks):
             self._portions.append(portion)

@@ -1,4 +1,4 @@
-"""The images that Python callers have, and their pixels: each kind is taken in one meaning, or refused in a sentence.
+"""The images that Python callers have, and their pixels: each kind has one meaning, or is refused with a sentence.
 
 | kind | shape | meaning |
 | --- | --- | --- |
@@ -39,11 +39,11 @@ ImageLike: TypeAlias = "str | os.PathLike[str] | np.ndarray | Image.Image | torc
 WANTED = "a path, an (H, W, 3) uint8 BGR array, a PIL image or a (3, H, W) RGB tensor"
 _ORIENTATION = 0x0112
 _ROUNDING = 1e-3
-"""By so much floats may lie outside of 0 to 1, as interpolation in half precision leaves them."""
+"""How far floats may lie outside of 0 to 1, as interpolation in half precision leaves them."""
 
 
 def is_tensor(value: Any) -> bool:
-    """Without importing torch: where nobody has, nothing is one."""
+    """Does not import torch: if it is not imported, no value is a tensor."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
 
@@ -51,7 +51,7 @@ def is_tensor(value: Any) -> bool:
 def is_one_image(images: Any) -> bool:
     """False for what holds several images: lists, tuples, iterators, arrays of paths or of four dimensions."""
     if isinstance(images, np.ndarray):
-        return images.ndim not in (1, 4)  # of one dimension perhaps paths
+        return images.ndim not in (1, 4)  # with one dimension, it may hold paths
     if is_tensor(images):
         return images.ndim != 4
     one = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image, dict, set, frozenset)
@@ -75,7 +75,7 @@ def checked_image(index: int, image: Any) -> ImageLike:
 
 
 def is_turned(image: Any) -> bool:
-    """True for a PIL image whose EXIF orientation says that it is to be shown otherwise than it is."""
+    """True for a PIL image with an EXIF orientation that would turn it."""
     if not isinstance(image, Image.Image) or "exif" not in image.info:
         return False
     with suppress(Exception):  # damaged tags say nothing
@@ -84,7 +84,7 @@ def is_turned(image: Any) -> bool:
 
 
 def warn_of_turned(index: int) -> None:
-    """To be said once a call."""
+    """Logs the warning; to be called once a call of the API."""
     log.warning(
         "image %d has an EXIF orientation, which is not applied to PIL images: boxes and poses are in px of the image "
         "as it is. PIL.ImageOps.exif_transpose(image) turns it upright; a path would be read upright.",
@@ -93,7 +93,7 @@ def warn_of_turned(index: int) -> None:
 
 
 def name_of(index: int, image: ImageLike) -> str:
-    """What results call an image: its path, or its number. Of a URL without what is secret in it."""
+    """The name of an image in results: its path, or its number; of a URL without secrets."""
     if not isinstance(image, (str, os.PathLike)):
         return f"image {index}"
     path = os.fspath(image)
@@ -108,7 +108,7 @@ def load_image(name: str, image: ImageLike) -> LoadedImage:
     """The pixels of an image that `checked_image` has let pass.
 
     Raises:
-        UnreadableImageError: an array, an image or a tensor that is no picture; the sentence says what makes it one.
+        UnreadableImageError: an array, an image or a tensor that is not a picture; the sentence says what makes it one.
         SapiensError: as `read_image`, for paths.
     """
     if isinstance(image, (str, os.PathLike)):
@@ -199,7 +199,7 @@ def _of_tensor(tensor: torch.Tensor) -> tuple[np.ndarray | None, str]:
         if tensor.ndim == 3 and tensor.shape[2] == 3:
             remedy = "convert it with tensor.permute(2, 0, 1), if its channels are red, green, blue"
         elif channels == 4:
-            remedy = "leave its alpha channel out: tensor[:3]"
+            remedy = "omit its alpha channel: tensor[:3]"
         return None, f"is {described(tensor)}, not (3, height, width); {remedy}"
     import torch
 

@@ -129,7 +129,7 @@ def _bboxes_xyxy(name: str, boxes: Any) -> np.ndarray:
     if array.size and (array.ndim != 2 or array.shape[1] != 4):
         hints = {(4,): "; one box is [[x1, y1, x2, y2]]"}
         if array.ndim == 2 and array.shape[1] in (5, 6):
-            hints[array.shape] = "; leave scores and classes out: boxes[:, :4]"
+            hints[array.shape] = "; omit scores and classes: boxes[:, :4]"
         hint = hints.get(array.shape, "")
         raise ValueError(f"The boxes of {name} have the shape {array.shape}; give (N, 4) xyxy in image px{hint}.")
     return array.reshape(-1, 4)

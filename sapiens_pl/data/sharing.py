@@ -16,7 +16,7 @@ _LEAST_BYTES = 1 << 20
 
 
 class LargeArrays:
-    """The arrays that have been sent; each takes shared memory as long as this lives."""
+    """The arrays that have been sent; each takes shared memory as long as this object exists."""
 
     def __init__(self) -> None:
         self._sent: dict[int, tuple[np.ndarray, torch.Tensor]] = {}
@@ -31,7 +31,7 @@ class LargeArrays:
             return array.__reduce__()
         if id(array) not in self._sent:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that it may not be written to; nobody does
+                warnings.simplefilter("ignore")  # it says that the array is not writable; nothing writes to it
                 self._sent[id(array)] = array, torch.from_numpy(array).clone().share_memory_()
         return _array_of, (self._sent[id(array)][1],)
 

@@ -15,7 +15,7 @@ from sapiens_pl.core.plan import Pictures
 _LEAST_FRAMES = 32
 """Where each frame, or one in twelve, is a keyframe, decoders would jump more than they decode."""
 _MOST_BUSY = 0.9
-"""Whole tars are dealt if processes that get as many as others less one then work for this part of the time."""
+"""Whole tars are dealt if a process that gets one fewer than others is then busy for at least this part of the time."""
 
 
 def dealt_together(pictures: Pictures, indices: np.ndarray, num_takers: int) -> np.ndarray | None:

@@ -1,6 +1,6 @@
 """How batches come from the loader's processes: through shared memory, as far as there is room, or through pipes.
 
-A container has 64 MB of /dev/shm unless it is told otherwise: one batch of 16 crops of 1024x768 takes 38.
+A container has 64 MB of /dev/shm by default: one batch of 16 crops of 1024x768 takes 38.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SHARED_MEMORY = Path("/dev/shm")
 _SPARE_FILES = 8
 _ANY_FILE = 2
 _IN_MAIN_PROCESS = 3
-"""So many batches are in its hands at most: the one worked on, the next, one on its way into page-locked memory."""
+"""The most batches that the main process holds: the current one, the next, one on its way into page-locked memory."""
 _NO_SHARED_MEMORY = re.compile(r"shared memory|\(shm\)|Bus error|No space left on device", re.IGNORECASE)
 _NO_PROCESSES = re.compile(r"can't start new thread|Too many open files|items of ancdata|Cannot allocate memory")
 _NO_PROCESSES_ERRNOS = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
@@ -41,7 +41,7 @@ class Means(NamedTuple):
     shared: bool = True
 
     def with_less_shared_memory(self, num_workers: int) -> Means:
-        """Fewer batches ahead, then fewer workers, then so many workers without shared memory."""
+        """Fewer batches ahead, then fewer workers, then `num_workers` workers without shared memory."""
         if self.prefetch_factor > 1:
             return self._replace(prefetch_factor=1)
         if self.num_workers > 1:
@@ -53,7 +53,7 @@ class Means(NamedTuple):
         return Means(num_workers, 1, shared=False)
 
     def with_fewer_processes(self) -> Means:
-        """At last none: the main process reads."""
+        """In the end none: the main process reads."""
         return self._replace(num_workers=self.num_workers // 2)
 
     def needed_bytes(self, batch_bytes: int) -> int:
@@ -68,7 +68,7 @@ class Means(NamedTuple):
 
 
 def fitting(means: Means, batch_bytes: int, room_bytes: int | None) -> Means:
-    """The means that such batches leave room for; None bytes: nothing is known of it."""
+    """The means for which there is room with such batches; `room_bytes` None: unknown."""
     wanted = means.num_workers
     while room_bytes is not None and batch_bytes and means.needed_bytes(batch_bytes) > room_bytes:
         means = means.with_less_shared_memory(wanted)
@@ -76,7 +76,7 @@ def fitting(means: Means, batch_bytes: int, room_bytes: int | None) -> Means:
 
 
 def shared_memory_bytes() -> int | None:
-    """What is free of it, where that can be told."""
+    """Free bytes of /dev/shm; None if unknown."""
     if sys.platform != "linux":
         return None
     try:
@@ -128,7 +128,7 @@ def unpacked(batch: Any) -> Any:
 
 
 def lacks_shared_memory(error: BaseException) -> bool:
-    """True for the ways in which Python and torch say so."""
+    """True for the errors of Python and torch that mean a lack of shared memory."""
     missing = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.ENOSYS)
     return missing or (isinstance(error, (RuntimeError, OSError)) and _NO_SHARED_MEMORY.search(str(error)) is not None)
 
@@ -141,7 +141,7 @@ def lacks_processes(error: BaseException) -> bool:
 
 
 def forget(error: BaseException) -> None:
-    """Lets torch's half-made iterator go, in silence: it complains that it cannot end what it has not begun."""
+    """Frees torch's half-made iterator silently: it would warn that it cannot end what it has not started."""
     hook, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
     try:
         traceback.clear_frames(error.__traceback__)

@@ -19,18 +19,18 @@ from sapiens_pl.core.remote import give_up_within
 from sapiens_pl.data.dataset import prepare_worker
 
 START_METHOD = "fork" if sys.platform == "linux" else None
-"""None: the system's own."""
+"""None: the system's default."""
 POLL_SECONDS = 1
 SHARE_FOR_STORES = 0.8
-"""Of the time in which a picture must be read, what a store has to give it: an end with a sentence, not by a kill."""
+"""The fraction of the read timeout that a store gets, so that a read ends with an error and not by a kill."""
 _HISTORY = 16
-"""So many spans back a picture can have damaged the process that is lost now."""
+"""How many spans ago a picture may have damaged a process that is lost now."""
 _PID, _SINCE, _BUSY, _COUNT, _SPANS = range(5)
 _PR_SET_PDEATHSIG = 1
 
 
 class LostWorker(NamedTuple):
-    """A loader process that has ended too early.
+    """A loader process that ended too early.
 
     `spans` are the last (batch, position) that it read, in order; `was_reading` says that it had not done with the
     last of them.
@@ -67,7 +67,7 @@ class WorkerWatch:
         die_with(self._main_process)
         prepare_worker(worker_id)
         give_up_within(SHARE_FOR_STORES * self._read_timeout)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's affair
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the main process handles Ctrl-C
         self._rows[worker_id, _PID] = os.getpid()
 
     def reading(self, worker_id: int, batch: int, position: int) -> None:
@@ -83,7 +83,7 @@ class WorkerWatch:
         self._rows[worker_id, _BUSY] = 0
 
     def started(self) -> None:
-        """Looks at the processes that there are now, and were not before: the last portion's may be at work still."""
+        """Registers the processes that are new: those of the last portion may still run."""
         children = multiprocessing.active_children()
         self._processes = {child.pid: child for child in children if child.pid not in self._others}
 
@@ -112,7 +112,7 @@ class WorkerWatch:
             self._processes[pid].kill()
 
     def begin(self) -> None:
-        """From now on what is overdue is killed, from a thread: a worker that hangs can block the main process too."""
+        """Starts a thread that kills overdue workers: a worker that hangs can block the main process too."""
         self._guard.start()
 
     def end(self) -> None:
@@ -127,7 +127,7 @@ class WorkerWatch:
 
 
 def die_with(main_process: int) -> None:
-    """Lets the system end this process with the one that has started it, even while it is stuck in a read (Linux)."""
+    """Has the system end this process with its parent, even while it is stuck in a read (Linux)."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != main_process:  # it has ended already
@@ -141,7 +141,7 @@ def _spans(row: torch.Tensor) -> list[tuple[int, int]]:
 
 
 def _shared_zeros(rows: int, columns: int) -> torch.Tensor:
-    """float64 that forked processes see too; on Linux it takes nothing of /dev/shm, where there may be no room."""
+    """float64 that forked processes see too; on Linux they take no space in /dev/shm, which may be full."""
     if START_METHOD != "fork":
         return torch.zeros(rows, columns, dtype=torch.float64).share_memory_()
     return torch.frombuffer(mmap.mmap(-1, rows * columns * 8), dtype=torch.float64).view(rows, columns)
