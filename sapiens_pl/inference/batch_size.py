@@ -22,7 +22,7 @@ from sapiens_pl.core.devices import device_name, free_cached, is_out_of_memory, 
 from sapiens_pl.inference.module import PoseModule
 
 GOOD_ENOUGH = 0.97
-"""The smallest batch that reaches so much of the best speed is the one to use: larger ones only cost memory."""
+"""The smallest batch that reaches this fraction of the best speed is used: larger ones only cost memory."""
 
 _CEILING = 0.9
 _LARGEST = 512
@@ -45,7 +45,7 @@ def best_batch_size(module: PoseModule, trainer: L.Trainer, max_memory_gib: floa
     The trainer must have placed the module there.
 
     Args:
-        max_memory_gib: the most that the process may hold of the device's memory (a CPU's: of the host's);
+        max_memory_gib: the most of the device's memory (for a CPU: the host's) that the process may hold;
             None for nine tenths of what there is for it.
     """
     device = trainer.strategy.root_device
@@ -79,7 +79,7 @@ def _holds(found: dict[str, Any], ceiling: float) -> bool:
     try:
         enough = found["stopped_by_gib"] is None or ceiling <= found["stopped_by_gib"]
         return enough and found["peak_gib"] <= ceiling and found["batch_size"] > 0 and bool(found["crops_per_second"])
-    except (KeyError, TypeError):  # not by us
+    except (KeyError, TypeError):  # not written by this program
         return False
 
 
@@ -92,13 +92,13 @@ def _seconds_a_pass(module: PoseModule, trainer: L.Trainer, size: int) -> float:
     while not times or (sum(times[1:]) < _SECONDS_A_SIZE and times[0] < _SECONDS_IN_ALL / 4):
         begin = time.perf_counter()
         with torch.inference_mode(), trainer.precision_plugin.predict_step_context():
-            module(crops)[:, 0, 0, 0].cpu()  # to read a number is to wait for it
+            module(crops)[:, 0, 0, 0].cpu()  # reading a number waits for it
         times.append(time.perf_counter() - begin)
     return min(times)
 
 
 def measure(seconds_a_pass: Callable[[int], float], device: torch.device, ceiling: float) -> dict[str, Any]:
-    """Doubles the batch until that gains nothing, would need more memory than there is, or takes too long.
+    """Doubles the batch until that gains nothing, would need more memory than available, or takes too long.
 
     Args:
         seconds_a_pass: how long the device takes for a batch of that size; may run out of memory.

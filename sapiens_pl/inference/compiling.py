@@ -1,4 +1,4 @@
-"""What the compiler is asked for, so that a compiled network gives what the uncompiled one does."""
+"""Options of the compiler with which a compiled network gives the same results as the uncompiled one."""
 
 from __future__ import annotations
 

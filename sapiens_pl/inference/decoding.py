@@ -58,7 +58,7 @@ def _decode(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
     step = _newton_step(torch.log((blurred * scale[:, None, None]).clamp(LOG_FLOOR, LOG_CEILING)))
     whole, reach = torch.stack([x, y], dim=1).float(), BLUR_KERNEL // 2
     refined = whole - step
-    # Where the logarithm is all but flat the step may be any number or none; NaN is below nothing.
+    # Where the logarithm is almost flat the step may be any number or NaN, which compares as false.
     near = (refined > -reach).all(dim=1) & (refined[:, 0] < width + reach) & (refined[:, 1] < height + reach)
     keypoints = torch.where(((scores > 0) & near)[:, None], refined, whole)
     return keypoints.view(batch, count, 2), scores.view(batch, count)
@@ -105,7 +105,7 @@ def _largest_blurred(heatmaps: Tensor, scores: Tensor, blurred: Tensor) -> Tenso
     """
     local = blurred.flatten(1)
     doubtful = ((local.amin(dim=1) < LOG_FLOOR) | (scores > LOG_CEILING)) & (scores > 0)
-    if heatmaps.device.type != "cpu":  # to ask how many there are would be to wait for the device
+    if heatmaps.device.type != "cpu":  # asking how many there are would wait for the device
         return torch.where(doubtful, _largest_without_asking(heatmaps.flatten(0, 1), doubtful), local[:, 4])
     largest, kernel = local[:, 4].clone(), _gaussian(heatmaps.device).numpy()
     maps = heatmaps.flatten(0, 1).numpy()
@@ -149,7 +149,7 @@ def largest_of_each(maps: Tensor) -> Tensor:
     reach = BLUR_KERNEL // 2
     kernel = _gaussian(maps.device)
     maxima = []
-    for some in maps.split(256):  # a channel to a group: CUDA's own kernel for that stays float32, no TF32
+    for some in maps.split(256):  # one channel a group: CUDA's kernel for that stays float32, without TF32
         kernels = kernel.expand(len(some), 1, -1)
         full = F.conv2d(some[None], kernels[..., None], padding=(reach, 0), groups=len(some))
         full = F.conv2d(full, kernels[..., None, :], padding=(0, reach), groups=len(some))

@@ -41,7 +41,7 @@ _WEIGHTS_IN_HALF = {"bf16-true": torch.bfloat16, "16-true": torch.float16}
 
 @lru_cache
 def _for_a_row(values: tuple[float, ...], width: int, device: torch.device) -> Tensor:
-    """(width * 3,) float32, the values again for each pixel; kept, for to bring a number to the device is to wait."""
+    """(width * 3,) float32, the values of each pixel; cached: copying a scalar to the device would synchronise."""
     with torch.inference_mode(False):
         return torch.tensor(values, dtype=torch.float32, device=device).repeat(width)
 
@@ -105,7 +105,7 @@ class PoseModule(L.LightningModule):
         """Crops that go through the network at a time, once memory has run out; None while it has not."""
 
     def setup(self, stage: str | None = None) -> None:
-        """Places the weights before Lightning would do it the other way round, on the host."""
+        """Places the weights before Lightning does, which would convert them on the host first."""
         self.place(self.trainer.strategy.root_device, self.trainer.precision)
 
     def place(self, device: torch.device, precision: Any) -> None:
@@ -118,12 +118,12 @@ class PoseModule(L.LightningModule):
         self.network.to(device)
         self.network.to(_WEIGHTS_IN_HALF.get(str(precision), torch.float32))
         if in_the_file.isdisjoint(parameter.data_ptr() for parameter in self.network.parameters()):
-            self.watch = None  # all are copied: whatever becomes of the file
+            self.watch = None  # all are copied: the file may change now
         self.placing_seconds = time.perf_counter() - begin
 
     def on_predict_start(self) -> None:
         """Has the network compiled, where that is asked for."""
-        # Only now: `data.batch_size=auto` has tried its sizes, each of which would have been compiled.
+        # Not earlier: `data.batch_size=auto` has tried its sizes, each of which would have been compiled.
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         if self.compile_mode is not None and data.largest_batch:
             self.compile_for(data.largest_batch)
@@ -131,9 +131,9 @@ class PoseModule(L.LightningModule):
     def compile_for(self, batch_size: int) -> None:
         """Has the network compiled, in its first pass, for batches of so many crops."""
         self.compiled_for = batch_size
-        torch.compiler.reset()  # what is compiled for another size would hold on to its memory
+        torch.compiler.reset()  # code compiled for another size would keep its memory
         options = compile_options(self.network, self.compile_mode)
-        # In place: the names of the weights stay, and whoever saves or moves the network sees no difference.
+        # In place: the names of the weights stay, so saving or moving the network works as before.
         self.network.compile(options=options, fullgraph=True, dynamic=False)
 
     def transfer_batch_to_device(self, batch: CropBatch, device: torch.device, dataloader_idx: int = 0) -> CropBatch:
@@ -170,7 +170,7 @@ class PoseModule(L.LightningModule):
         if self.watch is not None:
             self.watch.look()
         copies, heatmap_wh = self._decode_in_parts(batch.crops)
-        if self.watch is not None:  # before anybody has the results
+        if self.watch is not None:  # before the results are returned
             self.watch.look()
         pending = PendingPrediction(copies, batch.centers, batch.scales, heatmap_wh)
         return pending.result() if pending.is_ready else pending

@@ -1,4 +1,4 @@
-"""From the device to the host while the device goes on.
+"""Copies from the device to the host while the device goes on.
 
 Legend: B crops, K keypoints.
 """
@@ -22,7 +22,7 @@ class HostCopy:
         self._copy = tensor.to("cpu", non_blocking=tensor.is_cuda)
         self._event: torch.cuda.Event | None = None
         if tensor.is_cuda:
-            self._event = torch.cuda.Event(blocking=True)  # who waits for it sleeps, and leaves the core to the loader
+            self._event = torch.cuda.Event(blocking=True)  # a blocking wait sleeps, and leaves the core to the loader
             self._event.record(torch.cuda.current_stream(tensor.device))
 
     @property
@@ -37,7 +37,7 @@ class HostCopy:
 
 
 class PendingPrediction:
-    """One batch's outcome, on which the device may still be at work.
+    """One batch's outcome, which the device may still be computing.
 
     Args:
         copies: of (b, K, 3) keypoints in heatmap px and scores; together the batch's crops.

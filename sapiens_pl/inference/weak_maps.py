@@ -1,7 +1,7 @@
 """The maximum of a whole blurred map, on CUDA, only for the maps that need it (a Triton kernel).
 
-Few maps of a trained network do, but to ask the device which would be to wait for it: here each map has a program of
-its own there, which ends at once where it has nothing to do.
+Few maps of a trained network do, but asking the device which would wait for it: here each map has a program of
+its own, which ends at once where it has nothing to do.
 
 Legend: M maps, h w heatmap px.
 """
