@@ -28,7 +28,7 @@ from sapiens_pl.models.mapping import FileMap
 from sapiens_pl.models.pickles import BrokenArchiveError, Placeholder, Storage, StoredTensor, read_pickle
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-"""With this number, pickled, begins what `torch.save` wrote before the zip form, and still writes if told so."""
+"""With this pickled number begin files that `torch.save` wrote before the zip form, and still writes on request."""
 
 _EXPORTED_WEIGHTS = "serialized_state_dict.pt"
 """`torch.export.save` of PyTorch 2.1 to 2.7: a file of `torch.save` in the zip."""
@@ -46,7 +46,7 @@ _MAX_DEPTH = 64
 _MAX_NODES = 200_000
 _MAX_NAME = 512
 _MODULE_PARTS = ("_modules", "_parameters", "_buffers")
-"""Where a pickled module keeps its tensors; no part of their names."""
+"""Where a pickled module keeps its tensors; not part of their names."""
 
 
 def read_archive(path: Path) -> dict[str, Tensor]:
@@ -117,7 +117,7 @@ def _read_exported(path: Path, archive: zipfile.ZipFile, file: IO[bytes], config
 def _read_legacy(path: Path, file: IO[bytes]) -> dict[str, Tensor]:
     if read_pickle(file) != LEGACY_MAGIC:
         raise BrokenArchiveError("it is a pickle, but none that torch.save has written")
-    read_pickle(file)  # the form's version, which has been one since it exists
+    read_pickle(file)  # the form's version, which has always been one
     if read_pickle(file).get("little_endian") is not True:
         raise BrokenArchiveError("it was written on a big-endian machine")
     storages: dict[str, Storage] = {}
@@ -178,7 +178,7 @@ def _tensors(tree: Any, read_bytes: Callable[[str], Tensor]) -> dict[str, Tensor
     tensors = {}
     for name, stored in _named(tree, "", 0, count()):
         key = stored.storage.key
-        if key not in storages:  # each becomes a tensor once, whatever shares it
+        if key not in storages:  # each becomes one tensor, even if several names share it
             storages[key] = read_bytes(key)
         tensors[name] = _rebuild(stored, storages[key])
     return tensors
@@ -190,7 +190,7 @@ def _rebuild(stored: StoredTensor, content: Tensor) -> Tensor:
         return torch.empty(stored.size, dtype=dtype)
     if 0 not in stored.stride and math.prod(stored.size) * dtype.itemsize > len(content):
         raise BrokenArchiveError("a tensor in it claims more values than the file has bytes for")
-    if content.data_ptr() % dtype.itemsize:  # only an archive that was packed anew, or one of before the zip form
+    if content.data_ptr() % dtype.itemsize:  # only an archive that was packed again, or one from before the zip form
         content = content.clone()
     elements = content[: len(content) // dtype.itemsize * dtype.itemsize].view(dtype)
     return torch.as_strided(elements, stored.size, stored.stride, stored.storage.offset + stored.offset)
@@ -198,8 +198,8 @@ def _rebuild(stored: StoredTensor, content: Tensor) -> Tensor:
 
 def _named(node: Any, prefix: str, depth: int, visits: Iterator[int]) -> Iterator[tuple[str, StoredTensor]]:
     """Walks dictionaries and modules, whose state is a dictionary of attributes."""
-    if next(visits) > _MAX_NODES:  # a few branches that share their branches make an endless walk
-        raise BrokenArchiveError("its index is a maze")
+    if next(visits) > _MAX_NODES:  # a few nodes that share children would make an endless walk
+        raise BrokenArchiveError("its index refers to itself again and again")
     if isinstance(node, StoredTensor) and isinstance(node.storage, Storage):
         yield prefix[:-1], node
         return

@@ -27,7 +27,8 @@ def load_named(
         num_heads, input_hw, keypoint_set: as for `load_network`.
 
     Raises:
-        CheckpointError: as `load_network` and `find_weights`; or no such file, and a name that is alike.
+        CheckpointError: as `load_network` and `find_weights`; or there is no such file, and the name resembles a
+        published one.
     """
     name = str(checkpoint)
     if not isinstance(checkpoint, str) or os.path.lexists(os.path.expanduser(name)):

@@ -32,7 +32,7 @@ _LAST_LAYERS = ("head.final_layer.weight", "decode_head.conv_pose.weight", "deco
 """Of Sapiens v1 and, by the original's name and transformers', of Sapiens2."""
 
 _SHOWN = 60
-"""Characters of what a file says, in a sentence."""
+"""How many characters of a file's text are quoted in a sentence."""
 
 
 def load_network(
@@ -46,14 +46,14 @@ def load_network(
 ) -> SapiensNetwork:
     """Builds the network that a Sapiens or Sapiens2 pose checkpoint belongs to.
 
-    The kind of file is found out by looking at it; no code from it runs. Weights that keep the file's dtype are
+    The kind of file is found from its content; no code from it runs. Weights that keep the file's dtype are
     a memory map of it: read when they are used, and shared by the processes of one machine.
 
     Args:
         checkpoint: a `.pth`, TorchScript, exported-program or safetensors file, or the folder of one; or a folder of
             transformers'.
-        num_heads: attention heads, where neither the file nor a published embedding size tells.
-        input_hw: height and width of the crops, where the file does not tell.
+        num_heads: attention heads, if neither the file nor a published embedding size tells them.
+        input_hw: height and width of the crops, if the file does not tell them.
         dtype: of the weights; None for the file's own.
         num_keypoints: the number that the network must have; None takes any.
         crop: how its crops are cut and normalised; None for what its generation was trained with.
@@ -72,11 +72,14 @@ def load_network(
     except SapiensError:
         raise
     except OSError as error:
-        raise CheckpointError(f"model.checkpoint={path} cannot be read ({error.strerror}); look at the disk.") from None
+        raise CheckpointError(
+            f"model.checkpoint={path} cannot be read ({error.strerror}); fix that and run again."
+        ) from None
     except Exception as error:  # a file may claim anything
         said = f"{type(error).__name__}: {' '.join(str(error).split())[:100]}".rstrip(": ")
         raise CheckpointError(
-            f"{path} makes no network that can be built here ({said}); download it again, or give another checkpoint."
+            f"{path} describes no network that can be built here ({said}); download it again, or give another "
+            "checkpoint."
         ) from None
     if num_keypoints not in (None, network.shape.num_keypoints):
         raise CheckpointError(
@@ -98,7 +101,7 @@ def expanded(path: str | Path, name: str) -> Path:
     """The path with the home folder in place of `~`; of a URL that of its copy on this machine.
 
     Raises:
-        CheckpointError: it can be no path.
+        CheckpointError: it cannot be a path.
         ConfigError: what lies behind the URL cannot be fetched.
     """
     if is_url(path):
@@ -106,9 +109,9 @@ def expanded(path: str | Path, name: str) -> Path:
     try:
         if "\0" not in str(path):
             return Path(path).expanduser()
-    except (TypeError, RuntimeError):  # ~NAME of nobody's home
+    except (TypeError, RuntimeError):  # ~NAME without such a user
         pass
-    raise CheckpointError(f"{name} {str(path)[:_SHOWN]!r} is no path; give that of a file.")
+    raise CheckpointError(f"{name} {str(path)[:_SHOWN]!r} is not a path; give that of a file.")
 
 
 def _build(
@@ -126,7 +129,7 @@ def _build(
     network: SapiensNetwork
     if is_sapiens2(tensors):
         if num_heads is not None:
-            raise ConfigError(f"model.num_heads={num_heads} is known of a Sapiens2 checkpoint; leave it out.")
+            raise ConfigError(f"model.num_heads={num_heads} is known for a Sapiens2 checkpoint; omit it.")
         network, weights = load_sapiens2(path, tensors, metadata, input_hw)
     else:
         network, weights = load_sapiens(path, tensors, metadata, num_heads, input_hw)
@@ -152,7 +155,7 @@ def save_network(network: SapiensNetwork, path: Path, **metadata: str) -> None:
 
 
 def network_metadata(network: SapiensNetwork) -> dict[str, str]:
-    """What `load_network` needs besides the weights; of a keypoint set that is none of ours, all of it."""
+    """What `load_network` needs besides the weights; of a keypoint set that is not one of ours, all of it."""
     shape = network.shape
     metadata = {
         "model": "sapiens-v1-pose",

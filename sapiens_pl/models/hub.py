@@ -1,7 +1,7 @@
 """Weights from the Hugging Face hub: from its cache, else downloaded into it.
 
 What the cache holds is used without asking the hub. Several processes that want a file at once download it once:
-huggingface_hub locks it, shows the bar, and takes a connection that breaks up where it was.
+huggingface_hub locks it, shows the bar, and resumes a broken connection.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sapiens_pl.models.transformers_folder import SETTINGS_FILES, choose_transfo
 
 _ANSWER_SECONDS = 10.0
 _KINDS = (".safetensors", "_torchscript.pt2", ".pth", "_bfloat16.pt2")
-"""Of several files that fit the earlier kind is taken: no pickle at all before an inert one, float32 before less."""
+"""Of several files that fit, the first kind is taken: safetensors before pickles, float32 before less."""
 
 
 def find_weights(repository: str, file: str, licence: str | None = None) -> Path:
@@ -25,7 +25,7 @@ def find_weights(repository: str, file: str, licence: str | None = None) -> Path
         repository: `owner/name` on the hub.
         file: pattern of the weights' name, as the hub is asked which file it holds. A repository with a
             `config.json` is taken as a folder of transformers'.
-        licence: said before a download.
+        licence: printed before a download.
 
     Raises:
         CheckpointError: not in the cache, and the hub does not give it: gated, missing, offline, unreachable.
@@ -54,7 +54,7 @@ def cached_weights(repository: str, file: str) -> Path | None:
 def choose_files(names: Sequence[str], pattern: str) -> list[str]:
     """Which of a repository's files are needed: a folder of transformers', or the one that fits the pattern best."""
     weights = choose_transformers_weights(names) if SETTINGS_FILES[0] in names else []
-    if weights:  # last, so that whoever finds them in the cache finds the others too
+    if weights:  # last, so that if they are in the cache, the others are too
         return [name for name in SETTINGS_FILES if name in names] + weights
     fitting = [name for name in names if fnmatch(name, pattern)]
     for kind in _KINDS:

@@ -15,14 +15,14 @@ _NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" e
 """Python has the name from 3.12 on. Without it Linux refuses to map a file that is larger than the machine's memory."""
 
 MAPS: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
-"""All that are in use."""
+"""All maps that are in use."""
 
 
 class FileMap:
     """A memory map of a file, whose pages go as soon as the tensors made of them are gone.
 
-    So the host never holds the file and the weights that it has been converted to at once. It is one map, for a map
-    of each tensor's own would hold a file open each, and large networks have more tensors than a process may have
+    So the host never holds the file and the weights that it has been converted to at once. It is one map: a map
+    for each tensor would hold a file open each, and large networks have more tensors than a process may have
     files. It is copied on write: the file stays as it is whatever becomes of the tensors.
 
     Raises:

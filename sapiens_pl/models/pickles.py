@@ -1,8 +1,8 @@
-"""The part of a pickle that tells of weights: containers, and where each tensor's bytes lie. Nothing in it runs.
+"""Reads from a pickle only what describes weights: containers, and where each tensor's bytes lie. Nothing in it runs.
 
 A pickle is a small program for a stack machine. This one builds dictionaries, lists and tuples only; every class or
 function that the pickle names becomes a placeholder, but for those that say how a tensor lies in its storage. It
-recurses nowhere, takes only texts as keys, and ends after a bounded number of instructions, so that neither deep nor
+never recurses, takes only strings as keys, and ends after a bounded number of instructions, so that neither deep nor
 wide structures cost more than their file could mean.
 """
 
@@ -40,7 +40,7 @@ _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 class BrokenArchiveError(Exception):
-    """The file is no PyTorch archive, or a damaged one; the message ends a sentence."""
+    """The file is not a PyTorch archive, or a damaged one; the message ends a sentence."""
 
 
 class Storage(NamedTuple):
@@ -119,7 +119,7 @@ class _Machine:
         raise ValueError("it has no end")
 
     def _change(self, name: str) -> None:
-        """What is on top of the stack goes into what is below."""
+        """Moves the top of the stack into the object below it."""
         items = self._take_marked() if name.endswith("S") else self._take(2 if name == "SETITEM" else 1)
         target = self._stack[-1]
         if name == "BUILD":
@@ -180,7 +180,7 @@ class _Machine:
 
 
 def _set_items(target: Any, items: list[Any]) -> Any:
-    """Only texts are keys here: the hash of a tuple of tuples of tuples could end the process."""
+    """Only strings are keys here: the hash of a tuple of tuples of tuples could end the process."""
     if isinstance(target, dict):
         target.update((key, value) for key, value in zip(items[::2], items[1::2]) if isinstance(key, str))
     return target

@@ -1,4 +1,4 @@
-"""What a pose network must know of itself, and the networks of a checkpoint, of either generation, do know."""
+"""What a pose network must know about itself; the networks of a checkpoint of either generation know it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _KINDS = {"crop_settings": CropSettings, "keypoint_set": KeypointSet}
 
 
 def checked_network(network: Any, setting: str = "model.network") -> PoseNetwork:
-    """The network itself, if it is one that can be run.
+    """Returns the network if it can be run.
 
     Args:
-        network: what somebody has built.
-        setting: what gives it, for the sentence.
+        network: the object that was built.
+        setting: the setting that names it, for the sentence.
 
     Raises:
         ConfigError: it lacks what `core.protocols.PoseNetwork` has.
@@ -30,7 +30,7 @@ def checked_network(network: Any, setting: str = "model.network") -> PoseNetwork
     problem = _what_is_wrong(network)
     if problem is not None:
         raise ConfigError(
-            f"{setting} is a {type(network).__name__}, {problem}; a PoseNetwork is due, as "
+            f"{setting} is a {type(network).__name__}, {problem}; a PoseNetwork is expected, as "
             "sapiens_pl/core/protocols.py describes it."
         )
     return network
@@ -38,14 +38,14 @@ def checked_network(network: Any, setting: str = "model.network") -> PoseNetwork
 
 def _what_is_wrong(network: Any) -> str | None:
     if not isinstance(network, nn.Module):
-        return "which is no torch.nn.Module"
+        return "which is not a torch.nn.Module"
     for name in ("input_hw", "crop_settings", "keypoint_set", "identity"):
         # Not by asking for it: to know the identity, all weights may have to be read.
         if inspect.getattr_static(network, name, None) is None:
             return f"which has no {name}"
     for name, kind in _KINDS.items():
         if not isinstance(getattr(network, name), kind):
-            return f"whose {name} is no {kind.__name__}"
+            return f"whose {name} is not a {kind.__name__}"
     sides = network.input_hw
     if not isinstance(sides, tuple | list) or [type(side) for side in sides] != [int, int] or min(sides) < 1:
         return "whose input_hw is not (height, width) in px"
@@ -61,9 +61,9 @@ class CheckpointNetwork(nn.Module):
 
     crop_settings: CropSettings
     numerics: str | None = None
-    """What the weights do not tell of how results are made, where that has changed; None: it never has."""
+    """How results are made, where that has changed between versions; None if it never has."""
     watch: WeightsWatch | None = None
-    """Over the file that the weights may be a memory map of."""
+    """Watches the file that the weights may be a memory map of."""
 
     def __init__(self, shape: Any) -> None:
         super().__init__()

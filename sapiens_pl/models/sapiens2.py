@@ -61,7 +61,7 @@ class Sapiens2Shape(NamedTuple):
 def rotary_periods(base: float, head_dim: int) -> Tensor:
     """(D / 4,) bfloat16: `base` to the powers 0, 1/n, 2/n, ... of n periods.
 
-    The powers are rounded to bfloat16 too, as when the published files were made: where n is no power of two (0.8b,
+    The powers are rounded to bfloat16 too, as when the published files were made: where n is not a power of two (0.8b,
     5b), others would come out.
     """
     count = head_dim // 4
@@ -137,7 +137,7 @@ class _Attention(nn.Module):
         query, key, value = (self._by_head(layer(tokens)) for layer in (self.wq, self.wk, self.wv))
         query = _turned(self.q_norm(query), *turn).to(value.dtype)
         key = _turned(self.k_norm(key), *turn).to(value.dtype)
-        # Repeated here, for some of SDPA's fast kernels want as many keys as queries.
+        # Repeated here, as some of SDPA's fast kernels need as many keys as queries.
         key, value = (states.repeat_interleave(self.heads_a_key, dim=1) for states in (key, value))
         mixed = F.scaled_dot_product_attention(query, key, value)
         return self.gamma(self.proj(mixed.transpose(1, 2).flatten(2)))
@@ -210,7 +210,7 @@ class Sapiens2Pose(CheckpointNetwork):
     crop_settings: CropSettings = SAPIENS2_CROPS
     rounds_between_layers = True
     numerics = "rotation by stored periods in bfloat16, crops by OpenCV's warp"
-    """Earlier versions turned in float32 and cut crops otherwise; their results are not mixed with these."""
+    """Earlier versions rotated in float32 and cut crops differently; their results are not mixed with these."""
     shape: Sapiens2Shape
 
     def __init__(self, shape: Sapiens2Shape) -> None:

@@ -1,7 +1,7 @@
 """What stands beside Sapiens2's weights: a folder's `config.json` and image processor, our own files' metadata.
 
-The weights themselves tell every size. The configuration is asked for what they do not tell, and must agree with them
-in all else: nothing is built as large as it says.
+The weights themselves tell every size. The configuration gives only what they do not tell, and must agree with them
+in all else: no size is taken from it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CONFIG_KEY = "sapiens2_config"
 _LARGEST_FILE = 10_000_000
 """Bytes of JSON; the published folders' have some ten thousand."""
 _SHOWN = 80
-"""Characters of what a file says, in a sentence."""
+"""How many characters of a file's text are quoted in a sentence."""
 _LONGEST_SIDE = 16_384
 """Crop px: with it as both sides attention would have a million tokens, far more than any device can hold."""
 
@@ -38,7 +38,7 @@ def read_config(checkpoint: Path, metadata: dict[str, str]) -> Sapiens2Config:
     """The configuration beside or in the weights.
 
     Raises:
-        CheckpointError: it is no JSON object.
+        CheckpointError: it is not a JSON object.
     """
     if CONFIG_KEY in metadata:
         return Sapiens2Config(checkpoint, _object(checkpoint, metadata[CONFIG_KEY]))
@@ -50,7 +50,7 @@ def read_input_hw(checkpoint: Path, metadata: dict[str, str]) -> tuple[int, int]
     """As our own files say, else as the folder's image processor has it, else the published one.
 
     Raises:
-        CheckpointError: two sizes that no crop can have, or what is no size.
+        CheckpointError: two sizes that no crop can have, or what is not a size.
     """
     given: Any = None
     sides: list[Any] = []
@@ -83,7 +83,7 @@ def rope_base(config: Sapiens2Config, head_dim: int) -> float:
     bfloat16: 102.94 for 100, 98.25 or 98.76, by the number of periods.
 
     Raises:
-        CheckpointError: no positive number, or one that was derived so from another base than the published.
+        CheckpointError: not a positive number, or one that was derived in this way from an unpublished base.
     """
     base = _number(config, "rope_theta", ROPE_BASE, 1.0, 1e30)
     if base == _base_of_rounded(ROPE_BASE, head_dim):
@@ -162,17 +162,17 @@ def _text(file: Path) -> str:
             raise CheckpointError(f"{file} is larger than any configuration; download it again.")
         return file.read_text("utf-8")
     except OSError as error:
-        raise CheckpointError(f"{file} cannot be read ({error.strerror}).") from None
+        raise CheckpointError(f"{file} cannot be read ({error.strerror}); fix that and run again.") from None
     except UnicodeDecodeError:
-        raise CheckpointError(f"{file} is damaged: it is no UTF-8 text; download it again.") from None
+        raise CheckpointError(f"{file} is damaged: it is not UTF-8 text; download it again.") from None
 
 
 def _object(file: Path, text: str) -> dict[str, Any]:
     """The one JSON object of a configuration."""
     try:
         values = json.loads(text)
-    except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets without end
+    except (ValueError, RecursionError) as error:  # RecursionError: brackets nested without end
         raise CheckpointError(f"{file} is damaged: no JSON ({str(error)[:_SHOWN]}); download it again.") from None
     if not isinstance(values, dict):
-        raise CheckpointError(f"{file} is damaged: {shown(values)} is no JSON object; download it again.")
+        raise CheckpointError(f"{file} is damaged: {shown(values)} is not a JSON object; download it again.")
     return values

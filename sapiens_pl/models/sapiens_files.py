@@ -106,7 +106,7 @@ def _heads(path: Path, embed_dim: int, num_heads: int | None) -> int:
     heads = PUBLISHED_HEADS.get(embed_dim) if num_heads is None else num_heads
     if heads is None:
         raise CheckpointError(
-            f"{path} has an embedding of {embed_dim}, which is no published size, and does not say how "
+            f"{path} has an embedding of {embed_dim}, which is not a published size, and does not say how "
             "many attention heads it has; set model.num_heads."
         )
     if heads < 1 or embed_dim % heads:
@@ -133,6 +133,6 @@ def _input_hw(path: Path, num_tokens: int, given: tuple[int, ...] | None) -> tup
     if height % PATCH_SIZE or width % PATCH_SIZE or (height // PATCH_SIZE) * (width // PATCH_SIZE) != num_tokens:
         raise CheckpointError(
             f"model.input_hw=[{height},{width}] does not fit the {num_tokens} patches of 16 px in {path}; "
-            "leave it out or correct it."
+            "omit it or correct it."
         )
     return height, width

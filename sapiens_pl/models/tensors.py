@@ -38,9 +38,9 @@ _SAFETENSORS_DTYPES = {
 _DOWNLOAD_AGAIN = "download it again"
 _MAX_HEADER_BYTES = 16 * 2**20
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc": "7z"}
-"""By their first bytes."""
+"""Kinds of packed files by their first bytes."""
 _COARSEST_CLOCK_NS = 2_000_000_000
-"""Of a file system: changes so near to each other may have one time."""
+"""Resolution of a file system: changes closer than this may have the same time."""
 _DIGESTS: dict[tuple[int, ...], str] = {}
 _KINDS = (".safetensors", ".pt2", ".pth", ".pt", ".bin")
 
@@ -60,15 +60,17 @@ def read_tensors(path: Path, setting: str = "model.checkpoint") -> tuple[dict[st
         with open(path, "rb") as file:
             start = file.read(512)
     except OSError as error:
-        raise CheckpointError(f"{setting}={path} cannot be read ({error.strerror}).") from None
+        raise CheckpointError(f"{setting}={path} cannot be read ({error.strerror}); fix that and run again.") from None
     try:
         if start[8:9] == b"{":
             return _map_safetensors(path)
         if start.startswith((b"PK\x03\x04", b"\x80", b"L%dL\n" % LEGACY_MAGIC)):  # zip, pickle, pickle's first forms
             return read_archive(path), {}
     except (BrokenArchiveError, SafetensorError, ValueError, LookupError, TypeError, OSError) as error:
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that one is for a place that no file has
-            raise CheckpointError(f"{setting}={path} cannot be read ({error.strerror}).") from None
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that one is for an offset that no file has
+            raise CheckpointError(
+                f"{setting}={path} cannot be read ({error.strerror}); fix that and run again."
+            ) from None
         said = one_line(error, 150)
         raise CheckpointError(f"{path} is damaged or incomplete: {said}; {_DOWNLOAD_AGAIN}.") from None
     for begin, kind in _PACKED.items():
@@ -119,7 +121,9 @@ def weights_files(checkpoint: Path) -> list[Path]:
     try:
         inside = sorted(path for path in checkpoint.iterdir() if path.suffix in _KINDS)
     except OSError as error:
-        raise CheckpointError(f"model.checkpoint={checkpoint} cannot be read ({error.strerror}).") from None
+        raise CheckpointError(
+            f"model.checkpoint={checkpoint} cannot be read ({error.strerror}); fix that and run again."
+        ) from None
     if (checkpoint / CONFIG_FILE).is_file():
         names = choose_transformers_weights([path.name for path in inside])
         if names:
@@ -131,7 +135,7 @@ def weights_files(checkpoint: Path) -> list[Path]:
 
 
 def checkpoint_sha256(checkpoint: str | Path) -> str:
-    """Of a file its SHA-256, hexadecimal; of a folder that of its one weights file, or of all that are read."""
+    """The SHA-256 of a file, hexadecimal; for a folder that of its weights file, or of all files that are read."""
     path = local_copy(str(checkpoint)) if is_url(checkpoint) else Path(checkpoint).expanduser()
     files = weights_files(path)
     files += [path / name for name in SETTINGS_FILES if (path / name).is_file()]
@@ -157,6 +161,6 @@ def file_sha256(path: str | Path) -> str:
 
 
 def _version(path: Path) -> tuple[int, ...]:
-    """Differs once a file's content has; the last number is when, in ns."""
+    """Changes when a file's content changes; the last number is the time, in ns."""
     found = os.stat(path)
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

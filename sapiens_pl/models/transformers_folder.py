@@ -9,7 +9,7 @@ CONFIG_FILE, PROCESSOR_FILE = SETTINGS_FILES = ("config.json", "preprocessor_con
 
 
 def choose_transformers_weights(names: Iterable[str]) -> list[str]:
-    """Of the names in a folder of transformers' those of its weights, all parts of them; none if one is missing."""
+    """The names of the weights in a folder of transformers, all parts of them; none if one is missing."""
     names = sorted(names)
     if "model.safetensors" in names:
         return ["model.safetensors"]

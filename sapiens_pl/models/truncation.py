@@ -1,6 +1,6 @@
-"""What a mapped file has lost is read as zeros, where the system would end the process.
+"""Reads parts that a mapped file has lost as zeros; otherwise the system would end the process.
 
-Whoever writes a weights file anew (`cp`) cuts it to nothing first. The next read of a part of the map that is no longer
+A program that overwrites a weights file (`cp`) truncates it first. The next read of a part of the map that is no longer
 in the file is SIGBUS, in whichever thread of a matrix product it happens. With zeros there, the pass ends, and the look
 that follows it (`models.watch`) ends the run in order.
 """
@@ -24,7 +24,7 @@ from sapiens_pl.models.mapping import MAPS
 _FIXED = 0x10
 """MAP_FIXED of Linux, which Python does not name."""
 _MISTAKES = 1000
-"""So many signals in a row that no file explains: the reason is another one."""
+"""After so many signals in a row that no file explains, there is another reason."""
 
 
 @contextmanager

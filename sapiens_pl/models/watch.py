@@ -21,7 +21,7 @@ class _State(NamedTuple):
     size: int
     written: int
     touched: int
-    """Time of the last change of anything, in ns; unlike that of writing, nobody can set it back."""
+    """Time of the last change of any kind, in ns; unlike the time of writing, it cannot be set back."""
 
 
 class WeightsWatch:
@@ -62,14 +62,14 @@ class WeightsWatch:
                 now = _state(file)
             except OSError:
                 now = None
-            if now is None or now.file != state.file:  # the map is of a file that has this name no longer
+            if now is None or now.file != state.file:  # the map is of a file that no longer has this name
                 del self._states[file]
             elif now != state:
                 if not self._is_the_same(state, now):
                     raise WeightsChangedError(
                         f"{file} was written to while its weights were in use; what was posed since is not kept. Put "
                         "new weights under another name, or move them there in one step (mv), and run again: with the "
-                        "same weights the same command goes on, others need another output.dir."
+                        "same weights the same command continues, others need another output.dir."
                     )
                 self._states[file] = now
 

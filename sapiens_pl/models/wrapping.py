@@ -1,8 +1,8 @@
-"""Whatever stands before a network's names in a file: `state_dict.module.backbone...` becomes `backbone...`.
+"""Prefixes of a network's names in a file: `state_dict.module.backbone...` becomes `backbone...`.
 
 Trainers put the weights under a name (`state_dict`, `model`, `ema`), and into modules of their own; torch.compile,
 DataParallel, FSDP and checkpointing add names in between. One rule for all: what stands before a name that every
-network of the kind has is no part of its names.
+network of the kind has is not part of its names.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped
 _COUNTER = "n_averaged"
 """What torch's AveragedModel keeps beside its network."""
 _USUAL = ("state_dict", "model", "model_state_dict", "network", "net")
-"""Of several networks in a file that is meant which only these names lead to: not its average, not its teacher."""
+"""Of several networks in a file, the one below only these names is meant: not its average, not its teacher."""
 
 
 def unwrap(path: Path, tensors: dict[str, Tensor], known_names: Sequence[str]) -> dict[str, Tensor]:
@@ -33,7 +33,7 @@ def unwrap(path: Path, tensors: dict[str, Tensor], known_names: Sequence[str]) -
         known_names: of each kind of network one that all of them have.
 
     Raises:
-        CheckpointError: several networks, of which none is the one that is meant as a matter of course.
+        CheckpointError: several networks, and it is not clear which one is meant.
     """
     tensors = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[2] != _COUNTER}
     plain = {_without_wrappers(name): tensor for name, tensor in tensors.items()}

@@ -1,6 +1,6 @@
 """The keypoint sets that come with the package, a file each, and which set a network has.
 
-COCO's 17, COCO-WholeBody's 133 and Goliath's 308 are here; a set of somebody else's is a file of the same form.
+COCO's 17, COCO-WholeBody's 133 and Goliath's 308 are here; other sets are files of the same form.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FOLDER = Path(__file__).parent
 COCO, WHOLEBODY, GOLIATH = OURS = ("coco_17", "coco_wholebody_133", "goliath_308")
 """By the names of their files."""
 NAME_KEY, DESCRIPTION_KEY = "keypoint_set", "keypoint_set_description"
-"""In a weights file's metadata: what the set is called, and, of a set that is none of ours, its description as JSON."""
+"""In a weights file's metadata: the name of the set, and, of a set that is not one of ours, its description as JSON."""
 _ENDINGS = (".yaml", ".yml", ".json")
 _MOST_BYTES = 4 * 2**20
 _CHOICES = f"give one of {', '.join(OURS)}, or the path of a YAML file that describes one"
@@ -47,7 +47,7 @@ def our_set(name: str) -> KeypointSet:
 
 
 def named_set(named: Any, setting: str = "model.keypoint_set") -> KeypointSet:
-    """The keypoint set that a setting means: one of `OURS` by its name, or somebody's YAML (or JSON) file by its path.
+    """The keypoint set that a setting means: one of `OURS` by its name, or a YAML (or JSON) file by its path.
 
     Args:
         named: a text, or a path.
@@ -61,17 +61,22 @@ def named_set(named: Any, setting: str = "model.keypoint_set") -> KeypointSet:
     try:
         path = Path(named).expanduser()
         is_file = path.is_file()
-    except (TypeError, ValueError, RuntimeError, OSError):  # no text, a zero in it, ~NAME of nobody's, too long
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+        OSError,
+    ):  # not text, a zero byte, ~NAME of no user, too long
         raise ConfigError(f"{setting}={str(named)[:60]!r} names no keypoint set; {_CHOICES}.") from None
     if is_file:
         return _read(f"{setting}={path}", path)
     if path.exists():
-        raise ConfigError(f"{setting}={path} is no file; {_CHOICES}.")
+        raise ConfigError(f"{setting}={path} is not a file; {_CHOICES}.")
     if path.suffix in _ENDINGS or len(path.parts) > 1:
         raise ConfigError(f"{setting}={path} does not exist; {_CHOICES}.")
     alike = get_close_matches(str(named), OURS, 1)
     hint = f"did you mean {alike[0]}?" if alike else f"{_CHOICES}."
-    raise ConfigError(f"{setting}={named} is no keypoint set; {hint}")
+    raise ConfigError(f"{setting}={named} is not a keypoint set; {hint}")
 
 
 def _read(source: str, path: Path) -> KeypointSet:
@@ -83,12 +88,12 @@ def _read(source: str, path: Path) -> KeypointSet:
         text = content.decode("utf-8-sig")
         description = json.loads(text) if path.suffix == ".json" else yaml.load(text, _OneOfAKey)
     except OSError as error:
-        raise ConfigError(f"{source} cannot be read ({error.strerror}); mend that and run again.") from None
+        raise ConfigError(f"{source} cannot be read ({error.strerror}); fix that and run again.") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{source} is not UTF-8; save it as UTF-8.") from None
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # YAML's dates may be none
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # YAML's dates may be invalid
         kind = "JSON" if path.suffix == ".json" else "YAML"
-        raise ConfigError(f"{source} is no {kind} file ({one_line(error)}); correct it.") from None
+        raise ConfigError(f"{source} is not a {kind} file ({one_line(error)}); correct it.") from None
     return described_set(source, description, path.stem)
 
 
@@ -97,7 +102,7 @@ def set_of_network(
 ) -> KeypointSet:
     """The keypoint set of a network: the one given, else the one that its file names, else ours of that size.
 
-    Nothing is known of a network of another size, or of a set that its file calls by a name that is none of ours.
+    A network of another size, or whose file names a set that is not one of ours, gets a set without relations.
 
     Args:
         source: the network's file, for the sentence.
@@ -123,7 +128,7 @@ def set_of_network(
 
 
 def _given_or_named(source: str, given: Any, metadata: Mapping[str, str]) -> tuple[KeypointSet | None, str]:
-    """The set that is chosen or that the file tells of, and who says so."""
+    """The set that is chosen or named by the file, and which of the two it is from."""
     if isinstance(given, KeypointSet):
         return given, f"the keypoint set {given.dataset_name}"
     if given is not None:
@@ -131,7 +136,7 @@ def _given_or_named(source: str, given: Any, metadata: Mapping[str, str]) -> tup
     if DESCRIPTION_KEY in metadata:
         return _of_metadata(source, metadata[DESCRIPTION_KEY]), "the keypoint set in its metadata"
     name = metadata.get(NAME_KEY)
-    # Files that were converted before sets had names of their own say what the data set is called.
+    # Files that were converted before sets had names of their own name the data set.
     ours = next((ours for ours in OURS if name in (ours, our_set(ours).dataset_name)), None)
     return None if ours is None else our_set(ours), f"the keypoint set {name} in its metadata"
 
@@ -141,7 +146,7 @@ def _of_metadata(source: str, text: str) -> KeypointSet:
     try:
         return described_set(f"The metadata of {source}", json.loads(text))
     except (ValueError, RecursionError):
-        raise ConfigError(f"The keypoint set in the metadata of {source} is no JSON; {remedy}.") from None
+        raise ConfigError(f"The keypoint set in the metadata of {source} is not JSON; {remedy}.") from None
     except ConfigError as error:
         raise ConfigError(f"{str(error).rstrip('.')} (or {remedy}).") from None
 

@@ -29,8 +29,8 @@ _NUM_FACE = 68
 class MappedPoint(NamedTuple):
     """A point of a table.
 
-    `of` are the keypoints in whose middle it lies: one, some, or none where a set has nothing there; `reason` says
-    whence that is known.
+    `of` are the keypoints whose mean it is: one, several, or none where a set has nothing there; `reason` says
+    how that is known.
     """
 
     name: str
@@ -49,7 +49,7 @@ def keypoint_table(name: str) -> tuple[MappedPoint, ...]:
         ConfigError: there is no such table.
     """
     if not isinstance(name, str) or name.lower() not in TABLES:
-        raise ConfigError(f"{name} is no table of keypoints; choose from {', '.join(TABLES)}.")
+        raise ConfigError(f"{name} is not a table of keypoints; choose from {', '.join(TABLES)}.")
     content = yaml.safe_load((_FOLDER / f"{name.lower()}.yaml").read_text("utf-8"))
     reasons = content["reasons"]
     return tuple(MappedPoint(row["name"], tuple(row["of"]), reasons[row["why"]]) for row in content["points"])
@@ -64,8 +64,8 @@ def convert_keypoints(result: PoseResult, to: str) -> PoseResult:
         to: one of `TABLES`, in upper or lower case.
 
     Returns:
-        With the P points of the table in its order, named by its `keypoint_set`. A point in the middle of some
-        keypoints has the lowest of their scores. One that the result has not (a foot of COCO's 17) is 0, 0 with a
+        The P points of the table in its order, named by its `keypoint_set`. A point that is the mean of several
+        keypoints has the lowest of their scores. One that the result lacks (a foot of COCO's 17) is 0, 0 with a
         score of 0.
 
     Raises:
@@ -90,7 +90,9 @@ def mapped(
     columns = _columns(keypoint_set.names, to.lower() if isinstance(to, str) else to)
     if not any(columns):
         names = ", ".join(OURS)
-        raise ConfigError(f"The keypoint set {keypoint_set.dataset_name} has no point of {to}; it is known of {names}.")
+        raise ConfigError(
+            f"The keypoint set {keypoint_set.dataset_name} has no point of {to}; give results of {names}."
+        )
     points = np.zeros((len(keypoints), len(columns), 2), keypoints.dtype)
     of_points = np.zeros((len(keypoints), len(columns)), scores.dtype)
     for place, of in enumerate(columns):
