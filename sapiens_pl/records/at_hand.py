@@ -16,11 +16,12 @@ from sapiens_pl.records.scratch import FLUSH_SECONDS, leave, own_scratch, plain_
 
 @contextmanager
 def at_hand(address: str | Path, only_read: bool = False) -> Iterator[Path]:
-    """The folder; or one on this machine that stands for it, with what is there. All that is made there is there then.
+    """The folder itself, or a folder on this machine that mirrors the URL; files that are made in it are uploaded at
+    the end.
 
     Args:
         address: of a run's folder.
-        only_read: nothing that a run on this machine has left for later is to go up.
+        only_read: do not upload what a run on this machine has left for later.
 
     Raises:
         ConfigError: the URL cannot be used.
@@ -54,5 +55,5 @@ def _standing_for(url: str, scratch: str | None) -> Iterator[Path]:
 
 
 def shown(address: str | Path) -> str:
-    """As it may be printed: no secret is in it."""
+    """The address as it may be printed, without secrets."""
     return hidden(str(address)) if is_url(address) else str(address)

@@ -1,9 +1,9 @@
-"""Who is at work behind a URL: small objects that only one of several processes can make, each with a heartbeat.
+"""Who is writing behind a URL: small objects that only one of several processes can make, each with a heartbeat.
 
 A claim is an object NAME-NUMBER in one folder. Nobody writes to another's. Its owner writes it again every few seconds,
-so that it differs; who wants the same name watches it for half a minute at most, and makes the one with the next number
-if it has not changed, or at once if its owner is known to be dead. So two who find a dead one at the same time cannot
-both have its place.
+so that it changes; a process that wants the same name watches it for half a minute at most, and makes the one with the
+next number if it has not changed, or at once if its owner is known to be dead. So two processes that find a dead claim
+at the same time cannot both take its place.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _SETTLING_SECONDS = 2.0
 
 
 class Taken(ConfigError):
-    """Somebody else is at work; the sentence says who."""
+    """Another process holds the claim; the sentence says which."""
 
 
 class _Seen(NamedTuple):
-    """A claim as it was found: its place, and by what a change is known."""
+    """A claim as it was found: its place, and a stamp that changes with it."""
 
     name: str
     number: int
@@ -50,7 +50,7 @@ class Claim:
         folder: URL of all claims, which ends with a slash.
         name: what is claimed; without a dash.
         excludes: whether the claim of another name cannot stand beside this one; its own never can.
-        lost: called with a sentence when somebody else has taken the place, or when the store takes no heartbeat.
+        lost: called with a sentence when another process has taken the place, or the store refuses a heartbeat.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class Claim:
         """Keeps others out from now on.
 
         Args:
-            wait_seconds: for somebody who is at work.
+            wait_seconds: how long to wait for another process.
 
         Raises:
-            Taken: somebody is still at work then.
+            Taken: another process still holds it then.
             SapiensError: the store cannot be read or written.
         """
         end = time.monotonic() + wait_seconds
@@ -84,7 +84,7 @@ class Claim:
             if not claim_object(url, self._content()):
                 continue
             others = [seen for seen in self._standing_against() if seen.url not in {url, *dead}]
-            if others:  # somebody of another name has come at the same moment; the two try again
+            if others:  # a claim of another name was made at the same moment; both try again
                 remote.remove(url)
                 time.sleep(random.uniform(0.1, 1.0))
                 continue
@@ -159,20 +159,20 @@ class Claim:
         while own is not None and not self._end.wait(BEAT_SECONDS):
             try:
                 if any(seen.number > own.number for seen in self._seen() if seen.name == self._name):
-                    self._lost("Another run has taken this one's place, as it gave no sign of life; this one ends.")
+                    self._lost("Another run has replaced this one, which gave no sign of life; this one ends.")
                     return
                 remote.put(own.url, self._content())
                 if self._end.is_set():  # released meanwhile
                     remote.remove(own.url)
             except SapiensError:
-                continue  # what cannot be reached now may be reached again; who writes results says what is wrong
+                continue  # the store may be reached again later; writing results reports what is wrong
 
 
 def claim_object(url: str, content: bytes) -> bool:
-    """Makes an object that is not there; False if it is there, or somebody else has been faster.
+    """Makes an object that is not there; False if it is there, or another process was faster.
 
     Args:
-        content: nobody else writes the same.
+        content: different from what any other process writes.
 
     Raises:
         SapiensError: the store cannot be read or written.
@@ -204,7 +204,7 @@ def _first_is_known(store: str, folder: str) -> bool:
 
 
 def _says_who_was_first(url: str) -> bool:
-    """Whether the store makes an object only where there is none, if that is asked for; it is tried once."""
+    """Whether the store supports making an object only if there is none; it is tried once."""
     return _first_is_known(remote.hidden(url).split("/")[2], url.rpartition("/")[0])
 
 
@@ -217,7 +217,7 @@ def _read(url: str) -> dict[str, Any]:
 
 @cache
 def _machine() -> str:
-    """Differs where numbers of processes mean other processes."""
+    """An id of this machine and boot: process numbers are compared only within it."""
     said = [socket.gethostname()]
     for source in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
         with suppress(OSError):

@@ -12,7 +12,8 @@ from sapiens_pl.records.outlet import outlet_of, remove
 
 
 def empty_folder(folder: Path) -> None:
-    """Removes all that a folder holds, and the folder unless it is a link or a mount point; links inside only go.
+    """Removes all that a folder holds, and the folder unless it is a link or a mount point; links inside are removed,
+    not followed.
 
     Raises:
         ConfigError: something cannot be removed.
@@ -20,7 +21,7 @@ def empty_folder(folder: Path) -> None:
     outlet = outlet_of(folder)
     for name in outlet.elsewhere(folder):
         outlet.remove(folder / name)
-    outlet.wait()  # until it has happened, they count as being there
+    outlet.wait()  # until all are removed, they count as being there
     if not folder.is_dir():
         return
     try:

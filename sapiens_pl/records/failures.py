@@ -1,7 +1,7 @@
 """`failures.jsonl`: a line for each picture or box that gave nothing, and for each product that could not be made.
 
 It is a view: what it says of pictures and boxes stands in the records. The processes of a run append to it while they
-work, in turns; when a run begins and when it ends, it is written anew from the records, sorted.
+work, in turns; when a run begins and when it ends, it is written again from the records, sorted.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class FailureList:
         self._turn, self._write, self._in_turn = turn, write, in_turn
 
     def append(self, failure: Failure) -> None:
-        """One line; processes take turns, so that their lines do not mix. What a killed one has begun is ended.
+        """One line; processes take turns, so that their lines do not mix. A line that a killed process has left
+        incomplete is ended.
 
         Raises:
             WriteError: no space, no permission, a vanished disk.
@@ -70,7 +71,7 @@ class FailureList:
             raise write_error(self.file, error) from None
 
     def keep_others(self, failures: Collection[Failure]) -> None:
-        """Takes these for all that there is of no picture; each run says so anew.
+        """Replaces the failures that belong to no picture; each run writes them again.
 
         Raises:
             WriteError: no space, no permission, a vanished disk.
@@ -85,22 +86,22 @@ class FailureList:
         return [failure for failure in read_failures(self.file) if failure.product is not None]
 
     def everything(self) -> Iterator[Failure]:
-        """Whatever the list holds, line by line; nothing where there is none."""
+        """All lines of the list; none if there is no list."""
         with suppress(FileNotFoundError), open(self.file, encoding="utf-8", errors="replace", newline="\n") as lines:
             yield from _failures(lines)
 
     def settle(self, forgotten: Callable[[Failure], bool] = lambda failure: False) -> None:
-        """Writes the list anew. Of products, the lines of pictures that are done are kept.
+        """Writes the list again. Of products, the lines of pictures that are done are kept.
 
         Args:
-            forgotten: lines of products that go, for these are to be tried again, or have been made.
+            forgotten: which lines of products are dropped, as these are tried again or have been made.
 
         Raises:
             ConfigError: something else has its name, or the records are damaged.
             WriteError: no space, no permission, a vanished disk.
         """
         if os.path.lexists(self.file) and not self.file.is_file():
-            raise ConfigError(f"{self.file} is no file; move it away, and run the same command again.")
+            raise ConfigError(f"{self.file} is not a file; move it away, and run the same command again.")
         with self._turn():
             products = [failure for failure in self.of_products() if not forgotten(failure)]
             found = self._in_turn(partial(_failures_and_done, among={failure.image for failure in products}))
@@ -139,7 +140,7 @@ def read_failures(file: Path) -> list[Failure]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise ConfigError(f"{file} cannot be read ({error.strerror}); mend that and run again.") from None
+        raise ConfigError(f"{file} cannot be read ({error.strerror}); fix that and run again.") from None
     return list(_failures(lines))
 
 

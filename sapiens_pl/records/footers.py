@@ -1,4 +1,4 @@
-"""What a part of pictures says of itself in its footer, without a row being read."""
+"""What the footer of a part of pictures says, without reading a row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FAILURES_OF_BOXES = "failures.list.element.error"
 
 
 class Tally(NamedTuple):
-    """What some records come to: pictures by status, people of those that are done; of videos, the frames so too."""
+    """Counts of some records: pictures by status, people of those that are done; frames of videos in the same way."""
 
     pictures: Counter[str]
     people: int
@@ -63,7 +63,7 @@ def _tally(metadata: Any, mark: dict[str, Any]) -> Tally | None:
     counts = mark.get("counts")
     if counts is None or sum(counts.values()) != metadata.num_rows or not _is_empty(metadata, "video"):
         return None
-    if mark["num_people"] and {*counts} != {DONE}:  # nobody promises that they are all of pictures that are done
+    if mark["num_people"] and {*counts} != {DONE}:  # they may include pictures that are not done
         return None
     return Tally(Counter(counts) - Counter({WITHDRAWN: counts.get(WITHDRAWN, 0)}), mark["num_people"])
 

@@ -1,8 +1,8 @@
 """The records of a run some files at a time, so that of many tars only the rows of a few are in memory.
 
 Files whose names of pictures lie in ranges that overlap may hold the same picture, of which one row counts: they are
-read together. Parts are sorted by name, and each tar has its own, so mostly a group is one part; and what that comes to
-stands in its footer.
+read together. Parts are sorted by name, and each tar has its own, so mostly a group is one part, and its counts are
+in its footer.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Group:
         return shard if shard is not None and (self._shards is None or shard in self._shards) else None
 
     def tally(self) -> Tally:
-        """Raises FileNotFoundError where a file has gone, as do the others."""
+        """Raises FileNotFoundError if a file is gone, as the other methods do."""
         if self._only is not None and self._only.tally is not None and (self._shards is None or self.shard is not None):
             return self._only.tally
         return tally_of(self.records())
@@ -81,11 +81,11 @@ def tally_of(records: Records) -> Tally:
 
 
 def read_in_turn(folder: Path, look: Callable[[Group], T], shards: Collection[str] | None = None) -> list[T]:
-    """What is made of each group, in the order of the pictures' names.
+    """Results of `look` for each group, in the order of the pictures' names.
 
     Args:
         folder: the run's.
-        look: makes it; called anew with all groups where files go meanwhile.
+        look: makes it; called again with all groups if files are removed meanwhile.
         shards: only of pictures from these tars or tables, as for `Records.read`.
 
     Raises:

@@ -2,8 +2,8 @@
 
 A header, then frames. Each is a magic number, the lengths of its two halves, a CRC-32 of lengths and halves, and the
 halves themselves: for the header a JSON object and nothing, for a frame an Arrow batch of pictures and one of their
-people. A process that is killed leaves whole frames and at most one torn one behind them. What has been damaged
-otherwise is stepped over: the frames behind it are found by their magic number.
+people. A process that is killed leaves complete frames and at most one incomplete one after them. What has been damaged
+otherwise is skipped: the frames behind it are found by their magic number.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HEAD = struct.Struct("<4sIII")
 _HEADER_MAGIC, _FRAME_MAGIC = b"SPJ1", b"SPF1"
 _LENGTHS = struct.Struct("<II")
 _SECONDS_BETWEEN_SYNCS = 3.0
-"""A power cut costs at most what was recorded in this time."""
+"""Seconds: a power cut costs at most what was recorded in this time."""
 _NO_SYNC = frozenset([errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
 
 
@@ -36,7 +36,7 @@ class JournalWriter:
 
     Args:
         path: must not be there yet.
-        header: what readers are to know of the journal.
+        header: what readers need to know about the journal.
 
     Raises:
         WriteError: no space, no permission, a vanished disk; also from the methods.

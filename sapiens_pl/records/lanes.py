@@ -8,12 +8,12 @@ from threading import Condition, Thread
 
 
 class Lanes:
-    """Does what is asked for: in one lane one thing after the other, in several side by side.
+    """Runs requests: within a lane one after the other, in several lanes in parallel.
 
-    What is asked for of one key replaces what was asked for before and has not begun.
+    A request for a key replaces an earlier one for the same key that has not begun.
 
     Args:
-        do: does it; called with the key, and with what is to be done. It must not raise.
+        do: runs a request, given the key and what to do. It must not raise.
         num_lanes: threads, which begin when there is something to do.
         max_waiting: `ask` waits while there is more.
     """
@@ -27,7 +27,7 @@ class Lanes:
         self._change = Condition()
 
     def ask(self, lane: int, key: str, what: str) -> None:
-        """Several threads may; a key is always asked for in the same lane."""
+        """May be called by several threads; a key must always use the same lane."""
         with self._change:
             if key not in self._asked:
                 self._change.wait_for(lambda: len(self._asked) < self._max_waiting)

@@ -1,4 +1,4 @@
-"""What lies in a run's folder, told from what others have put there; and the small files that say how it came about."""
+"""The run's own files in its folder, without foreign ones; and its small JSON files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_object(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError, RecursionError) as error:
         reason = one_line(getattr(error, "strerror", None) or error)
         raise ConfigError(
-            f"{path} is damaged ({reason}); put back what was written there, or remove it: the results stay."
+            f"{path} is damaged ({reason}); restore the original file, or remove it: the results stay."
         ) from None
     return content
 

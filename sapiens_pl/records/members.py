@@ -1,9 +1,9 @@
-"""Which run a folder belongs to, as the run's other processes know it: they may outlive the first one.
+"""Which run a folder belongs to, for the run's other processes, which may outlive the first one.
 
-Whoever starts a run holds its folder's lock (`run_lock`), which ends with that process. Its other ranks go on then, and
-a new run must neither be disturbed by them nor lose what they are writing. So the first process of each run writes the
-run's id into a file, which the other ranks look at, and waits until those of an earlier run have gone: each of them
-holds a lock on that file, which ends with its process.
+The process that starts a run holds its folder's lock (`run_lock`), which ends with that process. Its other ranks go on
+then, and a new run must neither be disturbed by them nor lose what they are writing. So the first process of each run
+writes the run's id into a file, which the other ranks read, and waits until those of an earlier run have ended: each
+of them holds a lock on that file, which ends with its process.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Members:
         self._id = b""
 
     def take_over(self, run_id: str, alone: bool = False) -> None:
-        """Begins a new run; returns when the ranks of an earlier one have gone.
+        """Begins a new run; returns when the ranks of an earlier one have ended.
 
         Args:
-            alone: no other shard is at work, so those of other shards have to go too.
+            alone: no other shard is running, so ranks of other shards must end too.
 
         Raises:
-            ConfigError: they do not go.
+            ConfigError: they do not end.
             WriteError: no space, no permission.
         """
         for path in self._path.parent.glob("members-*") if alone else ():
@@ -54,7 +54,7 @@ class Members:
             while not _is_free(handle):
                 if time.monotonic() > end:
                     raise ConfigError(
-                        f"Processes of an earlier run are still at work in {self._path.parent.parent}; end them (their "
+                        f"Processes of an earlier run are still running in {self._path.parent.parent}; end them (their "
                         "first process is gone) and run the same command again."
                     )
                 time.sleep(_BETWEEN_TRIES_SECONDS)

@@ -109,7 +109,7 @@ def _people(
 
 
 def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """All numbers from each start on, so many as its count says, one range behind the other."""
+    """All numbers from each start on, as many as its count says, one range after the other."""
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
     return np.repeat(starts - (ends - counts), counts) + np.arange(total)

@@ -1,7 +1,7 @@
-"""Who else sees a run's folder: nobody needs to be told where it lies on a disk, but a folder may stand for a URL.
+"""Shows a run's folder to others: on a disk nothing has to be done, but a folder may mirror a URL.
 
-A run whose `output.dir` is a URL works in a folder of this machine, which stands for it. Whatever writes or removes a
-file of a run's folder that is to outlive the process tells the folder's outlet; journals and locks never do.
+A run whose `output.dir` is a URL works in a folder of this machine, which mirrors it. Code that writes or removes a
+lasting file of a run's folder tells the folder's outlet; journals and locks are never told.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Outlet(Protocol):
     flush_seconds: float | None
 
     def put(self, path: Path) -> None:
-        """A file that is whole is to be seen by others, in place of what they see under its name.
+        """Shows a complete file to others, in place of what they see under its name.
 
         Raises:
             WriteError: this, or something that was asked for earlier, could not be done.
@@ -43,7 +43,7 @@ class Outlet(Protocol):
         ...
 
     def remove(self, path: Path) -> None:
-        """A file is not to be seen any more, if it was. The caller removes it here (`remove`).
+        """Removes a file for others, if they see it. The caller removes it here (`remove`).
 
         Raises:
             WriteError: as for `put`.
@@ -51,11 +51,11 @@ class Outlet(Protocol):
         ...
 
     def fetch(self, path: Path) -> None:
-        """Has a file here that others see, if it is not here yet; raises FileNotFoundError where there is none."""
+        """Fetches a file that others see, if it is not here yet; raises FileNotFoundError if there is none."""
         ...
 
     def look_at_others(self) -> None:
-        """Has here before long how far other processes are; nothing depends on it."""
+        """Soon fetches the progress of other processes; nothing depends on it."""
         ...
 
     def refresh(self) -> None:
@@ -84,12 +84,12 @@ class Outlet(Protocol):
 
 
 class SeenAlready(Outlet):
-    """Of a folder on a disk: its files are seen by all who see the disk."""
+    """The outlet of a folder on a disk: its files are visible to all that see the disk."""
 
     flush_seconds = None
 
     def put(self, path: Path) -> None:
-        """Nothing is to be done; so with all others."""
+        """Does nothing; so do the others."""
 
     def put_first(self, path: Path) -> bool:
         return True
@@ -124,17 +124,17 @@ _standing: dict[Path, Outlet] = {}
 
 
 def stand_for(folder: Path, outlet: Outlet) -> None:
-    """From now on, what lies in that folder is shown by that outlet."""
+    """From now on, that outlet shows the folder."""
     _standing[folder] = outlet
 
 
 def stand_no_longer(folder: Path) -> None:
-    """The folder is one like any other again."""
+    """The folder is an ordinary one again."""
     _standing.pop(folder, None)
 
 
 def outlet_of(path: str | Path) -> Outlet:
-    """That of the folder in which a file or folder lies, or that it is; `path` is absolute."""
+    """The outlet of the folder that is, or contains, an absolute path."""
     if not _standing:
         return _ON_DISK
     path = Path(path)

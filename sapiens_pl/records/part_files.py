@@ -25,13 +25,13 @@ from sapiens_pl.records.schema import PICTURES, people_schema
 _DIGEST_BYTES = 8
 _PICTURES_A_GROUP, _PEOPLE_A_GROUP = 2048, 4096
 _KEYPOINTS_A_GROUP = 262_144
-"""What is read at once: 3 MB of coordinates and scores."""
+"""Rows that are read at once: 3 MB of coordinates and scores."""
 _MARK = b"sapiens_pl"
 _TEXT_COLUMNS = ["name", "status", "error", "shard"]
 
 
 def digest_of(content: bytes) -> str:
-    """What a part's name ends with."""
+    """The digest at the end of a part's name."""
     return hashlib.blake2b(content, digest_size=_DIGEST_BYTES).hexdigest()
 
 
@@ -79,7 +79,7 @@ def _grouped(tables: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
 
 
 class _Digested:
-    """A file that is only written to; what it takes is digested."""
+    """A write-only file that computes a digest of its content."""
 
     closed = False
 
@@ -126,14 +126,14 @@ def _write(records: Path, stem: str, tables: Iterable[pa.Table], metadata: dict,
 
 
 def bring_names_to_disk(records: Path) -> None:
-    """Of new files; before what they replace is removed."""
+    """Syncs the names of new files, before what they replace is removed."""
     try:
         handle = os.open(records, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
-    except OSError:  # not everywhere can a folder be brought to the disk
+    except OSError:  # not every system can sync a folder
         return
 
 
@@ -214,7 +214,7 @@ class Part:
             raise self.damaged(error) from None
 
     def damaged(self, error: Exception) -> Exception:
-        """The sentence for it, as a ConfigError; the error itself where the part has gone."""
+        """A ConfigError with the sentence; the error itself if the part is gone."""
         if isinstance(error, FileNotFoundError) and not self.path.exists():
             return error
         reason = " ".join(str(error).split())[:200]
@@ -225,7 +225,7 @@ class Part:
 
 
 def mark_of(path: Path) -> dict[str, Any]:
-    """What a part of pictures says of itself; nothing where it cannot be read."""
+    """The mark of a part of pictures; empty if it cannot be read."""
     try:
         outlet_of(path).fetch(path)
         mark: dict[str, Any] = json.loads((pq.read_metadata(path).metadata or {})[_MARK])
@@ -245,10 +245,10 @@ def _rows_of_groups(metadata: Any) -> list[int]:
 
 
 def is_whole(path: Path, digest: str) -> bool:
-    """True if the file is what was written; one that may not be read is taken for that.
+    """True if the file is as it was written; a file without read permission is taken to be.
 
     Raises:
-        WriteError: the disk does not give it.
+        WriteError: the disk fails to read it.
     """
     try:
         return digest_of(path.read_bytes()) == digest

@@ -49,7 +49,7 @@ class PlannedFailures:
 
 
 class PortionsAtWork(Portions):
-    """Those of which pictures are to come, with the failures of the plan."""
+    """Portions whose pictures are still to come, with the failures of the plan."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class PortionsAtWork(Portions):
         self._dropped: list[Portion] = []
 
     def add(self, portion: Portion) -> PlannedFailures:  # type: ignore[override]
-        """Gives what is known to be wrong with it."""
+        """Adds a portion, and returns what is known to be wrong with it."""
         failures = PlannedFailures(portion.failures, portion.tasks.names)
         if len(portion.share):
             super().add(portion)
@@ -83,7 +83,7 @@ class PortionsAtWork(Portions):
         return results, digests
 
     def dropped(self) -> list[Portion]:
-        """Those of which all pictures have come since this was asked last."""
+        """Portions of which all pictures have come since the last call."""
         dropped, self._dropped = self._dropped, []
         return dropped
 
@@ -105,7 +105,7 @@ def failed_result(failure: Failure, keypoint_set: KeypointSet) -> PoseResult:
 
 
 def members_of(pictures: Pictures, names: Sequence[str]) -> list[ShardMember | None]:
-    """Which samples of tars or tables the pictures of these names are; None for what is no such picture."""
+    """Which samples of tars or tables the pictures of these names are; None for pictures of other sources."""
     if pictures.shards is None or not names:
         return [None] * len(names)
     positions = pictures.names.positions(Names.of(names)).tolist()

@@ -8,7 +8,7 @@ from threading import Semaphore
 
 
 class BoundedPool:
-    """Runs jobs in threads; `submit` waits while too many are in hand, and raises what a job raised.
+    """Runs jobs in threads; `submit` waits while too many are pending, and raises what a job raised.
 
     Args:
         num_threads: jobs at a time.

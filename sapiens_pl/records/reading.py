@@ -24,7 +24,7 @@ _PICTURES_AT_ONCE = 1024
 
 
 class Records:
-    """What there is of a run, as it stood when it was read: of each picture, the row of the latest generation.
+    """A run's records at the time of reading: of each picture, the row of the latest generation.
 
     Attributes:
         keypoint_set: the network's; of no keypoints where there is no store.
@@ -56,7 +56,7 @@ class Records:
         if len(kept) < table.num_rows:
             table, source_of, row_of = table.take(pa.array(kept)), source_of[kept], row_of[kept]
         self._source_of, self._row_of = source_of, row_of
-        # Each in one piece: of several, whoever takes a few rows copies all, and that once a video.
+        # Each in one chunk: with several, taking a few rows copies all, once for each video.
         self._names, self._statuses, self._videos = (
             pa.concat_arrays(table.column(name).chunks) for name in ("name", "status", "video")
         )
@@ -106,7 +106,7 @@ class Records:
         return list(names.select(np.flatnonzero(is_done)))
 
     def _encoded(self) -> pa.Array:
-        """All names as `core.columns` has them, which differs for names that are no Unicode."""
+        """All names as `core.columns` has them, which differs for names that are not Unicode."""
         try:
             return self._names.cast(pa.string()).cast(pa.large_binary())
         except pa.ArrowInvalid:
@@ -143,7 +143,7 @@ class Records:
         return self._names_at(self._done_frames(video))
 
     def video_state(self, video: str) -> str:
-        """A text that differs where the records of a video do, however they lie in the store."""
+        """A string that changes when the records of a video change, independent of their place in the store."""
         rows = self._films[video]
         names = self._names.take(pa.array(rows)).to_pylist()
         statuses = self._statuses.take(pa.array(rows)).to_pylist()
@@ -162,7 +162,7 @@ class Records:
         yield from self._in_order(self._done_frames(video))
 
     def failures(self, names: Collection[str] | None = None) -> Iterator[Failure]:
-        """Why pictures failed or are absent, and why boxes of done ones did; sorted by the pictures' names.
+        """Why pictures failed or are absent, and why boxes of done pictures failed; sorted by the pictures' names.
 
         Args:
             names: only of these.
@@ -183,7 +183,7 @@ class Records:
 
         Args:
             names: only of these.
-            status: only those of which that has become; None: all.
+            status: only pictures with that status; None: all.
         """
         order = self._named(self._order(status), names)
         tables, positions = [PICTURES.empty_table()], [np.empty(0, np.int64)]
@@ -205,13 +205,15 @@ class Records:
             yield from results
 
     def _read_again(self, order: np.ndarray) -> Records:
-        """The records now: a part has gone since these were read, for its rows were merged with others.
+        """The records now: a part was removed since these were read, as its rows were merged with others.
 
         Raises:
-            ConfigError: they are nowhere.
+            ConfigError: they are not found.
         """
         if self._again is None:
-            raise ConfigError(f"The records of {self._names_at(order[:1])} have gone meanwhile; run again.")
+            raise ConfigError(
+                f"The records of {self._names_at(order[:1])} were removed while they were read; run again."
+            )
         return self._again()
 
     @cached_property

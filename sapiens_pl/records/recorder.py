@@ -33,7 +33,7 @@ _SHARE_FOR_JOURNAL = 0.8
 
 
 class Recorder:
-    """Records results; several threads may. What `append` has returned from survives a kill of the process.
+    """Records results; several threads may. What `append` has written survives a kill of the process.
 
     The pictures of each tar or table become one pair of parts: as soon as all have come that `expect` has named, or at
     the end. What does not fit into one journal before becomes parts that are merged then. Small tars wait for others.
@@ -58,14 +58,14 @@ class Recorder:
         self._in_pieces: set[str] = set()
         """Shards of which there is a part already, and more to come."""
         self._early: dict[str, float] = {}
-        """Parts of pictures from no shard that could be larger, by stem: what each holds, of what a part may."""
+        """Parts of pictures from no shard that could be larger, by stem: how full each is, from 0 to 1."""
         self._lock = Lock()
         self._flush_seconds = outlet_of(records).flush_seconds
         self._oldest = 0.0
         """Since when the journal holds something, by `time.monotonic`."""
 
     def expect(self, num_pictures: Mapping[str, int]) -> None:
-        """Says how many pictures this process is going to record of shards, besides those it was told of before."""
+        """Adds the numbers of pictures, by shard, that this process is going to record."""
         with self._lock:
             self._left.update(num_pictures)
 
@@ -126,7 +126,7 @@ class Recorder:
 
     @property
     def _share_of_part(self) -> float:
-        """What the journal holds, of what a part may."""
+        """How full a part of the journal's rows would be, from 0 to 1."""
         return max(sum(self._held.values()) / MAX_PICTURES, self._keypoints / MAX_KEYPOINTS)
 
     def _count_down(self, came: Counter[str | None]) -> set[str | None]:
@@ -167,13 +167,13 @@ class Recorder:
             if shards is not None:
                 rows = self._carry_over(rows, shards)
             self._write(path, rows, share, at_end)
-            if not journal.is_damaged:  # else the next run says so
+            if not journal.is_damaged:  # else the next run reports the damage
                 path.unlink(missing_ok=True)
         except (WriteError, OSError) as error:
-            log.warning("The records stay in %s until there is room for their part: %s", path, error)
+            log.warning("The records stay in %s as their part could not be written: %s", path, error)
 
     def _carry_over(self, rows: Rows, shards: Collection[str | None]) -> Rows:
-        """Begins a new journal with what is not of these shards, and returns what is."""
+        """Begins a new journal with the rows of other shards, and returns those of these."""
         codes, names = shard_codes(rows.pictures)
         is_of = np.isin(codes, [code for code, name in enumerate(names) if name in shards])
         if not is_of.all():

@@ -1,4 +1,4 @@
-"""Who is at work in a run's folder: a lock that ends with the process that holds it."""
+"""The lock of a run's folder, which ends with the process that holds it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RunLock:
     They are record locks: forked workers do not inherit them, so they end with this very process.
 
     Args:
-        path: the lock file; it is gone once nobody holds it any more.
+        path: the lock file; it is removed when its last holder ends.
         shard, num_shards: a run without shards has the whole file to itself.
     """
 
@@ -34,15 +34,15 @@ class RunLock:
         self._path, self._shard, self._alone = path, shard, num_shards == 1
         self._handle: int | None = None
         self.only_one = True
-        """True while no other shard is at work."""
+        """True while no other shard is running."""
 
     def acquire(self) -> None:
         """Keeps others out. Several shards get in one after the other: see `share`.
 
         Raises:
-            ConfigError: another run is at work here, or nothing can be written.
+            ConfigError: another run is writing here, or the folder cannot be written.
         """
-        # Another shard may be preparing the folder, which takes it moments.
+        # Another shard may be preparing the folder for a moment.
         end = time.monotonic() + (0 if self._alone else _PREPARATION_SECONDS)
         while self._handle is None:
             handle = self._open()
@@ -82,7 +82,7 @@ class RunLock:
             return
         with suppress(OSError):
             fcntl.lockf(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._path.unlink()  # nobody else is at work
+            self._path.unlink()  # no other process is running
         os.close(self._handle)
         self._handle = None
 
@@ -108,7 +108,7 @@ def _lock_what_is_free(handle: int, alone: bool, shard: int) -> bool:
 
 
 class Turn:
-    """One process, and one thread of it, at a time; others wait. A network mount shows each what the last has written.
+    """Lets one thread of one process in at a time. On a network mount each sees what the last has written.
 
     Args:
         path: a lock file, which stays.

@@ -1,6 +1,6 @@
 """The rows of the record store as Arrow columns, and back: a row a picture, a row a person.
 
-Names, paths and sentences are binary columns: UTF-8, where a file name that is no Unicode keeps its surrogates. So
+Names, paths and sentences are binary columns: UTF-8, where a file name that is not Unicode keeps its surrogates. So
 every name comes back as it was, and the order of the bytes is the order of Python's strings.
 
 Legend: N people of some pictures, K keypoints.
@@ -21,10 +21,10 @@ from sapiens_pl.core.errors import MissingImageError
 from sapiens_pl.core.structures import NO_TRACK_ID, Failure, PoseResult, ShardMember, VideoFrame
 
 DONE, FAILED, ABSENT = "done", "failed", "absent"
-"""What may have become of a picture; `ABSENT`: named, and not there yet."""
+"""The outcomes of a picture; `ABSENT`: named, and not there yet."""
 STATUSES = (DONE, FAILED, ABSENT)
 WITHDRAWN = "withdrawn"
-"""Of a row, and the error in it: what was recorded of that name before is no more; readers show nothing of it."""
+"""Marks a row that withdraws what was recorded under that name before; readers skip it."""
 
 _BOX_FAILURE = pa.struct([("instance_id", pa.int64()), ("error", pa.string()), ("message", pa.binary())])
 PICTURES = pa.schema(
@@ -85,7 +85,7 @@ def to_text(content: bytes) -> str:
 
 
 def status_of(result: PoseResult) -> str:
-    """Follows from why the picture as a whole gave nothing, if it did."""
+    """The status follows from the failure of the picture as a whole, if there is one."""
     errors = [failure.error for failure in result.failures if failure.instance_id is None]
     if not errors:
         return DONE

@@ -1,4 +1,4 @@
-"""The folder of this machine that stands for a URL: where it lies, and when it goes."""
+"""The folder of this machine that mirrors a URL: where it is, and when it is removed."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _CLAIMS = ".lock/"
 
 
 def scratch_folder(url: str, scratch: str | None = None) -> Path:
-    """The same for all processes of this machine that have the same `output.scratch`, and on all days.
+    """The same folder for all processes of this machine with the same `output.scratch`, at any time.
 
     Args:
-        url: what it stands for.
+        url: what it mirrors.
         scratch: `output.scratch`; None for a folder among the temporary ones.
 
     Raises:
@@ -58,19 +58,19 @@ def plain_url(url: str) -> str:
 
 
 def standing_mirror(folder: Path) -> Mirror | None:
-    """Whatever shows that very folder at a URL; None for a folder that is only itself."""
+    """The mirror of that folder; None for a folder that mirrors no URL."""
     outlet = outlet_of(folder)
     return outlet if isinstance(outlet, Mirror) and outlet.folder == folder else None
 
 
 def address_of(folder: Path) -> str:
-    """What the user calls a folder: the URL for which it stands, without secrets, or its path."""
+    """A folder's name for the user: the URL that it mirrors, without secrets, or its path."""
     mirror = standing_mirror(folder)
     return str(folder) if mirror is None else remote.hidden(mirror.url)
 
 
 class UrlLock:
-    """What `RunLock` is for a folder on a disk: keeps other machines out too, and has here what is there.
+    """As `RunLock` for a folder on a disk: also keeps other machines out, and fetches what is at the URL.
 
     Args:
         local: of the folder on this machine.
@@ -86,7 +86,7 @@ class UrlLock:
         own = f"{shard}of{num_shards}"
 
         def excludes(name: str) -> bool:
-            # Shards of another number would deal the pictures otherwise.
+            # Another number of shards would deal the pictures differently.
             return "of" in name and (self._alone or not name.endswith(f"of{num_shards}"))
 
         self._claim = Claim(folder, own, excludes, lambda sentence: mirror.failed(sentence))
@@ -123,11 +123,11 @@ class UrlLock:
         self._local.share()
 
     def release(self) -> None:
-        """Lets others in; what is still to go up does so before."""
+        """Lets others in, after the last uploads."""
         if self._claim.is_held:
             for path in (*self._mirror.folder.glob("*.log"), *self._mirror.folder.glob(".hydra/*.yaml")):
                 self._mirror.put(path)
-        with suppress(WriteError):  # who has asked for it has heard of it
+        with suppress(WriteError):  # the caller has already been told
             self._mirror.wait()
         self._preparation.release()
         self._claim.release()
@@ -140,7 +140,7 @@ def claimed(url: str, name: str) -> Iterator[None]:
     """One process at a time for what has that name.
 
     Raises:
-        SapiensError: the store cannot be read or written, or nobody else ends.
+        SapiensError: the store cannot be read or written, or no other process ends.
     """
     claim = Claim(f"{url}/{_CLAIMS}", name)
     claim.acquire(_TURN_SECONDS)
@@ -161,10 +161,10 @@ def refuse_file(url: str) -> None:
 
 
 def leave(mirror: Mirror, local: RunLock, processes: Path) -> None:
-    """Removes the folder on this machine if all that it holds is at the URL, and nobody else here is at work in it."""
+    """Removes the folder on this machine if all its files are at the URL, and no other process uses it."""
     if not mirror.is_whole or any((mirror.folder / "records").glob("journal-*")):
         return
-    with suppress(SapiensError):  # somebody is at work here, or it cannot be known
+    with suppress(SapiensError):  # another process uses it, or that cannot be known
         local.acquire()
         try:
             if local.only_one and not any_at_work(processes) and not mirror.lacks():
@@ -175,6 +175,6 @@ def leave(mirror: Mirror, local: RunLock, processes: Path) -> None:
 
 @contextmanager
 def own_scratch() -> Iterator[str]:
-    """A folder for one who only reads, gone afterwards."""
+    """A folder for a reader, removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="sapiens_pl-") as folder:
         yield folder

@@ -4,7 +4,7 @@ What earlier runs have left of the same tar or table is merged in, and removed w
 pictures, which count, then the people. So whenever a process is killed, each row stands somewhere; where one stands
 twice, it is the same.
 
-Many small tars would make a heap of tiny files. So where more than 100 of them with fewer than 100 pictures each are
+Many small tars would make very many tiny files. So where more than 100 of them with fewer than 100 pictures each are
 sealed at a time, these share a pair, together with pictures that are from no tar.
 """
 
@@ -61,7 +61,7 @@ def shard_codes(pictures: pa.Table) -> tuple[np.ndarray, list[str]]:
 
 
 def grouped(rows: Rows) -> list[Sealed]:
-    """The pairs that they become, what is left over last."""
+    """The pairs of parts that the rows become; the last has the rest."""
     if not rows.pictures.num_rows:
         return []
     codes, shards = shard_codes(rows.pictures)
@@ -90,12 +90,12 @@ class Sealer:
         self._about = {"dataset_name": spec.dataset_name, "keypoint_names": json.dumps(spec.names)}
 
     def seal(self, stem: str, rows: Rows, merges: Callable[[str | None, StoreFile], bool]) -> None:
-        """Writes a journal's rows; of what stands in parts of that stem already, nothing.
+        """Writes a journal's rows, except those that are in parts of that stem already.
 
         Args:
             stem: the journal's.
             rows: its rows.
-            merges: whether rows of a shard (of none) take in those of a part of their label, and replace it.
+            merges: whether rows of a shard (None: of none) are merged with a part of their label, and replace it.
 
         Raises:
             WriteError: no space, no permission, a vanished disk.

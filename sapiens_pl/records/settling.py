@@ -1,7 +1,7 @@
 """Putting the store in order: journals become parts, and what is no longer whole is set aside.
 
 Files of the store are whole when they have their names. What damages one later changes its time of change (`ctime`),
-which nobody can set: so only those parts are read that have changed since the last look.
+which programs cannot set: so only those parts are read that have changed since the last look.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ def seal(path: Path, store: Store, merges: Callable[[str | None, StoreFile], boo
 
 
 def settle(records: Path, store: Store, looked_at_ns: int, shard: int | None = None) -> None:
-    """Puts in order what killed processes have left, before a run begins.
+    """Cleans up what killed processes have left, before a run begins.
 
-    Parts that are no longer whole are set aside (`records/damaged/`), which is said: their pictures are done again.
-    Journals become parts. What was begun only is removed.
+    Damaged parts are set aside (`records/damaged/`) with a warning: their pictures are done again.
+    Journals become parts. Unfinished files are removed.
 
     Args:
         looked_at_ns: parts that have not changed since are whole.
-        shard: seal only this shard's journals, since others may be at work; None for all.
+        shard: seal only this shard's journals, since others may be running; None for all.
 
     Raises:
         ConfigError: a file belongs to another run.
@@ -79,7 +79,7 @@ def settle(records: Path, store: Store, looked_at_ns: int, shard: int | None = N
 
 
 def _may_merge(own: int | None, shard: str | None, part: StoreFile) -> bool:
-    """What there is of the journal's tars; but others that are at work keep their parts."""
+    """Whether a part of the journal's tars may be merged; other running shards keep theirs."""
     return shard is not None and own in (None, part.shard)
 
 
@@ -123,7 +123,7 @@ def _without_damaged(files: list[StoreFile], looked_at_ns: int) -> list[StoreFil
 def _has_changed(path: Path, looked_at_ns: int) -> bool:
     try:
         return os.stat(path).st_ctime_ns >= looked_at_ns
-    except OSError:  # what lies elsewhere is whole
+    except OSError:  # what is at a URL is whole
         return outlet_of(path).size(path) is None
 
 
@@ -142,7 +142,7 @@ def _set_aside(paths: list[Path], how: str) -> None:
         except OSError as error:
             raise write_error(path, error) from None
     log.warning(
-        "%d files of %s were %s (%s the first): they lie in %s now, and the pictures that only they told of are done "
+        "%d files of %s were %s (%s the first): they lie in %s now, and the pictures that only they recorded are done "
         "again.",
         *(len(paths), paths[0].parent, how, paths[0].name, folder),
     )

@@ -1,9 +1,9 @@
-"""Which files of a run's folder others see at its URL, and which stay there and here."""
+"""Which files of a run's folder are shown at its URL, and which are kept in both places."""
 
 from __future__ import annotations
 
 FOLDERS = ("records", ".processes", ".products", "detections")
-"""What a run reads again; it is listed as a whole."""
+"""Folders that a run reads again; they are listed as a whole."""
 FILES = (
     "run.json",
     "failures.jsonl",
@@ -18,7 +18,7 @@ _BEGUN = (".unfinished-", ".lock", ".new-", ".store-", "journal-")
 
 
 def is_shown(name: str) -> bool:
-    """False for what only this machine's processes have to know.
+    """False for files that only processes of this machine need.
 
     Args:
         name: from the run's folder, with slashes.

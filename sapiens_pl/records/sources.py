@@ -132,20 +132,20 @@ class Source:
             return People(self._held.people(group, self._schema), self._num_keypoints, self._carry)
         try:
             return People(self._held.people(group), self._num_keypoints, self._carry)
-        except ValueError as error:  # damage where no checksum is
+        except ValueError as error:  # damage that no checksum covers
             raise self._held.damaged(error) from None
 
 
 def read_live(
     folder: Path, shards: Collection[str] | None, read: Callable[[Store, list[StoreFile]], T], nothing: T
 ) -> T:
-    """Has the files read whose rows count; anew while one of them goes meanwhile.
+    """Reads the files whose rows count; again if one of them is removed meanwhile.
 
     Args:
         folder: the run's.
         shards: only those in which pictures of these tars or tables may stand. None: all.
         read: raises FileNotFoundError where a file has gone.
-        nothing: given back where there is no store.
+        nothing: returned if there is no store.
 
     Raises:
         ConfigError: a file is damaged, or belongs to another run.
@@ -176,7 +176,7 @@ def _open_journal(file: StoreFile) -> Journal:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise ConfigError(f"{file.path} cannot be read ({error.strerror}); mend that and run again.") from None
+        raise ConfigError(f"{file.path} cannot be read ({error.strerror}); fix that and run again.") from None
 
 
 def _joined(pieces: list[PoseResult]) -> PoseResult:

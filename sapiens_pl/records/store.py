@@ -1,4 +1,4 @@
-"""The record store of a run, `OUTPUT/records/`: what became of each picture, and the poses of its people.
+"""The record store of a run, `OUTPUT/records/`: the outcome of each picture, and the poses of its people.
 
 store.json                        made once: an id, the settings that results depend on, the keypoint set
 journal-STEM.arrow                what one process has recorded and what is in no part yet (`journal`)
@@ -32,7 +32,7 @@ from sapiens_pl.records.outlet import outlet_of
 
 FOLDER = "records"
 CARRY = "data.carry"
-"""The setting whose columns stand beside the people."""
+"""The setting that names the columns beside the people."""
 _OF_FIRST_EDITION = "inputs.txt"
 VERSION = 3
 _NAME = re.compile(
@@ -61,7 +61,7 @@ class StoreFile(NamedTuple):
 
     @property
     def pair(self) -> str:
-        """The same for a part of people and that of their pictures, and for no other."""
+        """The name that a part of people shares with the part of their pictures only."""
         return pair_of(self.label, self.stem)
 
 
@@ -71,7 +71,7 @@ def pair_of(label: str | None, stem: str) -> str:
 
 
 def label_of(shard: str) -> str:
-    """What stands for a tar or table in the names of its parts: as good as no two have the same."""
+    """The label of a tar or table in the names of its parts: practically unique."""
     stem = shard.removesuffix(".tar").removesuffix(".parquet")
     label = re.sub(r"[^A-Za-z0-9_.-]", "_", os.path.basename(stem))[-_LONGEST_LABEL:]
     if label == stem and label:
@@ -81,7 +81,7 @@ def label_of(shard: str) -> str:
 
 
 def store_files(records: Path) -> list[StoreFile]:
-    """The store's own files, sorted by generation and stem; what others have put there is none of them."""
+    """The store's own files, sorted by generation and stem, without foreign ones."""
     names: set[str] = set()
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(records) as entries:
         names |= {entry.name for entry in entries if _NAME.fullmatch(entry.name) and entry.is_file()}
@@ -123,12 +123,12 @@ class Store(NamedTuple):
         return tuple(self.settings.get(CARRY) or ())
 
     def mark(self) -> dict[str, Any]:
-        """What each journal and part says of the store that it belongs to."""
+        """What each journal and part says about its store."""
         return {"version": VERSION, "store": self.id, "num_keypoints": self.keypoint_set.num_keypoints}
 
 
 def make_store(records: Path, keypoint_set: KeypointSet, settings: dict[str, Any]) -> Store:
-    """Makes the store, or reads the one that is there, whoever has made it.
+    """Makes the store, or reads the one that another process has made.
 
     Raises:
         ConfigError: it is damaged.
@@ -188,7 +188,7 @@ def read_store(records: Path) -> Store | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
         raise ConfigError(
-            f"{path} is damaged ({type(error).__name__}: {reason}); put back what was written there, choose another "
+            f"{path} is damaged ({type(error).__name__}: {reason}); restore the original file, choose another "
             "output.dir, or set output.overwrite=true to start over."
         ) from None
 

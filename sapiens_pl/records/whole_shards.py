@@ -3,7 +3,7 @@
     records/whole-0of1-0.jsonl   a line for each shard of which all pictures have their outcome; one file a process
 
 A line counts as long as the shard has its stamp, the boxes are found in the same way, and the records have as many
-pictures of it. Whoever loses such a file loses nothing but the time that it takes to open the shards.
+pictures of it. If such a file is lost, the shards are only opened again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def folders_above(name: str) -> Iterator[str]:
-    """Whatever stands before a slash in a picture's name, a tar's name too."""
+    """All beginnings of a picture's name that end before a slash; a tar's name is among them."""
     place = name.find("/")
     while place >= 0:
         yield name[:place]
@@ -52,7 +52,7 @@ class WholeShards:
     Args:
         folder: the run's.
         terms: what decides, besides the shards themselves, which pictures these have and what their boxes are.
-        is_wanted: says of a shard whether its pictures are to be looked at all the same.
+        is_wanted: whether a shard's pictures are to be looked at in any case.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class WholeShards:
             try:
                 lines = file.read_text("utf-8", errors="replace").split("\n")
             except OSError as error:
-                raise ConfigError(f"{file} cannot be read ({error.strerror}); mend that, or remove it.") from None
+                raise ConfigError(f"{file} cannot be read ({error.strerror}); fix that, or remove it.") from None
             for line in lines:
                 with suppress(ValueError, TypeError, AttributeError):  # what a killed run has begun
                     row = json.loads(line)

@@ -38,7 +38,7 @@ _NUM_THREADS = 4
 """Most of their time they wait for the disk."""
 _MAX_WAITING, _MAX_BATCHES_WAITING = 64, 16
 _BATCHES_UNDER_WAY = 1
-"""So many batches may be launched and not yet taken over: the device works on one while the host takes the last."""
+"""How many batches may be launched and not yet taken over: the device works on one while the host takes the last."""
 
 
 class PictureProducts(Protocol):
@@ -48,7 +48,7 @@ class PictureProducts(Protocol):
     def are_any(self) -> bool: ...
 
     def make(self, result: PoseResult) -> list[Failure]:
-        """Makes those of one picture, which is recorded; gives why some could not be made. Several threads may call."""
+        """Makes those of one recorded picture; returns why some could not be made. Several threads may call."""
         ...
 
 
@@ -77,12 +77,12 @@ class PoseWriter(BasePredictionWriter):
         products: those of single pictures; None where no picture will be done.
         max_failures: more failed pictures than that end the run; None for any number.
         stop: called with a sentence to end the run.
-        begins_anew: called with the names of this process's pictures that had a result before: what was made of it is
-            not true any more.
-        ledger: is told of tars and tables of which all pictures have their outcome.
+        begins_anew: called with the names of this process's pictures that had a result before: products of it are
+            out of date.
+        ledger: notes tars and tables of which all pictures have their outcome.
 
     Raises:
-        ConfigError: a limit that is no number.
+        ConfigError: a limit that is not a number.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class PoseWriter(BasePredictionWriter):
         """How many frames of each video have their outcome."""
         self.pace = Pace()
         self._of_shards: dict[str, Counter[str]] = {}
-        """Outcomes of the pictures of tars and tables that are at work."""
+        """Outcomes of the pictures of tars and tables that are in progress."""
         self._counting = Lock()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -171,7 +171,7 @@ class PoseWriter(BasePredictionWriter):
         ledger.add([state.with_outcomes(self._of_shards.pop(state.name, Counter())) for state in portion.shards])
 
     def _record_planned(self, results: Sequence[PoseResult], shards: Sequence[str] | None) -> None:
-        """Pictures that give nothing, as is known before they are read; what is on record already stays as it is."""
+        """Records pictures that are known to give nothing; existing records stay as they are."""
         absent = {*records_of(self.folder, shards).names(ABSENT)} if results else set()
         new = []
         for result in results:
@@ -183,7 +183,7 @@ class PoseWriter(BasePredictionWriter):
         self._record(new)
 
     def _start_anew(self, names: Collection[str]) -> None:
-        """Has the products go of those pictures that are done again."""
+        """Removes the products of pictures that are done again."""
         self._begins_anew(names)
         forgotten = {*names}
         self.folder.failures.settle(lambda failure: failure.image in forgotten)
@@ -231,7 +231,7 @@ class PoseWriter(BasePredictionWriter):
         if hasattr(self, "_waiting"):
             with suppress(Exception):  # the device may be what broke, or the pool
                 self._take_over(0)
-            self._close()  # what is handed over gets recorded; the exception is on its way already
+            self._close()  # finished batches are recorded; the exception is already being raised
 
     def _close(self) -> None:
         self._recording.close()
