@@ -1,4 +1,4 @@
-"""People who are missing in a few frames of their track: put in where they must have been, after those who were seen.
+"""Fills in people who are missing in a few frames of their track, after the people who were seen.
 
 Their keypoints, scores and boxes lie on straight lines between the frames before and after. Only frames that are done
 are filled: where a frame could not be decoded, there is none.
@@ -15,7 +15,7 @@ import numpy as np
 from sapiens_pl.core.structures import NO_TRACK_ID, PoseResult, SmoothedPoses
 
 _MOST_FRAMES = 4096
-"""That wait at once, whatever their times say."""
+"""How many frames wait at once, whatever their times are."""
 _ROUNDING = 1e-9
 """Seconds."""
 
@@ -60,7 +60,7 @@ class _Person(NamedTuple):
 
 
 class _Waiting:
-    """A frame, and who is to be put in."""
+    """A frame, and the people to fill in."""
 
     def __init__(self, frame: PoseResult) -> None:
         assert frame.frame is not None
@@ -68,7 +68,7 @@ class _Waiting:
         self.put_in: list[tuple[int, _Person]] = []
 
     def result(self) -> PoseResult:
-        """With them, in the order of their ids."""
+        """The frame with the people filled in, in the order of their ids."""
         smoothed = self.frame.smoothed
         if not self.put_in or smoothed is None:
             return self.frame

@@ -1,4 +1,4 @@
-"""Where people who were seen before are by now: a Kalman filter with constant velocity over real times.
+"""Predicts where people who were seen before are now: a Kalman filter with constant velocity over real times.
 
 Lengths are in heights of the person's own box, times in seconds, so nothing depends on resolution or frame rate. Both
 coordinates of a centre have the same errors, so one covariance of position and velocity a person is enough; a box keeps
@@ -16,7 +16,7 @@ _SEEN = 0.05**2
 _TURNED = 1.0**2
 """Growth of the velocity's variance, (heights/s)^2 a second: that paper's height/160 a frame, at 30 frames a second."""
 _UNKNOWN_SPEED = 2.0**2
-"""Variance of the velocity of somebody seen once, (heights/s)^2; ten times that paper's height/160 a frame."""
+"""Variance of the velocity of a person seen once, (heights/s)^2; ten times that paper's height/160 a frame."""
 
 
 class Motion:
@@ -35,7 +35,7 @@ class Motion:
         return np.maximum(seconds - self._seconds, 0.0)
 
     def shifts(self, seconds: float) -> np.ndarray:
-        """(T, 2) px: how far each has come since."""
+        """(T, 2) px: how far each has moved since."""
         return self._velocities * self.unseen(seconds)[:, None]
 
     def bboxes(self, seconds: float) -> np.ndarray:

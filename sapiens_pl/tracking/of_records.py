@@ -49,7 +49,7 @@ class TrackedRecords:
         return sum(self._ids_of(video).num_tracks for video in self.videos())
 
     def videos(self) -> list[str]:
-        """As the records say."""
+        """The videos of the records."""
         return self._records.videos()
 
     def frames_of(self, video: str) -> Iterator[PoseResult]:
@@ -67,7 +67,7 @@ class TrackedRecords:
                 yield from results
             elif names is None or isinstance(self._smoother, Unsmoothed):
                 yield from self._filled(video, results)
-            else:  # frames that are not named count for those that are
+            else:  # frames that are not named influence those that are
                 wanted = {result.name for result in results}
                 yield from (result for result in self.frames_of(video) if result.name in wanted)
 
@@ -97,7 +97,7 @@ class TrackingOfRun:
         self.tracked: TrackedRecords | None = None
 
     def __call__(self, records: Records) -> TrackedRecords:
-        """They are kept in `tracked`, for who counts the tracks later."""
+        """They are kept in `tracked`, to count the tracks later."""
         self.tracked = TrackedRecords(records, self._tracker, self._smoother)
         return self.tracked
 
@@ -105,7 +105,7 @@ class TrackingOfRun:
 def _built(cfg: DictConfig, group: str) -> Any:
     settings = cfg.get(group)
     if not isinstance(settings, DictConfig) or not isinstance(settings.get("_target_"), str):
-        raise ConfigError(f"{group}={settings} is no choice; see conf/{group}/ for those there are.")
+        raise ConfigError(f"{group}={settings} is not a choice; see conf/{group}/ for those there are.")
     check(GROUPS[group], settings, group)
     return instantiate(settings, _convert_="all", _recursive_=False)
 

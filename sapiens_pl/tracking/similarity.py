@@ -1,4 +1,4 @@
-"""How well the people of one frame go with those of earlier ones, and which of them belong together.
+"""How well the people of one frame match those of earlier ones, and which of them are the same.
 
 Legend: T people of earlier frames, N people of this one.
 """
@@ -13,7 +13,7 @@ from sapiens_pl.core.errors import ConfigError
 def overlaps(expected: np.ndarray, bboxes: np.ndarray, margins: np.ndarray) -> np.ndarray:
     """Intersection over union after both boxes have grown by the same part of their heights on each side.
 
-    So people still overlap who have moved further than their width, in a video of few frames a second (buffered IoU:
+    So people who have moved further than their width, in a video of few frames a second, still overlap (buffered IoU:
     Yang et al., arXiv 2211.14317).
 
     Args:
@@ -45,7 +45,7 @@ def matched(likeness: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]
 
     Args:
         likeness: (T, N).
-        least: less alike are nobody.
+        least: pairs of lower likeness are not matched.
 
     Returns:
         Rows and columns of the pairs.

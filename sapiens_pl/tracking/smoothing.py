@@ -1,4 +1,4 @@
-"""Poses of videos with less trembling: each keypoint of each track over the frames' real times.
+"""Smooths the poses of videos: each keypoint of each track over the frames' real times.
 
 A smoother passes the frames of one video on, in their order, with `smoothed` filled in; it keeps only the frames that
 its window reaches. What the network has found stays as it is. People of no track are not smoothed.
@@ -30,9 +30,9 @@ SMOOTHING: dict[str, Kind] = {
 }
 """What the settings of `conf/smoothing/*.yaml` may be."""
 _LEAST_WEIGHT = 0.01
-"""Of a keypoint whose score is next to nothing: it must not stand still for ever."""
+"""Weight of a keypoint with almost no score, so that it does not stand still for ever."""
 _MOST_FRAMES = 4096
-"""That a window holds at once, whatever their times say."""
+"""How many frames a window holds at once, whatever their times are."""
 
 
 class Unsmoothed:
@@ -44,7 +44,8 @@ class Unsmoothed:
 
 
 class OneEuro:
-    """The 1 euro filter (Casiez et al., CHI 2012): a low pass whose cutoff rises with the speed; it knows no future.
+    """The 1 euro filter (Casiez et al., CHI 2012): a low pass whose cutoff rises with the speed; it uses no later
+    frames.
 
     Args:
         min_cutoff: Hz, of a keypoint that stands still.
@@ -83,7 +84,7 @@ class OneEuro:
                 raw, scores = frame.keypoints[row].astype(np.float64), frame.keypoint_scores[row]
                 states[track] = self._next(states.get(track), _Point(seconds, raw, scores), height)
                 keypoints[row] = states[track].keypoints
-            if len(states) > _MOST_FRAMES:  # those who have not been seen for longest start anew
+            if len(states) > _MOST_FRAMES:  # tracks not seen for longest are dropped
                 states = dict(sorted(states.items(), key=lambda item: item[1].seconds)[-_MOST_FRAMES // 2 :])
             yield _with(frame, keypoints)
 
@@ -104,7 +105,7 @@ class OneEuro:
 
 
 class SavitzkyGolay:
-    """A polynomial is laid through the keypoints of some time before and after, by least squares; without a lag.
+    """Fits a polynomial to the keypoints of some time before and after, by least squares; without a lag.
 
     For even times this is the filter of Savitzky and Golay (Analytical Chemistry 36, 1964); here the times are those of
     the frames, and the window is shorter where a track begins and ends.
@@ -191,7 +192,7 @@ class _State(NamedTuple):
 
 
 def _part(cutoff: float | np.ndarray, elapsed: float) -> float | np.ndarray:
-    """How much of what is new a low pass lets through, which has that cutoff in Hz, after so many seconds."""
+    """The weight of a new value in a low pass with that cutoff in Hz, after `elapsed` seconds."""
     turn = 2 * np.pi * cutoff * elapsed
     return turn / (turn + 1)
 

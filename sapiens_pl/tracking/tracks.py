@@ -1,7 +1,7 @@
 """Ids of people over the frames of one video, by ByteTrack's association (Zhang et al., arXiv 2110.06864).
 
 Likely boxes are matched first with all people seen lately, then unlikely ones with those who are left; only likely
-boxes are somebody new. Times are those of the frames, in seconds, so that ids do not depend on the frame rate. Poses
+boxes start a new track. Times are those of the frames, in seconds, so that ids do not depend on the frame rate. Poses
 are not compared: where people hide each other, a network often finds that of the one in front. On the drawn crowd of
 `benchmarks/tracking.py`, object keypoint similarity in place of a half of the overlap cost 3 to 4 points of HOTA.
 
@@ -30,7 +30,7 @@ TRACKS: dict[str, Kind] = {
 }
 """What the settings of `conf/tracking/tracks.yaml` may be."""
 _MIN_OVERLAP_OF_UNLIKELY = 0.5
-"""Unlikely boxes must lie better (the paper's second stage)."""
+"""Unlikely boxes need a larger overlap (the paper's second stage)."""
 _LARGEST_MARGIN = 1.0
 """Heights of a box, on each side."""
 
@@ -56,7 +56,7 @@ class FrameIds(NamedTuple):
 
 
 class GivenIds:
-    """Only people whom a box file calls by an id have one."""
+    """Only people with an id from a box file have one."""
 
     def __call__(self, frames: Iterable[PoseResult]) -> FrameIds:
         """The ids of a video's frames, which come in their order."""
@@ -67,7 +67,7 @@ class GivenIds:
 
 
 class Tracks:
-    """Also the others are followed; see `conf/tracking/tracks.yaml` for the arguments.
+    """The others are followed too; `conf/tracking/tracks.yaml` explains the arguments.
 
     Raises:
         ConfigError: an argument is not of its kind.
@@ -89,8 +89,8 @@ class Tracks:
         """The ids of a video's frames, which come in their order.
 
         Those that a box file has given stay; the others are numbered from 1, in the order in which people appear,
-        without the given ones. Who was never more than an unlikely box has none, nor who was in one frame only,
-        and not in the next that shows anybody.
+        without the given ones. People with unlikely boxes only have none, nor have people who were in one frame only,
+        and not in the next with people.
         """
         following, numbers, given = _Following(self), _Columns(), _Columns()
         for frame in frames:
@@ -107,7 +107,7 @@ class Tracks:
 class _Following:
     """The people of one video, who are numbered from 1 in the order in which they appear.
 
-    `errors` has the numbers of those who were seen in one frame, and not in the next that shows anybody.
+    `errors` has the numbers of people who were seen in one frame, and not in the next with people.
     """
 
     def __init__(self, settings: Tracks) -> None:
@@ -119,7 +119,7 @@ class _Following:
         self.errors = array("q")
 
     def numbers(self, bboxes: np.ndarray, scores: np.ndarray, seconds: float) -> np.ndarray:
-        """(N,), 0 for nobody; of a frame that has people: time passes by itself in others."""
+        """(N,), 0 for no track; only for frames with people: others need no call."""
         settings, found = self._settings, np.full(len(bboxes), -1)
         if seconds + self._lag < self._now:  # the clock was set back within the recording
             self._lag = self._now - seconds
@@ -156,7 +156,7 @@ class _Following:
         self._missed = np.append(self._missed, np.zeros(num_new, bool))
 
     def _forget(self, seconds: float) -> None:
-        """Those who have been away too long, and those who were seen once only, which are mostly nobody."""
+        """Forgets people who have been away too long, and those seen only once, which are mostly false detections."""
         is_late = self._motion.unseen(seconds) >= self._settings.max_lost_seconds
         once = self._missed & (self._times_seen == 1)
         self.errors.extend(self._numbers[once].tolist())
@@ -192,7 +192,7 @@ class _Columns:
 
 
 def given_ids(frame: PoseResult) -> np.ndarray:
-    """(N,) int64, of one's own: the ids that a box file has given, else `NO_TRACK_ID`."""
+    """(N,) int64, a copy: the ids that a box file has given, else `NO_TRACK_ID`."""
     if frame.track_ids is None:
         return np.full(len(frame.instance_ids), NO_TRACK_ID)
     return frame.track_ids.copy()
@@ -203,8 +203,8 @@ def _numbered(given: FrameIds, numbers: np.ndarray, errors: np.ndarray) -> Frame
 
     Args:
         given: the ids that are given.
-        numbers: (N of all frames,), 0 for nobody.
-        errors: numbers that are nobody's either.
+        numbers: (N of all frames,), 0 for no track.
+        errors: numbers that are no tracks either.
     """
     people = np.setdiff1d(numbers, [0, *errors])
     taken = np.unique(given.track_ids)
