@@ -25,7 +25,7 @@ _SETTINGS = {
     "video_max_side": either(whole_number(16), None),
 }
 _GAP_SECONDS = 0.1
-"""Where nothing comes before the first frame that was posed, the film is black until then, or players end it early."""
+"""Before the first frame that was posed the film is black, as players would otherwise end it early."""
 
 
 class AnnotatedVideo(VideoProduct):
@@ -80,7 +80,7 @@ class AnnotatedVideo(VideoProduct):
 def _copied(pixels: np.ndarray, wh: tuple[int, int]) -> np.ndarray:
     if pixels.shape[1::-1] == wh:
         return pixels.copy()
-    return cv2.resize(pixels, wh, interpolation=cv2.INTER_AREA)  # its size may change in a video, which players stretch
+    return cv2.resize(pixels, wh, interpolation=cv2.INTER_AREA)  # a video's size may change; players stretch it
 
 
 def _shown(film: Film, source: FilmSource) -> Iterator[tuple[PoseResult, int, int]]:
@@ -99,7 +99,7 @@ def _shown(film: Film, source: FilmSource) -> Iterator[tuple[PoseResult, int, in
 
 def draw_people(canvas: np.ndarray, result: PoseResult, keypoint_set: KeypointSet, score_threshold: float) -> None:
     """Boxes, skeletons and ids; smoothed poses where there are any, with the ids of people who are bridged there in
-    brackets. Everybody has the colour of his id.
+    brackets. Each person has the colour of the id.
 
     Args:
         canvas: (H, W, 3) uint8 BGR, of any size.

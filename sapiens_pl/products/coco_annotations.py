@@ -4,7 +4,7 @@ Form: cocodataset.org/#format-data, "Keypoint Detection". The chosen keypoints o
 videos are images too; as in COCO's video data sets (CocoVID, TAO) they have a `video_id` of the list `videos`, and a
 `frame_id`, which counts the frames that a player shows from 0; their people have a `track_id`.
 
-What programs do not keep of other keys, they keep in `attributes`: who a person is in the run, and in which box the
+Programs keep `attributes` where they drop unknown keys: they hold who a person is in the run, and in which box the
 person was posed, so that a corrected file tells what was changed (`accuracy/corrections.py`, `boxes/posed_boxes.py`).
 Coordinates have two decimals, as many as datumaro keeps, so that a round trip through it changes nothing.
 
@@ -50,11 +50,11 @@ class CocoAnnotations(RunProduct):
     Args:
         visible_threshold: keypoints with that score or a higher one are visible.
         subset: which keypoints, one of `SUBSETS`.
-        worst: so many people only, those who stand first in `worst.csv`, with their images; None: all.
+        worst: how many people, the first of `worst.csv`, with their images; None: all.
         score_threshold: keypoints with a lower score raise no suspicion in `worst.csv`.
 
     Raises:
-        ConfigError: no number, an unknown subset, no whole number above 0.
+        ConfigError: not a number, an unknown subset, not a whole number above 0.
     """
 
     outputs = ("coco_annotations.json",)
@@ -92,7 +92,7 @@ class CocoAnnotations(RunProduct):
             rows = listed.chosen.get(index, ()) if listed.chosen is not None else range(len(result.instance_ids))
             people = list(people_of(result, self._threshold, columns)) if rows else []
             for row in rows:
-                if listed.lacks_people:  # as boxes, such a file would have all others lose their poses
+                if listed.lacks_people:  # used as a box file, such a file would remove the poses of all others
                     people[row]["attributes"][SOME_ONLY] = self._worst
                 yield {"id": next(numbers), "image_id": listed.ids[index], **people[row]}
 
@@ -163,7 +163,7 @@ def people_of(result: PoseResult, threshold: float, columns: list[int]) -> Itera
 
 
 def _attributes(result: PoseResult, row: int) -> dict[str, Any]:
-    """Who somebody is, and the box that the person was posed in, to its last bit.
+    """Who a person is, and the exact box in which the person was posed.
 
     `posed_id` is the instance's id, by a name that FiftyOne does not use for something else. The box is a text, as few
     programs take lists for attributes.

@@ -66,7 +66,7 @@ def people_of(result: PoseResult, keypoint_set: KeypointSet) -> Iterator[dict]:
 
 
 def track_of(result: PoseResult, row: int) -> dict[str, int]:
-    """`track_id`, for somebody who is followed through a video."""
+    """`track_id`, for people who are tracked through a video."""
     track_id = int(tracks_of(result)[row])
     return {} if track_id == NO_TRACK_ID else {"track_id": track_id}
 

@@ -27,7 +27,7 @@ from sapiens_pl.products.frame_columns import (
 from sapiens_pl.products.json_files import COORDINATE_DECIMALS, SCORE_DECIMALS, rounded
 
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""Spreadsheets calculate a cell that begins so (OWASP, "CSV Injection"); with `./` before it, it is the same path."""
+"""Spreadsheets evaluate a cell that begins so (OWASP, "CSV Injection"); with `./` before it, it is the same path."""
 COLUMNS = ("image", "instance_id", "bbox_score", "keypoint", "x", "y", "score")
 FRAME_COLUMNS = ("video", "frame", "pts", "seconds", "track_id")
 SMOOTHED_COLUMNS = ("bridged", "x_smoothed", "y_smoothed")
@@ -38,8 +38,8 @@ class CsvTable(RunProduct):
 
     With a video among the pictures, `FRAME_COLUMNS` follow, which are empty for photographs; where poses are smoothed,
     `SMOOTHED_COLUMNS` too. With pictures from tars or tables, `shard`, `__key__` and the columns of `data.carry` follow
-    at the end. Somebody who is bridged (`bridged` is 1) has neither an `instance_id`, nor a `bbox_score`,
-    nor `x` and `y`.
+    at the end. People who are bridged (`bridged` is 1) have no `instance_id`, `bbox_score`,
+    `x` and `y`.
     """
 
     outputs = ("keypoints.csv",)
@@ -52,8 +52,8 @@ class CsvTable(RunProduct):
 def write_csv(
     results: Iterable[PoseResult], keypoint_set: KeypointSet, file: BinaryIO, told: OfVideos = NO_VIDEOS
 ) -> None:
-    """Coordinates are image px; the keypoints go by their names, the images by paths that no program calculates."""
-    # Names that are no Unicode come out as the bytes they are.
+    """Coordinates are image px; the keypoints go by their names, the images by paths that no program evaluates."""
+    # Names that are not Unicode come out as the bytes they are.
     text = io.TextIOWrapper(file, "utf-8", errors="surrogateescape", newline="")
     writer = csv.writer(text)
     results = iter(results)
@@ -117,7 +117,7 @@ def _of_frame(result: PoseResult, keypoint_set: KeypointSet) -> Iterator[tuple[A
 
 
 def _as_cell(text: str | None) -> str | None:
-    """A text that is no path: a quote before it tells spreadsheets that it is none to calculate."""
+    """Text that is not a path: a quote before it keeps spreadsheets from evaluating it."""
     return f"'{text}" if text is not None and text.startswith(FORMULA_SIGNS) else text
 
 

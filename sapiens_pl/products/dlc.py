@@ -27,7 +27,7 @@ from sapiens_pl.products.json_files import COORDINATE_DECIMALS, SCORE_DECIMALS, 
 SCORER = "sapiens_pl"
 COORDS = ("x", "y", "likelihood")
 MAX_VALUES = 1_000_000_000
-"""Rows times columns of a file: whoever opens a larger one needs more than 8 GB for it."""
+"""The most rows times columns of a file: opening a larger one needs more than 8 GB."""
 
 
 class Dlc(VideoProduct):
@@ -37,7 +37,7 @@ class Dlc(VideoProduct):
         min_frames: tracks of fewer frames are left out.
 
     Raises:
-        ConfigError: no whole number above 0.
+        ConfigError: not a whole number above 0.
     """
 
     folder, suffix = "dlc", ".csv"
@@ -70,7 +70,7 @@ class Dlc(VideoProduct):
     def _listed(self, film: Film) -> tuple[range, list[int]]:
         """The frames and the tracks that have rows and columns.
 
-        A frame that could not be read has a row, too, so that those who count rows count frames: the rows go from the
+        A frame that could not be read has a row, too, so that rows can be counted as frames: the rows go from the
         first frame to the last in the largest step that meets all that are known.
         """
         counts: Counter[int] = Counter()

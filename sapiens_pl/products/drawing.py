@@ -26,15 +26,15 @@ _LINE_PER_PART = 1 / 25
 """The same of a hand's or a face's longer side, where that is less."""
 _FINE_PARTS = ("left_hand", "right_hand", "face")
 _SMALL_SET = 32
-"""Sets of more keypoints crowd them: their points are drawn finer."""
+"""Sets with more keypoints have smaller points."""
 _OUTLINED_FROM = 1.5
-"""px; thinner lines have no dark edge, or there would be nothing but edge."""
+"""px; thinner lines have no dark edge, which would cover them."""
 _GOLDEN = 0.618034
-"""Of a circle: colours of neighbouring ids stand far apart, however many there are."""
+"""Fraction of the colour circle: neighbouring ids get very different colours, however many there are."""
 
 
 class Pen(NamedTuple):
-    """How somebody is drawn.
+    """How a person is drawn.
 
     Attributes:
         width: of lines, px.

@@ -1,4 +1,4 @@
-"""What an annotated video takes from the file of its source without decoding: the clock, the end, and the sound."""
+"""What an annotated video takes from its source file without decoding: the clock, the end, and the sound."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _IN_MP4 = frozenset(["aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"])
 _LEAST_TIMESCALE = 1000
 _MICROSECONDS = 1_000_000
 _CUT_SECONDS = Fraction(1, 2)
-"""A file that says that it is longer than that was cut."""
+"""A file that claims to be longer than this was cut."""
 
 
 class FilmSource:
@@ -29,7 +29,7 @@ class FilmSource:
 
     Args:
         path: the file.
-        name: of the video, for what is said of it.
+        name: of the video, for messages.
 
     Attributes:
         unit: so fine that each frame's time is exact.
@@ -45,7 +45,7 @@ class FilmSource:
         try:
             self._container = opened(path)
         except FileNotFoundError:
-            raise MissingImageError(f"{path} is not there any more; put it back, to have it drawn on.") from None
+            raise MissingImageError(f"{path} is not there any more; put it back, so that it can be drawn on.") from None
         self._stream = video_stream(self._container)
         time_base: Fraction = self._stream.time_base
         self.unit = Fraction(1, time_base.denominator)
@@ -85,20 +85,20 @@ class FilmSource:
         return result.frame.pts * self._ticks - round(self._start / self.unit)
 
     def copy_sound_to(self, output: Any) -> None:
-        """Adds a stream to a container for each that it can hold; those that it cannot are told of."""
+        """Adds a stream of sound to a container for each that it can hold; warns about the others."""
         for stream in self._container.streams.audio:
             codec = None if stream.codec_context is None else stream.codec_context.name
             if codec in _IN_MP4:
                 self._copies[stream.index] = output.add_stream_from_template(stream)
             else:
                 log.warning(
-                    f"{self._name}: MP4 holds no sound of this kind ({codec or 'unknown'}), so the annotated video has "
-                    "it not."
+                    f"{self._name}: MP4 holds no sound of this kind ({codec or 'unknown'}), so the annotated video "
+                    "has no sound."
                 )
         self._output = output
 
     def pass_on_sound(self, until: int | None) -> int:
-        """Copies the sound up to a time, or to the end; gives the number of packets."""
+        """Copies the sound up to a time, or to the end; returns the number of packets."""
         num_passed = 0
         for packet in self._packets_until(until):
             copy = self._copies.get(packet.stream_index)
@@ -114,7 +114,7 @@ class FilmSource:
         return num_passed
 
     def end(self) -> int:
-        """When the last frame ends; to be asked for when all sound has been passed on."""
+        """When the last frame ends; to be called when all sound has been copied."""
         stream, end = self._stream, self._end
         if stream.duration and "mp4" in self._container.format.name:  # which says how long it is as edited
             said = self._in_units((stream.start_time or 0) + stream.duration, stream.time_base)

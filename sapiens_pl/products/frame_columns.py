@@ -58,7 +58,7 @@ def smoothed_keypoints(result: PoseResult) -> np.ndarray:
 
 
 def sample_columns(result: PoseResult | None) -> dict[str, str | None]:
-    """What files of a whole run say more of a person whose picture is from a tar or table; nothing of others.
+    """Further columns of files of a whole run for people from pictures in tars or tables; none for others.
 
     All pictures of a run have the same columns.
     """
@@ -75,7 +75,7 @@ class ListedVideos:
         self.videos: list[dict[str, Any]] = []
 
     def keys_of(self, frame: VideoFrame | None, wh: tuple[int, int] | None) -> dict[str, int]:
-        """What COCO's video data sets have besides of an image that is a frame: `video_id` and `frame_id`."""
+        """Further keys that COCO's video data sets have for an image that is a frame: `video_id` and `frame_id`."""
         if frame is None:
             return {}
         if not self.videos or self.videos[-1]["name"] != frame.video:

@@ -1,7 +1,7 @@
 """The poses of all frames of a video in one JSON file: the list that mmpose's programs write of a video.
 
-mmpose has `meta_info`, and in `instance_info` a `frame_id` and `instances` a frame. Its programs count frames from 1 or
-from 0, as each one likes, and through OpenCV, which skips what it cannot decode; here `frame_id` is the index of the
+mmpose has `meta_info`, and in `instance_info` a `frame_id` and `instances` a frame. Some of its programs count frames
+from 1, some from 0, and all through OpenCV, which skips what it cannot decode; here `frame_id` is the index of the
 frame that a player shows, from 0. A box is four numbers, as in the files of photographs.
 """
 
@@ -59,7 +59,7 @@ def _person(result: PoseResult, row: int) -> dict[str, Any]:
 
 
 def _bridged(smoothed: SmoothedPoses, row: int) -> dict[str, Any]:
-    """Somebody who was found before and after this frame only."""
+    """A person who was found only before and after this frame."""
     return {
         "instance_id": None,
         "track_id": int(smoothed.track_ids[row]),

@@ -12,7 +12,7 @@ from sapiens_pl.products.picture_files import Rereading
 
 
 class Turns:
-    """A video is decoded forwards: whoever asks for a frame waits until those before it have been read, or need not be.
+    """Decodes a video forwards: a read waits until the frames before have been read, or need not be read.
 
     Args:
         photographs: what reads.
@@ -26,7 +26,7 @@ class Turns:
         self._over: set[int] = set()
 
     def next(self) -> FrameTurn:
-        """For one frame; to be asked for in their order. Each must come to its end, or those after it wait for ever."""
+        """The turn of the next frame; to be called in order. Each must be ended, or later ones wait for ever."""
         turn = FrameTurn(self, self._num_given)
         self._num_given += 1
         return turn
@@ -38,7 +38,7 @@ class Turns:
         return self._photographs.read(path, name, pts)
 
     def end(self, number: int) -> None:
-        """That frame need not be read any more; it may be said twice."""
+        """That frame need not be read any more; may be called twice."""
         with self._changed:
             if number >= self._first_open:
                 self._over.add(number)
@@ -63,7 +63,7 @@ class FrameTurn:
 
     @contextmanager
     def until_its_end(self) -> Iterator[None]:
-        """When the block has ended, nobody waits for this frame any more."""
+        """When the block ends, other frames no longer wait for this one."""
         try:
             yield
         finally:

@@ -29,8 +29,8 @@ class JsonFiles(PictureProduct):
 def result_json(result: PoseResult, keypoint_set: KeypointSet) -> bytes:
     """The file's content: `meta_info`, `image`, and `instance_info` in the order of the boxes given.
 
-    `image` has the `id` that the box file calls it by, if it does. Coordinates are image px rounded to 0.001,
-    scores rounded to 1e-6; boxes stand as they came.
+    `image` has the `id` of the box file, if there is one. Coordinates are image px rounded to 0.001,
+    scores rounded to 1e-6; boxes are as given.
     """
     width, height = result.image_wh or (None, None)
     known_id = {} if result.image_id is None else {"id": result.image_id}
@@ -63,5 +63,5 @@ def instance_info(result: PoseResult, row: int) -> dict[str, Any]:
 
 
 def rounded(values: np.ndarray, decimals: int) -> np.ndarray:
-    """As float64; one and the same rounding in all formats."""
+    """As float64, rounded in the same way in all formats."""
     return np.round(values.astype(np.float64), decimals)

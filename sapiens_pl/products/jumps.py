@@ -82,7 +82,7 @@ def _follows(later: PoseResult, earlier: PoseResult) -> bool:
 
 
 def _rows(result: PoseResult) -> dict[int, int]:
-    """In which row each track is; of an id that two have, neither."""
+    """The row of each track; ids that two people have are left out."""
     tracks = [] if result.track_ids is None else result.track_ids.tolist()
     rows = {track: row for row, track in enumerate(tracks) if track != NO_TRACK_ID}
     return {track: row for track, row in rows.items() if tracks.count(track) == 1}

@@ -1,4 +1,4 @@
-"""Short texts at people's boxes, which keep out of each other's way.
+"""Short texts at people's boxes that do not overlap.
 
 Legend: coordinates in px of the picture drawn on.
 """
@@ -11,7 +11,7 @@ import numpy as np
 from sapiens_pl.products.drawing import BOX_BGR, OUTLINE_BGR, Colour
 
 _FONT, _FONT_PX = cv2.FONT_HERSHEY_SIMPLEX, 22
-"""Its capitals are so high at scale 1."""
+"""Height of the font's capitals at scale 1, px."""
 _PER_PERSON, _PER_IMAGE, _LEAST_PER_IMAGE, _LEAST_PX = 1 / 14, 1 / 45, 1 / 130, 8
 """Height of the capitals: a part of the box's longer side, between two parts of the picture's."""
 _WIDEST_PER_BOX = 1.2
@@ -55,7 +55,7 @@ class Labels:
         cv2.putText(self._canvas, text, corner, _FONT, scale, ink, thickness, cv2.LINE_AA)
 
     def _place(self, bbox_xyxy: np.ndarray, size: np.ndarray) -> tuple[int, int]:
-        """Above the box, else below it, else inside of it at its foot: what is hidden least of all is the face."""
+        """Above the box, else below it, else inside of it at the bottom, so that the face stays visible."""
         left, top, right, bottom = np.rint(np.clip(bbox_xyxy, -(1 << 20), 1 << 20)).astype(int)
         wide, high = size
         rows = (top - high, bottom, bottom - high, top)

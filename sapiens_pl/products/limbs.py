@@ -2,7 +2,7 @@
 
 What a camera sees of a limb is at most its length: each of the segments below therefore gives a lower bound of the
 person's stature in px, its length in the picture divided by its part of the stature. Of these bounds, the third longest
-is taken for the stature: a keypoint at a wrong place spoils two segments at the most that end there. A segment is too
+is taken for the stature: a keypoint at a wrong place affects at most the two segments that end there. A segment is too
 long if it gives more than `LONGEST` times that. Nothing can be said of short ones, which may point at the camera.
 
 Legend: P people, S segments, 17 keypoints of the body in COCO's order.
@@ -42,7 +42,7 @@ SEGMENTS = (
     Segment("shoulders", 5, 6, _SHOULDERS),
 )
 LONGEST = 1.75
-"""Times the stature that the other segments tell of. An arm that is held towards the lens looks longer than it is.
+"""Times the stature that the other segments give. An arm that is held towards the lens looks longer than it is.
 
 Measured: at most 1.22 in 12 annotated people of COCO's photographs, and 1.65 in 20,960 views of 524 recorded poses
 from 1.8 to 7 m away (bvhtoolbox 0.1.3). Of limbs three times as long as they were, 80 to 97% are found there, of twice
@@ -55,7 +55,7 @@ _PARTS = np.array([segment.part for segment in SEGMENTS])
 
 
 def statures(body: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What each segment says of the stature, and what is taken for it.
+    """The stature by each segment, and the one that is used.
 
     Args:
         body: (P, 17, 2) xy, image px; NaN for what is not seen.
@@ -70,7 +70,7 @@ def statures(body: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def longest_limbs(body: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many times longer than the rest of the body says a limb is.
+    """How many times longer a limb is than the rest of the body suggests.
 
     Args:
         body: as for `statures`.

@@ -31,8 +31,8 @@ class Done(NamedTuple):
     """What is done of a run.
 
     Attributes:
-        state: a text that differs where the records do, or who is who in them.
-        photographs: the names of the pictures that are no frames of videos, sorted.
+        state: a string that changes when the records, or the track ids in them, change.
+        photographs: the names of the pictures that are not frames of videos, sorted.
         frames: of each video, the names of its frames in their order.
         states: of each video, as `state`.
     """
@@ -58,7 +58,7 @@ class Made(NamedTuple):
     num_left: int = 0
 
     def add(self, name: str, failure: Failure | None) -> None:
-        """One of that product, made unless there is a failure."""
+        """Counts a file of that product, as made unless there is a failure."""
         if failure is None:
             self.counts[name] += 1
         else:
@@ -72,10 +72,10 @@ class Products:
         folder: the run's.
         chosen: which.
         keypoint_set: of the records.
-        photographs: reads the pictures once more.
+        photographs: reads the pictures again.
 
     Raises:
-        ConfigError: a product has to know more of the keypoints than is known.
+        ConfigError: a product needs to know more about the keypoints than is known.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Products:
             result: of a picture that is done, and recorded.
 
         Returns:
-            Why there is none, for each that could not be made. None of these ends anything.
+            The failures of those that could not be made. They do not end the run.
 
         Raises:
             WriteError: no space, no permission, a vanished disk.
@@ -143,7 +143,7 @@ class Products:
         return read_again(self._photographs, result)
 
     def facts(self, stopped: Callable[[], bool]) -> RunFacts:
-        """What products of the whole run may know of it besides its records."""
+        """What products of the whole run may know about it besides its records."""
         return RunFacts(read_object(self._folder.run_file), self._folder.failures.everything, stopped)
 
     def frames_in_turn(self) -> Turns:
@@ -151,7 +151,7 @@ class Products:
         return Turns(self._photographs)
 
     def outdated(self, failures: Iterable[Failure], done: Done) -> set[tuple[str, str | None]]:
-        """Videos and products that could not be made of other records or with other settings than today's."""
+        """Failures of videos and products that were made of other records or with other settings."""
         of_videos = {files.name: files for files in self.of_videos}
         return {
             (failure.image, failure.product)
@@ -170,15 +170,15 @@ def make_missing(
     stopped: Callable[[], bool] = lambda: False,
     note: Callable[[Failure], None] = lambda failure: None,
 ) -> Made:
-    """Makes whatever is missing; for a process that is alone in the folder.
+    """Makes what is missing; for a process that is alone in the folder.
 
     Args:
         products: those that are wanted.
-        records: of the run, with who is who in its videos.
+        records: of the run, with the tracks of its videos.
         done: what there is of them.
         given_up: products that could not be made before; they are not tried again.
         stopped: True as soon as the run is to stop; what is left stays missing.
-        note: told of each product that could not be made.
+        note: called with each failure of a product.
 
     Raises:
         ConfigError: the records are damaged.

@@ -1,6 +1,6 @@
 """What a product was made with, remembered in the folder of the run: `.products/NAME.json`.
 
-Pictures drawn with another threshold, and tables made of other records, are told by it from those that are wanted now.
+It tells pictures drawn with another threshold, and tables made of other records, from those that are wanted now.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Memory:
         self._folder, self._file = folder, folder.path / FOLDER / f"{name}.json"
 
     def recall(self) -> Any:
-        """What was remembered last; None where nothing is, or nothing that can be read."""
+        """What was remembered last; None if there is nothing that can be read."""
         with suppress(OSError, ValueError, RecursionError):
             return json.loads(self._file.read_text("utf-8"))
         return None
@@ -75,7 +75,7 @@ class VideoMemory:
 
 
 def forget_videos(folder: Path, videos: Iterable[str]) -> None:
-    """For videos whose records are no longer true: whatever was made of them is made again.
+    """For videos whose records have changed: their products are made again.
 
     Args:
         folder: the run's.
@@ -100,5 +100,5 @@ def _short(video: str) -> str:
 
 
 def made_with(settings: dict[str, Any], **more: Any) -> Any:
-    """As it comes back from the file."""
+    """The settings as JSON gives them back."""
     return json.loads(json.dumps({"settings": settings} | more, default=str))

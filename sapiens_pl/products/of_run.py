@@ -72,7 +72,7 @@ def make_in_folder(path: Path, cfg: DictConfig, tracking: protocols.Tracking | N
     """The same by hand, for a run that has ended; also what could not be made before.
 
     Raises:
-        ConfigError: it holds no records, or somebody is at work there; and as above.
+        ConfigError: it holds no records, or a run is writing there; and as above.
     """
     refuse_first_edition(path)
     address = address_of(path)
@@ -82,7 +82,7 @@ def make_in_folder(path: Path, cfg: DictConfig, tracking: protocols.Tracking | N
     folder.lock.acquire()
     try:
         if any_at_work(folder.processes):
-            raise ConfigError(f"The run in {address} is still at work; wait for its end, and make its products then.")
+            raise ConfigError(f"The run in {address} is still running; wait for its end, and make its products then.")
         folder.remove_unfinished()
         folder.open()
         check_products(cfg)
@@ -93,11 +93,11 @@ def make_in_folder(path: Path, cfg: DictConfig, tracking: protocols.Tracking | N
 
 
 def done_of(records: Records, folder: Path, tracks: Any) -> Done:
-    """What there is of a run.
+    """The finished pictures and videos of a run.
 
     Args:
         folder: the run's.
-        tracks: what decides who is who in its videos, besides the records: settings, which differ where that does.
+        tracks: the settings that, besides the records, decide the track ids in its videos.
     """
     videos = records.videos()
     frames = {video: records.frame_names(video) for video in videos}
@@ -111,7 +111,7 @@ def _digest(value: Any) -> str:
 
 
 def state_of(folder: Path) -> str:
-    """A text that differs where the records of a run do: parts are named by their content, journals only grow."""
+    """A string that changes when a run's records change: parts are named by their content, journals only grow."""
     files = [file.path for file in live(store_files(folder / FOLDER))]
     state = "".join(f"{path.name} {outlet_of(path).size(path)}\n" for path in files)
     return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()

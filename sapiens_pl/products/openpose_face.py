@@ -38,7 +38,7 @@ def face_points(keypoints: np.ndarray, scores: np.ndarray, keypoint_set: Keypoin
 
 
 def with_jaw(face: np.ndarray, keypoints: np.ndarray, scores: np.ndarray, keypoint_set: KeypointSet) -> np.ndarray:
-    """The same with a jaw line for Goliath's, which has only its chin: nothing that was measured.
+    """The same with a jaw line for Goliath's, which has only its chin; the line is not measured.
 
     It is half of an ellipse, as the picture shows it: its ends are at the tragi, as iBUG's line begins in front of the
     ears, its vertex is the chin; the other points have the lowest score of the three.

@@ -37,13 +37,13 @@ class OpenPoseJson(PictureProduct):
     `person_id` is the track's, or -1. Points are those that were found, smoothed or not: readers filter by themselves.
 
     Args:
-        model: BODY_25 or BODY_18, which says what stands in `pose_keypoints_2d`.
+        model: BODY_25 or BODY_18, the order of `pose_keypoints_2d`.
         scores: give each point its score; else 1, and 0, 0, 0 for points with a lower score than
             `score_threshold`.
         score_threshold: see `scores`.
 
     Raises:
-        ConfigError: an unknown model, no yes or no, no number.
+        ConfigError: an unknown model, not true or false, not a number.
     """
 
     folder, suffix, ending = "openpose_json", "_keypoints.json", b"}"

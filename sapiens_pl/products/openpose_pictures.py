@@ -67,11 +67,11 @@ class OpenPosePictures(PictureProduct):
     Args:
         score_threshold: keypoints with a lower score are not drawn.
         parts: what is drawn, of `PARTS`.
-        jaw: draw a jaw line for faces that have the chin alone.
+        jaw: draw a jaw line for faces that have only the chin.
         resolution: px of the picture's shorter side; None for the photograph's size.
 
     Raises:
-        ConfigError: no number, an unknown part, no yes or no, no whole number of 64 or more.
+        ConfigError: not a number, an unknown part, not true or false, not a whole number of at least 64.
     """
 
     folder, suffix, ending = "openpose", ".png", b"\xaeB`\x82"

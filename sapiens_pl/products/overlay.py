@@ -17,7 +17,7 @@ from sapiens_pl.products.labels import Labels
 
 JPEG_QUALITY = 90
 MAX_SIDE = 65500
-"""px; libjpeg writes no longer one."""
+"""px; the longest side that libjpeg writes."""
 PARTS = Kind(
     f"a list of {', '.join(PART_SIZES)}",
     lambda value: is_list(value) and len(value) > 0 and all(part in PART_SIZES for part in value),

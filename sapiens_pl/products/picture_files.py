@@ -32,7 +32,7 @@ _OfOne = PictureProduct | VideoProduct
 
 
 class Rereading(Protocol):
-    """Whatever reads pictures once more."""
+    """An object that reads pictures again."""
 
     def read(self, path: str, name: str = "", pts: int | None = None) -> np.ndarray: ...
 
@@ -55,7 +55,7 @@ class PictureFiles:
         self._look = Look(folder, chosen.name, chosen.product.ending)
 
     def settle(self, names: Collection[str]) -> None:
-        """Removes the files of those pictures if they were made with other settings, or nobody knows with which.
+        """Removes the files of those pictures if they were made with other or unknown settings.
 
         To be called before any is made, by a process that is alone in the folder.
 
@@ -67,7 +67,7 @@ class PictureFiles:
             self._memory.remember(self._made_with)
 
     def settle_frames(self, frames: Mapping[str, Collection[str]], states: Mapping[str, str]) -> None:
-        """Removes the files of all frames of those videos whose people, or who is who of them, are others now.
+        """Removes the files of all frames of videos whose people or track ids have changed.
 
         As `settle`, and after it.
 
@@ -82,7 +82,7 @@ class PictureFiles:
             self._videos.remember(video, states[video])
 
     def missing(self, names: Collection[str]) -> list[str]:
-        """Those of the pictures that have no file, in the order given. Files that are not whole go, which is said.
+        """The pictures that have no file, in the order given. Damaged files are removed with a warning.
 
         Raises:
             WriteError: one cannot be removed.
@@ -116,7 +116,7 @@ class PictureFiles:
             self._run.write(Path(self._path(result.name)), content, of_image=True)
         except ReadingStopped:
             raise
-        except Exception as error:  # whatever drawing or encoding this one picture brings
+        except Exception as error:  # any error of drawing or encoding this one picture
             if isinstance(error, WriteError) and not isinstance(error, ResultError):
                 raise
             return self._failure(result.name, error)
@@ -132,7 +132,7 @@ class PictureFiles:
         return _path(self._run.path, self._product, name)
 
     def _there(self) -> set[str]:
-        """Names of all pictures that have a file, and of whatever else has such a name."""
+        """Names of all pictures that have a file, and other names of that form."""
         top, suffix = os.path.join(self._run.path, self._product.folder, ""), self._product.suffix
         here = (os.path.join(parent, file)[len(top) :] for parent, _, files in walk(top) for file in files)
         files = (*here, *self._run.outlet.elsewhere(Path(top)))
@@ -168,7 +168,7 @@ def read_again(photographs: Rereading, result: PoseResult) -> np.ndarray:
     """The pixels in which the poses of a result were found, (H, W, 3) uint8 BGR.
 
     Raises:
-        SapiensError: they cannot be read, or are others now.
+        SapiensError: they cannot be read, or have changed.
         ReadingStopped: the run is to stop.
     """
     if not result.path:

@@ -1,4 +1,4 @@
-"""Removing what was made of records that are no longer true, by whichever product, asked for today or not."""
+"""Removes products of records that have changed, of every format, whether asked for now or not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sapiens_pl.records.clearing import empty_folder, remove_file
 
 
 def remove_of_pictures(folder: Path, products: Iterable[type[Product]], names: Collection[str]) -> None:
-    """For pictures that are to be done again: a file that stays away is better than one of the earlier poses.
+    """For pictures that are done again: a missing file is better than one with the earlier poses.
 
     What was made of their videos goes too.
 
@@ -59,7 +59,7 @@ def check_places(folder: Path, products: Iterable[Product]) -> None:
         for place in places_of(product):
             path = folder / place
             if place.endswith("/") and os.path.lexists(path.parent / path.name) and not path.is_dir():
-                raise ConfigError(f"{path} is no folder; move it away, and run the same command again.")
+                raise ConfigError(f"{path} is not a folder; move it away, and run the same command again.")
             if not place.endswith("/") and path.is_dir():
                 raise ConfigError(f"{path} is a folder; move it away, and run the same command again.")
 

@@ -1,6 +1,6 @@
 """A whole run in one HTML file that needs no server and no network, and `worst.csv` beside it.
 
-What was found is looked at in one pass over the records; in memory are histograms, the few people who are shown, and
+The records are read in one pass; in memory are histograms, the few people who are shown, and
 some numbers a person. The page asks for nothing outside of itself, and says so to the browser
 (`Content-Security-Policy`); whatever comes from files is text in it, never markup.
 """
@@ -50,7 +50,7 @@ class Report(RunProduct):
         photograph, facts: as for all products that ask for them.
 
     Raises:
-        ConfigError: it is no number.
+        ConfigError: it is not a number.
     """
 
     outputs = ("report.html", "worst.csv")

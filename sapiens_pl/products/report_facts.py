@@ -1,6 +1,6 @@
-"""What a report says of the run itself: from `run.json`, whatever of it is there, and from `failures.jsonl`.
+"""What a report says about the run itself: from `run.json`, as far as it is there, and from `failures.jsonl`.
 
-Everything may be missing: a run's folder may be anybody's, of any version, and of a run that broke off.
+Anything may be missing: the folder may be of any version, and of a run that was interrupted.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def counts(account: dict[str, Any], num_pictures: int, num_people: int, reasons:
 
 
 def ranks(account: dict[str, Any]) -> list[Rank]:
-    """The processes, as far as they have said anything."""
+    """The processes, as far as they have reported."""
     processes = account.get("processes")
     rows = [row for row in processes if isinstance(row, dict)] if isinstance(processes, list) else []
     return [_rank(row) for row in rows[:_MOST_ROWS]]
@@ -166,7 +166,7 @@ def _told(failure: Failure) -> tuple[str, str]:
 
 
 def not_counted(account: dict[str, Any]) -> list[Fact]:
-    """What was given to the run and is none of its, as the closing table has it."""
+    """What was given to the run and not counted, as in the closing table."""
     try:
         what = typed(NotCounted, section(account, "not_counted"))
     except TypeError:
@@ -180,7 +180,7 @@ def _status(account: dict[str, Any]) -> str:
 
 
 def number(value: Any) -> str:
-    """For people; "" for what is none."""
+    """A number for people; "" for other values."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}"

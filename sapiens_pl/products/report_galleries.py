@@ -38,14 +38,14 @@ _OF_REASONS = (
 
 
 class Pick(NamedTuple):
-    """Somebody who is shown, or a whole picture.
+    """A person who is shown, or a whole picture.
 
     Attributes:
         result: the picture, with only the people who are drawn.
         row: of `result`, who is meant; None for the whole picture.
         score: of the person; of a picture, the mean over its people.
         excesses: (R,) by `suspicions.REASONS`.
-        details: what is to be said.
+        details: the text to show.
     """
 
     result: PoseResult

@@ -28,14 +28,14 @@ _MARGIN = 0.15
 _WHOLE = 0.45
 """A person who takes that part of the picture's longer side is shown with all of it."""
 _FARTHEST = 0.5
-"""So far a view reaches beyond the picture's edges at most, of the picture's sides."""
+"""How far a view may reach beyond the picture's edges, as a fraction of its sides."""
 _UNITS = 8192
 """Of the view's longer side: the steps in which keypoints are given."""
 _MANY_NUMBERS = 4000
 """Keypoints drawn in one picture, above which of each person only the body's are."""
 _GROUND = (128, 128, 128)
 _PATIENCE = 2
-"""Reads that may hang, before no more pictures are read."""
+"""How many reads may hang before no more pictures are read."""
 
 
 class View(NamedTuple):
@@ -132,7 +132,7 @@ def _shown(pixels: np.ndarray, view: View, side: int) -> np.ndarray:
 
 
 def people_of(pick: Pick, view: View, keypoint_set: KeypointSet) -> list[dict[str, Any]]:
-    """Everybody who is drawn: `b` the box, `k` the keypoints, `i` which these are where they are not all.
+    """All people who are drawn: `b` the box, `k` the keypoints, `i` which these are where they are not all.
 
     Coordinates are int16, `_UNITS` a view's longer side, from its upper left corner; scores int16 thousandths. They
     stand as x, y, score of each keypoint, little-endian, in base64.

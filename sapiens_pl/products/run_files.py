@@ -54,7 +54,7 @@ class RunFiles:
         photograph: Callable[[PoseResult], np.ndarray] | None = None,
         facts: RunFacts | None = None,
     ) -> Failure | None:
-        """Makes all its files anew; they appear when all of them are whole.
+        """Makes all its files again; they appear when all of them are complete.
 
         Args:
             records: of the run.
@@ -89,14 +89,14 @@ class RunFiles:
             raise
         except ReadingStopped:
             raise MakingStopped from None
-        except Exception as error:  # whatever one product makes of odd values
+        except Exception as error:  # any error of one product
             reason = f"{', '.join(self._product.outputs)} is not made: {one_line(error, REASON_LENGTH)}"
             return Failure("", None, type(error).__name__, reason, self.name)
         self._memory.remember(made_with(self._settings, records=state, sizes=sizes))
         return None
 
     def _tell(self, photograph: Callable[[PoseResult], np.ndarray] | None, facts: RunFacts | None) -> None:
-        """Gives the product what it asks for besides the records."""
+        """Sets the attributes that the product has besides the records."""
         for name, value in (("photograph", photograph), ("facts", facts)):
             if hasattr(self._product, name):
                 setattr(self._product, name, value)

@@ -1,8 +1,8 @@
-"""Reading pictures once more, to draw on them, in a process that may hang or die without harm to the run.
+"""Reads pictures again, to draw on them, in a process that may hang or die without harm to the run.
 
-The disk may have gone since the loader has read a picture, and a decoder may crash at its second try. Parent and child
+The disk may be gone since the loader read a picture, and a decoder may crash at its second try. Parent and child
 speak through pipes: a line of JSON asks for a picture; a line of JSON and the picture's pixels are the answer. The
-child reads by the picture source that the run's settings name, and never by what a record might name.
+child reads with the picture source that the run's settings name, never with one that a record names.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _CHILD = "import sys; sys.path[:] = {path!r}; from sapiens_pl.products.second_re
 _POLL_MILLISECONDS = 100
 _START_SECONDS = 120.0
 _SECONDS_AFTER_STOP = 5.0
-"""When the run is to stop, reads that have begun may still end."""
+"""Seconds that reads which have begun get when the run is to stop."""
 _LONGEST_ALARM_SECONDS = 1_000_000
 _NUM_READERS = 2
 
@@ -49,7 +49,7 @@ class ReadingStopped(Exception):
 
 
 class Photographs:
-    """Reads pictures once more for several threads, as many at a time as there are readers.
+    """Reads pictures again for several threads, as many at a time as there are readers.
 
     Args:
         reader: makes one.
@@ -78,7 +78,7 @@ def photographs_of(cfg: DictConfig, stopped: Callable[[], bool]) -> Photographs:
     """As a run's settings in `data` say.
 
     Raises:
-        ConfigError: a limit that is none.
+        ConfigError: an invalid limit.
     """
     data = cfg.data
     check(LOADING, {"read_timeout": data.read_timeout, "max_megapixels": data.max_megapixels}, "data")
@@ -158,7 +158,7 @@ class PictureReader:
             self._child = subprocess.Popen(
                 command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
             )
-            self._receive(path, bytearray(1), time.monotonic() + _START_SECONDS)  # its imports are no part of a read
+            self._receive(path, bytearray(1), time.monotonic() + _START_SECONDS)  # its imports are not part of a read
         assert self._child.stdin is not None
         with suppress(BrokenPipeError):  # `_answer` sees its end
             self._child.stdin.write(request)
@@ -170,7 +170,7 @@ class PictureReader:
             line += self._receive(path, bytearray(1), deadline)
         answer = json.loads(line)
         if "missing" in answer:
-            raise MissingImageError(f"{path} is not there any more; put it back, to have it read once more.")
+            raise MissingImageError(f"{path} is not there any more; put it back, so that it can be read again.")
         if "error" in answer:
             raise UnreadableImageError(answer["error"])
         pixels = np.empty(answer["shape"], np.uint8)
@@ -188,11 +188,11 @@ class PictureReader:
             if ready.poll(_POLL_MILLISECONDS):
                 count = os.readv(pipe, [view])
                 if not count:
-                    raise ReaderDiedError(f"{path} killed the process that read it once more; look at it.")
+                    raise ReaderDiedError(f"{path} killed the process that read it again; check it.")
                 view = view[count:]
             elif time.monotonic() > deadline:
                 raise ReadTimeoutError(
-                    f"{path} could not be read once more within {self._read_timeout:g} s (data.read_timeout); check "
+                    f"{path} could not be read again within {self._read_timeout:g} s (data.read_timeout); check "
                     "the disk or the network mount that it lies on."
                 )
             elif self._is_over():
@@ -206,7 +206,7 @@ class PictureReader:
 
 
 def serve() -> None:
-    """The child: answers until its standard input ends, or nobody listens any more."""
+    """The child: answers until its standard input ends, or its output is closed."""
     try:
         _answer_all()
     except BrokenPipeError:
@@ -217,13 +217,13 @@ def _answer_all() -> None:
     from sapiens_pl.pictures.sources import open_again  # decoders are for those who decode
 
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a source prints is no answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a source prints must not mix with answers
     answers.write(b"\n")  # ready
     answers.flush()
     read: Callable[[str, str], LoadedImage] | None = None
     for line in sys.stdin.buffer:
         request = json.loads(line)
-        signal.alarm(request["seconds"])  # should the parent be killed while this read is stuck
+        signal.alarm(request["seconds"])  # in case the parent is killed while this read is stuck
         try:
             read = read or open_again(**request["origin"])
             pixels = _checked(read(request["name"], request["path"]), request).pixels

@@ -39,7 +39,7 @@ class ContactSheet(RunProduct):
     Args:
         score_threshold: keypoints with a lower score are not drawn.
         parts: of the body, those whose keypoints are drawn; None: all.
-        pictures: so many at most, evenly chosen among those that are done, in the order of their names; None: all.
+        pictures: the most pictures, chosen evenly among those that are done, in the order of their names; None: all.
         columns: pictures in a row.
 
     Raises:
@@ -102,7 +102,7 @@ class ContactSheet(RunProduct):
 
 
 def evenly(results: Iterable[PoseResult], most: int | None) -> tuple[list[PoseResult], int]:
-    """So many of the results, evenly spread, and how many there are; never more than twice as many are in memory."""
+    """At most `most` results, evenly spread, and the number of all; never more than twice as many are in memory."""
     kept: list[PoseResult] = []
     step, total = 1, 0
     for total, result in enumerate(results, 1):

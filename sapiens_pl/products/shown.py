@@ -1,4 +1,4 @@
-"""A result drawn for whoever looks at it from Python."""
+"""Draws a result for Python callers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def draw_result(
     parts: Sequence[str] | None = None,
     max_side: int | None = None,
 ) -> np.ndarray:
-    """As `PoseResult.draw` tells."""
+    """See `PoseResult.draw`."""
     pixels = _pixels(result, image)
     if max_side is not None and max(pixels.shape[:2]) > max_side:
         scale = max_side / max(pixels.shape[:2])
@@ -31,7 +31,7 @@ def draw_result(
     unknown = [part for part in parts or () if part not in keypoint_set.parts]
     if unknown:
         known = ", ".join(part for part in PART_SIZES if part in keypoint_set.parts) or "none"
-        raise ValueError(f"parts={unknown} are not known of the set {keypoint_set.dataset_name}; it has {known}.")
+        raise ValueError(f"parts={unknown} are not in the set {keypoint_set.dataset_name}; it has {known}.")
     canvas = pixels.copy()
     draw_poses(canvas, result, keypoint_set, score_threshold, labels=labels, parts=parts)
     return canvas
@@ -41,8 +41,8 @@ def _pixels(result: PoseResult, image: Any) -> np.ndarray:
     if image is None:
         if not result.path or result.frame is not None or result.member is not None:
             raise ValueError(
-                f"{result.name} lies in no picture file of its own: pass its pixels, draw(image), which for a run's "
-                "results open_run(folder).pixels(result) reads."
+                f"{result.name} has no picture file of its own: pass its pixels, draw(image); for a run's results "
+                "open_run(folder).pixels(result) reads them."
             )
         image = result.path
     pixels = load_image("The image", checked_image(0, image)).pixels

@@ -1,8 +1,9 @@
-"""Why somebody's pose may be wrong, told from the records alone: the reasons of `worst.csv` and of the report.
+"""Why a person's pose may be wrong, judged from the records alone: the reasons of `worst.csv` and of the report.
 
 Each reason has a measure and a limit; the excess is measure / limit, and its severity 1 - 1 / (2 excess): 0.5 at the
 limit, 1 far beyond it. A person's suspicion is the sum over the reasons. Keypoints below the score from which they are
-drawn count for none but the score. Of a keypoint set of which nothing is known, `SWAPPED` and `LONG_LIMB` say nothing.
+drawn count for none but the score. For a keypoint set about which nothing is known, `SWAPPED` and `LONG_LIMB` are not
+judged.
 
 Legend: P people, K keypoints, R reasons; coordinates in image px.
 """
@@ -32,10 +33,10 @@ LOW_SCORE, SWAPPED, LONG_LIMB, OUTSIDE_BOX, DUPLICATE, JUMP = REASONS = (
 LOW = 0.3
 """Of the person's score; with it, the keypoints are not drawn on the average (`output.overlay_score_threshold`)."""
 SURE = 0.5
-"""Whoever has that is no low one in any run: half the height that networks are taught for keypoints that are there."""
+"""A score that is not low in any run: half the height that networks are taught for keypoints that are there."""
 OUTSIDE = 0.25
 """Of the box's longer side. The crop that a network sees ends an eighth of a side outside of the box, of narrow boxes
-later, so that what is farther off is no part of the person who was meant."""
+later, so that what is farther off is not part of the person who was meant."""
 ALIKE = 0.9
 """Object keypoint similarity, as in the suppression before the published evaluation."""
 JUMPED = 0.15
@@ -56,8 +57,8 @@ class Judged(NamedTuple):
         pictures, rows: (P,) int64, in which of them each person is, and which row there.
         scores: (P,) float64, as `person_scores`.
         excesses: (P, R) float64, measure / limit by `REASONS`; 0 where it is less than 1. The first column is 0: how
-            low a score is, only all of them together can tell (`low_limit`).
-        details: what is to be said of those who have an excess, by their number among the P.
+            low a score is depends on all of them together (`low_limit`).
+        details: the text for people who have an excess, by their number among the P.
     """
 
     results: list[PoseResult]
@@ -75,7 +76,7 @@ def person_scores(keypoint_scores: np.ndarray, keypoint_set: KeypointSet) -> np.
 
 
 def low_limit(scores: np.ndarray) -> float:
-    """From which score on people are not among the low ones: what is an outlier in this run, from `LOW` to `SURE`.
+    """The score below which people count as low: an outlier in this run, between `LOW` and `SURE`.
 
     Outliers lie below the first quartile by more than 1.5 times the distance of the quartiles (Tukey, "Exploratory Data
     Analysis", 1977).
@@ -109,7 +110,7 @@ def severities(excesses: np.ndarray) -> np.ndarray:
 
 
 def low_excesses(scores: np.ndarray, limit: float) -> np.ndarray:
-    """Of scores; 0 where they are no lower than the limit."""
+    """The excesses of scores; 0 where they are not lower than the limit."""
     return np.where(scores < limit, limit / np.maximum(scores, 1e-3), 0.0)
 
 
@@ -169,7 +170,7 @@ def _judge(block: Sequence[tuple[PoseResult, Jumps]], keypoint_set: KeypointSet,
 
 
 class _Details(NamedTuple):
-    """What is to be said of people, each an array over them."""
+    """The values for the details, each an array over the people."""
 
     swaps: np.ndarray
     excesses: np.ndarray

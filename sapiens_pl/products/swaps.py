@@ -1,6 +1,6 @@
 """People whose left and right may have changed places, by what a body can do; no pixel is looked at.
 
-Seen from the front, somebody's left is on the right of the picture; from behind it is on its left. Which of the two it
+Seen from the front, a person's left is on the right of the picture; from behind it is on its left. Which of the two it
 is, and how far the person is turned away, is told by each pair of keypoints on its own: by the side on which the left
 one is, seen along the trunk, and by how wide the pair is, measured against the stature. So each pair has a turn about
 the body's long axis, and turns of neighbouring parts cannot differ by more than joints allow:
@@ -90,7 +90,7 @@ def swap_candidates(keypoints: np.ndarray, keypoint_set: KeypointSet) -> np.ndar
 
 
 def _down(body: np.ndarray) -> np.ndarray:
-    """(P, 2) unit vectors from the shoulders to the hips, of people of whom both are seen."""
+    """(P, 2) unit vectors from the shoulders to the hips, of people with both seen."""
     down = body[:, _HIPS].mean(axis=1) - body[:, _SHOULDERS].mean(axis=1)
     return down / np.linalg.norm(down, axis=1, keepdims=True)
 

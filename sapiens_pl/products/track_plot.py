@@ -24,13 +24,13 @@ _WIDTH_INCHES, _INCHES_A_TRACK, _TALLEST_INCHES, _DOTS_PER_INCH = 11.0, 0.22, 9.
 
 
 class Sightings(NamedTuple):
-    """Everybody in every frame of a video.
+    """All people in all frames of a video.
 
     Attributes:
         seconds: (F,) float64 of each frame.
-        frames: (P,) int64, in which frame somebody is, by its place among these.
+        frames: (P,) int64, the frame of each person, by its place among these.
         tracks: (P,) int64, or `NO_TRACK_ID`.
-        scores: (P,) float64, means over the keypoints; NaN for somebody who is bridged.
+        scores: (P,) float64, means over the keypoints; NaN for people who are bridged.
     """
 
     seconds: np.ndarray
@@ -52,7 +52,7 @@ class TrackPlot(VideoProduct):
         import matplotlib
 
         with warnings.catch_warnings(), matplotlib.rc_context(matplotlib.rcParamsDefault):
-            warnings.simplefilter("ignore")  # characters that the font has not
+            warnings.simplefilter("ignore")  # characters that the font lacks
             figure = _figure(film.name, tracks, edges, means, is_bridged)
             # Without matplotlib's version, so that the same records give the same bytes for as long as it draws alike.
             figure.savefig(target, dpi=_DOTS_PER_INCH, metadata={"Software": None})
@@ -79,7 +79,7 @@ def _sightings(results: Iterable[PoseResult]) -> Sightings:
 
 
 def _in_order(seen: Sightings) -> np.ndarray:
-    """(T,) int64: tracks by their first frame; nobody's last."""
+    """(T,) int64: tracks by their first frame; `NO_TRACK_ID` last."""
     tracks, first = np.unique(seen.tracks, return_index=True)
     return tracks[np.lexsort((first, tracks == NO_TRACK_ID))]
 

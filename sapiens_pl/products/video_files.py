@@ -21,7 +21,7 @@ from sapiens_pl.products.second_read import ReadingStopped
 from sapiens_pl.records.run_folder import RunFolder
 
 _OF_THE_DISK = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EROFS])
-"""Errors that every file would bring; others may come from reading the one video."""
+"""Errors that every file would have; others may come from reading one video."""
 
 
 class VideoFiles:
@@ -52,7 +52,7 @@ class VideoFiles:
         return known is not None and known["size"] is None
 
     def make(self, film: Film, state: str) -> Failure | None:
-        """Makes a video's file anew; it appears when it is whole.
+        """Makes a video's file again; it appears when it is complete.
 
         Returns:
             None, or why there is none.
@@ -67,7 +67,7 @@ class VideoFiles:
             size = self._written(film)
         except (MakingStopped, ReadingStopped):
             raise MakingStopped from None
-        except Exception as error:  # whatever drawing or encoding this one video brings
+        except Exception as error:  # any error of drawing or encoding this one video
             if isinstance(error, WriteError) and not isinstance(error, ResultNameError):
                 raise
             failure = self._failure(film.name, error)
@@ -77,7 +77,7 @@ class VideoFiles:
     def _written(self, film: Film) -> int:
         """The size in bytes of the file, which is at its place then."""
         path = self._path(film.name)
-        remove_files(self._run.path, self._product, [film.name])  # one of other records is worse than none
+        remove_files(self._run.path, self._product, [film.name])  # a file of other records is worse than none
         with self._unfinished_folder(path) as folder:
             target = Path(folder, f"film{self._product.suffix}")
             try:

@@ -1,7 +1,7 @@
-"""Finding products that are no longer whole: emptied or cut short by a crash or a hand.
+"""Finds damaged products: emptied or cut short by a crash or by hand.
 
 Files appear under their names only when the disk has them. What damages one later changes its time of change
-(`ctime`), which nobody can set: so only those are opened that have changed since the last look.
+(`ctime`), which programs cannot set: so only those are opened that have changed since the last look.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def _is_whole(path: str | Path, ending: bytes, since_ns: int) -> bool:
             tail = os.pread(handle, _TAIL_BYTES, max(0, status.st_size - _TAIL_BYTES))
         finally:
             os.close(handle)
-    except PermissionError:  # another user's, and whole for all that is known
+    except PermissionError:  # another user's file, which is assumed to be complete
         return True
-    except OSError:  # a link to nothing, or a disk that does not give it
+    except OSError:  # a broken link, or a disk error
         return False
     return tail.rstrip().endswith(ending)

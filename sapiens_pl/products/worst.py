@@ -1,6 +1,6 @@
 """`worst.csv`: every person of a run with the reasons for a look, worst first.
 
-Whoever has more suspicion (`suspicions.py`) comes first, then whoever has the lower score; equal ones stand in the
+People with more suspicion (`suspicions.py`) come first, then those with lower scores; equal ones are in the
 order of the pictures' names. In memory are a few numbers a person; the lines wait in a file of their own.
 """
 
@@ -105,5 +105,5 @@ def _box(result: PoseResult, row: int) -> tuple[str, ...]:
 
 
 def no_formula(name: str) -> str:
-    """A path that no spreadsheet calculates."""
+    """A path that no spreadsheet evaluates."""
     return f"./{name}" if name.startswith(FORMULA_SIGNS) else name

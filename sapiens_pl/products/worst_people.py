@@ -1,4 +1,4 @@
-"""Who stands first in `worst.csv`, by the places of pictures and people in the records."""
+"""The first people of `worst.csv`, by the places of pictures and people in the records."""
 
 from __future__ import annotations
 
