@@ -70,7 +70,7 @@ def pycocotools() -> Any:
 def read_annotations(path: str | Path, setting: str = "annotations") -> Annotations:
     """Reads a COCO keypoint annotation file; `setting` is what names it, for the sentence.
 
-    As for pycocotools, people without labelled keypoints are nobody's mistake: they need not be found, and may be.
+    As in pycocotools, people without labelled keypoints do not count: they may be found or missed.
 
     Raises:
         ConfigError: there is no such file, it is of another kind, or pycocotools is missing.
@@ -89,14 +89,14 @@ def read_annotations(path: str | Path, setting: str = "annotations") -> Annotati
         names = _names_of(rows, categories)
         people = [_checked(row, names) for row in rows]
     except OSError as error:
-        raise ConfigError(f"{setting}={path} cannot be read ({error.strerror}).") from None
+        raise ConfigError(f"{setting}={path} cannot be read ({error.strerror}); fix that and run again.") from None
     except _Unusable as error:
         raise ConfigError(f"{setting}={path} {error}.") from None
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise ConfigError(f"{setting}={path} is no COCO keypoint annotation file ({reason}).") from None
+        raise ConfigError(f"{setting}={path} is not a COCO keypoint annotation file ({reason}); give one.") from None
     if not any(person["num_keypoints"] for person in people):
-        raise ConfigError(f"{setting}={path} has nobody with keypoints; give a COCO keypoint annotation file.")
+        raise ConfigError(f"{setting}={path} has no person with keypoints; give a COCO keypoint annotation file.")
     return Annotations(str(path), images, people, sum(person.pop("without_area") for person in people), names)
 
 
@@ -118,7 +118,7 @@ def _images(rows: Iterable[dict[str, Any]]) -> dict[str, AnnotatedImage]:
 def _people_among(rows: Iterable[dict[str, Any]], categories: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The annotations of people: of the categories that are called so, or of the only one that has keypoints.
 
-    Where the file names no categories, whatever has keypoints is a person.
+    If the file names no categories, every entry with keypoints is a person.
     """
     if not categories:
         return [row for row in rows if "keypoints" in row]
@@ -133,7 +133,7 @@ def _people_among(rows: Iterable[dict[str, Any]], categories: list[dict[str, Any
 
 
 def _names_of(rows: list[dict[str, Any]], categories: list[dict[str, Any]]) -> tuple[str, ...]:
-    """What the keypoints of all these people are called; () where the file does not say it of all."""
+    """The names of the keypoints of all these people; () if the file does not say them for all."""
     persons = {_same_id(row["category_id"]) for row in rows if row.get("category_id") is not None}
     lists = {tuple(kind.get("keypoints") or ()) for kind in categories if _same_id(kind["id"]) in persons}
     names = lists.pop() if len(lists) == 1 else ()
@@ -171,7 +171,7 @@ def _checked(row: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def posed_id(row: dict[str, Any]) -> int | None:
-    """Who an entry of a COCO file is in the run that made the file; programs may have made a text of the number."""
+    """The id of an entry in the run that made the file; programs may have turned the number into text."""
     attributes = row.get("attributes")
     value = attributes.get("posed_id") if isinstance(attributes, dict) else None
     value = row.get("posed_id") if value is None else value
@@ -206,7 +206,7 @@ def _number(row: dict[str, Any], key: str, value: Any) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise _Unusable(f"has {value!r} in {key} of annotation {row.get('id')}, which is no number; correct it")
+        raise _Unusable(f"has {value!r} in {key} of annotation {row.get('id')}, which is not a number; correct it")
     return number
 
 
@@ -218,7 +218,7 @@ def _same_id(value: Any) -> _Id:
 
 
 def has_labels(person: dict[str, Any]) -> bool:
-    """False for somebody of whom no keypoint is labelled, and for crowds: they need not be found."""
+    """False for people without labelled keypoints, and for crowds: they need not be found."""
     lists = (*LENGTHS, "named")
     labelled = person["num_keypoints"] or any((person[key][2::3] > 0).any() for key in lists if key in person)
     return bool(labelled) and not person["iscrowd"]
@@ -267,5 +267,5 @@ class IdFinder:
         )
 
     def found_ids(self) -> set[_Id]:
-        """Of all images asked for so far."""
+        """The ids of all images asked for so far."""
         return set(self._holders)

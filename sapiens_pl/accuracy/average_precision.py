@@ -1,7 +1,7 @@
 """Average precision and recall of a run against a COCO or COCO-WholeBody annotation file.
 
 COCO's keypoint evaluation (cocodataset.org/#keypoints-eval), done by pycocotools, on poses from which OKS
-suppression has taken the doubles. The parts of COCO-WholeBody (Jin et al., "Whole-Body Human Pose Estimation in the
+suppression has removed duplicates. The parts of COCO-WholeBody (Jin et al., "Whole-Body Human Pose Estimation in the
 Wild", ECCV 2020) are evaluated each with its own keypoints and the person's area.
 """
 
@@ -34,7 +34,7 @@ _Metrics = dict[str, float | None]
 
 
 class Accuracy(NamedTuple):
-    """`parts` has `METRICS` by part of the body, each from 0 to 1, or None where nobody could be counted.
+    """`parts` has `METRICS` by part of the body, each from 0 to 1, or None where there was nobody to count.
 
     `num_images` of the `num_annotated` images of the annotation file were in the run, with `num_poses` that
     suppression has left. `notes` are sentences on what the figures do not show.
@@ -78,7 +78,7 @@ def accuracy_of(
 
     Raises:
         ConfigError: run and annotations have no image, or no part of the body, in common; or the keypoint set does
-            not tell enough to compare its poses.
+            not say enough to compare its poses.
     """
     check_comparable(keypoint_set)
     compared, found_any = _compared_set(keypoint_set), False
@@ -101,8 +101,9 @@ def accuracy_of(
         raise ConfigError(f"None of the run's images is in {annotations.path}; give the annotations of these images.")
     if not any(person["image_id"] in image_ids and has_labels(person) for person in annotations.people):
         raise ConfigError(
-            f"{annotations.path} has keypoints of nobody in the {len(image_ids)} images that it shares with the run; "
-            "look at its image ids, or give the annotations of these images."
+            f"{annotations.path} has no person with keypoints in the {len(image_ids)} images that it shares with the "
+            "run; "
+            "check its image ids, or give the annotations of these images."
         )
     evaluated = {
         part: _metrics(annotations, image_ids, detections, columns, compared)
@@ -140,7 +141,7 @@ def _compared_set(keypoint_set: KeypointSet) -> KeypointSet:
 def _in_wholebody(result: PoseResult) -> PoseResult:
     """Goliath's poses in COCO-WholeBody's places, by the names that both sets have, as the original evaluates them.
 
-    The other places hold (0, 0) with a score of 0, so they are wrong wherever somebody has annotated them.
+    The other places hold (0, 0) with a score of 0, so they are wrong wherever they are annotated.
     """
     ours, theirs = our_set(GOLIATH).names, our_set(WHOLEBODY).names
     places = [place for place, name in enumerate(theirs) if name in ours]
@@ -199,7 +200,7 @@ def _metrics(
 ) -> _Metrics:
     """pycocotools' figures for one part of the body."""
     chosen = [index for part in columns.values() for index in part]
-    # pycocotools sorts ids, and loses those that are no 64-bit numbers.
+    # pycocotools sorts ids, and loses those that are not 64-bit numbers.
     numbers = {image_id: number for number, image_id in enumerate(_in_order(image_ids), 1)}
     truth = [
         {**_true_pose(person, columns), "id": number, "image_id": numbers[person["image_id"]], "category_id": 1}
@@ -215,10 +216,10 @@ def _metrics(
         }
         for person in detections
     ]
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools talks a lot
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints a lot
         ground = _coco(numbers.values(), truth)
         guess = ground.loadRes(found) if found else _coco(numbers.values(), [])
-        # Whether a person counts as medium or large is told by the body, whatever the part.
+        # The body decides whether a person counts as medium or large, for every part.
         for row, person in zip(guess.dataset["annotations"], detections):
             row["area"] = person["body_area"]
         evaluation = pycocotools().cocoeval.COCOeval(ground, guess, "keypoints")
@@ -236,7 +237,7 @@ def _in_order(image_ids: Collection[int | str]) -> list[int | str]:
 
 
 def _true_pose(person: dict[str, Any], columns: dict[str, tuple[int, ...]]) -> dict[str, Any]:
-    """One annotated person with the keypoints of one part; of whom nothing is labelled need not be found."""
+    """One annotated person with the keypoints of one part; people without a label need not be found."""
     triples = np.concatenate([person.get(key, np.zeros(3 * len(of))) for key, of in columns.items()])
     labelled = person["num_keypoints"] if list(columns) == ["keypoints"] else int((triples[2::3] > 0).sum())
     common = {key: person[key] for key in ("iscrowd", "bbox", "area")}

@@ -17,7 +17,7 @@ MOVED_PIXELS = 1.0
 _FARTHEST = 0.5
 """Of the root of the box's area: two people are not the same if half of their keypoints lie farther apart."""
 _LEAST_KEPT = 0.5
-"""A file of which less stands as it was handed out was not made of it."""
+"""A file in which less than this is unchanged was not made from the handed-out one."""
 _HIDDEN, _VISIBLE = 1, 2
 _Person = dict[str, Any]
 
@@ -27,8 +27,8 @@ class Correction(NamedTuple):
 
     Attributes:
         image: as the handed-out file names it.
-        instance_id: who that is in the run; None for somebody who was added.
-        annotation_id: in the corrected file, of somebody who was removed in the handed-out one.
+        instance_id: the person's id in the run; None for a person who was added.
+        annotation_id: in the corrected file; for people who were removed, in the handed-out one.
         change: `moved`, `added`, `removed`, `hidden` or `shown` for a keypoint, `person_added` or `person_removed`.
         keypoint: its name, "" for a person.
         x, y: px, where it was.
@@ -60,7 +60,7 @@ class Corrections(NamedTuple):
 
 
 class _Pair(NamedTuple):
-    """Somebody in one image of both files, or only in one of them."""
+    """A person in one image of both files, or in only one of them."""
 
     image: str
     before: _Person | None
@@ -70,7 +70,7 @@ class _Pair(NamedTuple):
 def corrections_of(
     handed_out: Annotations, corrected: Annotations, moved_pixels: float = MOVED_PIXELS
 ) -> Corrections | None:
-    """Compares both files; None where the second was not made of the first.
+    """Compares both files; None if the second was not made from the first.
 
     People are told apart by `posed_id`, else by where their keypoints lie; images by their names, else by their ids.
     Keypoints are compared by their names, those that both files have.
@@ -115,7 +115,7 @@ def _by_image(annotations: Annotations) -> dict[Any, list[_Person]]:
 def _met(
     before: list[_Person], after: list[_Person], columns: Sequence[Sequence[int]]
 ) -> Iterator[tuple[_Person | None, _Person | None]]:
-    """Who is who: by the ids that were handed out and are there once, the others from the nearest on."""
+    """Pairs of people: by the ids that were handed out and occur once, the others by distance, nearest first."""
     ones, others = dict(enumerate(before)), dict(enumerate(after))
     found = []
     ids = [[person["posed_id"] for person in people] for people in (before, after)]
@@ -167,7 +167,7 @@ def _is_made_of(met: list[_Pair], columns: Sequence[Sequence[int]], moved_pixels
 def _changes(
     pair: _Pair, names: list[str], columns: Sequence[Sequence[int]], moved_pixels: float
 ) -> Iterator[Correction]:
-    """Nothing for somebody who stands as handed out."""
+    """No changes for a person who is as handed out."""
     if pair.before is None or pair.after is None:
         person, change = (pair.after, "person_added") if pair.before is None else (pair.before, "person_removed")
         assert person is not None

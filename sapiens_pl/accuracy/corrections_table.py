@@ -1,4 +1,4 @@
-"""What people have corrected, as a table for eyes and as `corrections.csv`."""
+"""What people have corrected, as a printed table and as `corrections.csv`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The accuracy of a whole run, and what people have corrected in it, told and left in its folder."""
+"""Computes the accuracy of a whole run, and what people have corrected in it, and writes them into its folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def evaluate_run(
 ) -> None:
     """Evaluates all results of a folder, prints the table, and leaves it there as `evaluation.json`.
 
-    Where the annotations are a corrected file of the run, what was changed is told, too, and stands in
+    If the annotations are a corrected file of the run, the changes are printed too, and written to
     `corrections.csv`; only the people who were handed out count then.
 
     Args:
@@ -68,7 +68,7 @@ def evaluate_run(
 
 
 def _handed_out(folder: RunFolder, given: str | Path | None) -> Annotations | None:
-    """Raises ConfigError where the file that is given cannot be read; the folder's own may hold nobody."""
+    """Raises ConfigError if the given file cannot be read; the folder's own may have no people."""
     if given is not None:
         return read_annotations(given, "handed_out")
     try:

@@ -28,7 +28,7 @@ def in_parts(annotations: Annotations, keypoint_set: KeypointSet) -> Annotations
         keypoint_set: of the poses that they are compared with.
 
     Raises:
-        ConfigError: they name a keypoint that the set has not.
+        ConfigError: they name a keypoint that the set lacks.
     """
     unknown = [name for name in annotations.names if name not in keypoint_set.names]
     if unknown:
