@@ -57,7 +57,7 @@ def main() -> int:
         meant = f"did you mean {alike[0]}?" if alike else f"there are {', '.join(COMMANDS)}."
         if "=" in name:
             meant = f"name the command first: sapiens-pl predict {name}"
-        print(f"error: {ascii(name)[1:-1]} is no command; {meant}", file=sys.stderr)
+        print(f"error: {ascii(name)[1:-1]} is not a command; {meant}", file=sys.stderr)
         return _BAD_USE
     return _become(name, rest)
 

@@ -68,7 +68,7 @@ def convert(
     except OSError as error:
         raise write_error(path, error) from None
     except SafetensorError as error:
-        raise WriteError(f"{path} could not be written ({error}); mend that and run again.") from None
+        raise WriteError(f"{path} could not be written ({error}); fix that and run again.") from None
     finally:
         with suppress(OSError):
             unfinished.unlink()
@@ -107,7 +107,7 @@ def _digest(source: str | Path) -> str:
     try:
         return checkpoint_sha256(source)
     except OSError as error:
-        raise CheckpointError(f"{source} cannot be read ({error.strerror}); look at the disk.") from None
+        raise CheckpointError(f"{source} cannot be read ({error.strerror}); fix that and run again.") from None
 
 
 def _umask() -> int:

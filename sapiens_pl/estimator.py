@@ -56,7 +56,7 @@ class PoseEstimator:
             its models; None for its default one, which is loaded when it is needed.
 
     Raises:
-        ConfigError: an unknown device or precision, a flip test without left and right, or what is no PoseNetwork.
+        ConfigError: an unknown device or precision, a flip test without left and right, or what is not a PoseNetwork.
 
     Attributes:
         keypoint_set: what the keypoints of all results are.

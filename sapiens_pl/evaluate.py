@@ -30,7 +30,9 @@ def _evaluate(cfg: DictConfig) -> None:
         path = path.expanduser()
         if not (path / FOLDER).is_dir():
             given = shown(cfg.predictions)
-            raise ConfigError(f"predictions={given} is no output folder of a run; give the one that holds {FOLDER}/.")
+            raise ConfigError(
+                f"predictions={given} is not an output folder of a run; give the one that holds {FOLDER}/."
+            )
         annotations = read_annotations(cfg.annotations)
         folder = RunFolder(path, rank="evaluate")
         folder.open()

@@ -123,7 +123,7 @@ def _bboxes_xyxy(cell: Any) -> tuple[np.ndarray | None, str | None]:
     except (TypeError, ValueError):
         boxes = np.zeros(1)
     if len(boxes) and boxes.shape[1:] != (4,):
-        return None, "The boxes are no (N, 4) numbers, xyxy in image px."
+        return None, "The boxes are not (N, 4) numbers, xyxy in image px."
     return boxes.reshape(-1, 4), None
 
 

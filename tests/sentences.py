@@ -175,7 +175,7 @@ def _name(node: ast.AST) -> str:
 
 
 def pattern(node: ast.AST) -> str | None:
-    """A string's constant words with … for what varies; None for what is no string."""
+    """A string's constant words with … for what varies; None for what is not a string."""
     text = _text(node)
     return None if text is None else re.sub("…{2,}", "…", " ".join(text.split()))
 

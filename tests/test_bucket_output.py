@@ -56,7 +56,7 @@ def test_credentials_expire_in_the_middle_and_the_same_command_goes_on(predict, 
         assert run.code == 1
         assert "The credentials for s3://bucket have expired (ExpiredToken); get new ones" in run.err
         (scratch,) = (tmp_path / "scratch").iterdir()
-        assert f"What is done and not there yet lies in {scratch}: run the same command again" in run.err
+        assert f"What is done and not uploaded yet is in {scratch}: run the same command again" in run.err
         line.spoil = lambda number, method, path: Answer(503) if number % 50 == 0 else None
         done_here = {*Records.read(scratch).names()}
         assert 0 < len(done_here) < 24

@@ -14,7 +14,7 @@ CHOICES = [
     for path in sorted(Path(config_folder()).rglob("*.yaml"))
     if path.parent.name not in (Path(config_folder()).name, "products", "sources") and not path.name.startswith("_")
 ]
-"""Files whose names begin with _ are no choices: others build on them."""
+"""Files whose names begin with _ are not choices: others build on them."""
 
 
 def targets(node):

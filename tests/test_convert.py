@@ -183,7 +183,7 @@ def test_odd_paths_are_one_sentence(tmp_path, source):
             call()
         assert "\n" not in str(caught.value) and len(str(caught.value).replace(str(source), "")) < 300
     if isinstance(source, str) and len(source) < 99 and source.startswith(("~", "a")):
-        with pytest.raises(ConfigError, match="is no path"):
+        with pytest.raises(ConfigError, match="is not a path"):
             convert(TINY, source, num_heads=TINY_HEADS)
 
 

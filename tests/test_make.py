@@ -74,19 +74,19 @@ def test_it_makes_what_the_run_was_asked_for_or_what_is_named_and_says_which_pho
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (["formats=[overlai]"], "output.formats=overlai is no format; did you mean overlay? There are coco,"),
-        (["formats=[xml,json]"], "output.formats=xml is no format; choose from coco,"),
-        (["formats=3"], "output.formats=3 is no format"),
-        (["fromats=[csv]"], "output.fromats is no setting; did you mean output.formats?"),
-        (["output.resume=true"], "output.resume is no setting"),
-        (["data.batch_size=3"], "data.batch_size is no setting"),
+        (["formats=[overlai]"], "output.formats=overlai is not a format; did you mean overlay? There are coco,"),
+        (["formats=[xml,json]"], "output.formats=xml is not a format; choose from coco,"),
+        (["formats=3"], "output.formats=3 is not a format"),
+        (["fromats=[csv]"], "output.fromats is not a setting; did you mean output.formats?"),
+        (["output.resume=true"], "output.resume is not a setting"),
+        (["data.batch_size=3"], "data.batch_size is not a setting"),
         (["formats=json,csv"], "if it is a list, write 'formats=[json,csv]'"),
         (["overlay=perhaps"], "output.overlay=perhaps must be true or false"),
-        (["formats"], "formats is no setting; write KEY=VALUE"),
+        (["formats"], "formats is not a setting; write KEY=VALUE"),
         (["formats=[overlay]", "overlay_score_threshold=high"], "overlay_score_threshold=high must be a number"),
         (["formats=[overlay]", "data.read_timeout=-1"], "data.read_timeout=-1 must be"),
         (["formats=[overlay]", "data.max_megapixels=many"], "data.max_megapixels=many must be"),
-        (["tracking=trakcs"], "tracking=trakcs is no choice; did you mean tracks? There are none, tracks."),
+        (["tracking=trakcs"], "tracking=trakcs is not a choice; did you mean tracks? There are none, tracks."),
         (["tracking=null"], "tracking must be a choice; see conf/tracking/"),
         (["tracking.max_lost_seconds=-1"], "tracking.max_lost_seconds=-1 must be a number of at least 0."),
         (["smoothing.beta=1"], "smoothing.beta belongs to smoothing=one_euro"),
@@ -107,7 +107,7 @@ def test_folders_that_are_none_of_a_run_or_at_work_are_refused(run, command, tmp
     code, said = command(run)
     assert code == 2 and "run.json is damaged" in said
     (run / "run.json").unlink()
-    for script, words in ((LOCKED, "is being written by another run"), (MEMBER, "is still at work; wait for its end")):
+    for script, words in ((LOCKED, "is being written by another run"), (MEMBER, "is still running; wait for its end")):
         at_work = subprocess.Popen([sys.executable, "-c", script, run], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         at_work.stdout.readline()
         code, said = command(run)

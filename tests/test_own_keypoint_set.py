@@ -73,12 +73,12 @@ def test_everything_goes_by_the_names_pairs_and_skeleton_of_the_file(predict, mi
 REFUSED = {
     "openpose": (
         ["output.formats=[json,openpose]"],
-        "=openpose has to know which keypoints are the body",
+        "=openpose needs to know which keypoints are the body",
     ),
-    "openpose_json": (["output.formats=openpose_json"], "output.formats=openpose_json has to know which"),
+    "openpose_json": (["output.formats=openpose_json"], "output.formats=openpose_json needs to know which"),
     "accuracy": ([f"annotations={COCO / 'test_coco_wholebody.json'}"], "cannot be compared with COCO's annotations"),
     "another number": (["model.keypoint_set=goliath_308"], "has 17 keypoints, but model.keypoint_set=goliath_308 has"),
-    "no such set": (["model.keypoint_set=coco17"], "model.keypoint_set=coco17 is no keypoint set; did you mean"),
+    "no such set": (["model.keypoint_set=coco17"], "model.keypoint_set=coco17 is not a keypoint set; did you mean"),
     "no such file": (["model.keypoint_set=absent.yaml"], "model.keypoint_set=absent.yaml does not exist"),
 }
 

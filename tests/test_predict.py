@@ -182,17 +182,20 @@ def test_drawn_scenes_of_all_sizes_with_faults_among_them(predict, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["data.batch_sise=8"], "data.batch_sise is no setting; did you mean data.batch_size?"),
+        (["data.batch_sise=8"], "data.batch_sise is not a setting; did you mean data.batch_size?"),
         (["data.batch_size=0"], "data.batch_size=0 must be a whole number of at least 1"),
         (["model.checkpoint=absent.pt2"], "model.checkpoint=absent.pt2 is not a file"),
         (["data.images=absent"], "data.images=absent does not exist"),
-        (["boxes=nonsense"], "boxes=nonsense is no choice; there are auto, coco, csv, detector, json"),
-        (["model=sapiens_2b_133_"], "model=sapiens_2b_133_ is no choice; did you mean sapiens_2b_133? There are demo,"),
+        (["boxes=nonsense"], "boxes=nonsense is not a choice; there are auto, coco, csv, detector, json"),
+        (
+            ["model=sapiens_2b_133_"],
+            "model=sapiens_2b_133_ is not a choice; did you mean sapiens_2b_133? There are demo,",
+        ),
         ([f"data.images={COCO}", "boxes.weights=absent.pth"], "boxes.weights=absent.pth is not a file"),
         (["boxes=json"], "boxes.file is not set"),
         (["model.flip_test=maybe"], "model.flip_test=maybe must be true or false"),
         (["trainer.precision=8bit"], "8bit"),
-        (["output.formats=[xml]"], "output.formats=xml is no format; choose from"),
+        (["output.formats=[xml]"], "output.formats=xml is not a format; choose from"),
     ],
 )
 def test_a_bad_setting_is_one_sentence_and_exit_code_2(predict, overrides, words):

@@ -49,7 +49,7 @@ CASES = {
     "images and no model": (PREDICT, ["data.images=."], 2, "no model is chosen"),
     "models": ("sapiens_pl.models.__main__", [], 0, "sapiens_1b_308"),
     "collect": ("sapiens_pl.collect", ["nowhere"], 2, "holds no run.json"),
-    "evaluate": (EVALUATE, ["predictions=nowhere", "annotations=x"], 2, "is no output folder of a run"),
+    "evaluate": (EVALUATE, ["predictions=nowhere", "annotations=x"], 2, "is not an output folder of a run"),
     "evaluate, a mistyped key": (EVALUATE, ["prediction=nowhere"], 2, "did you mean predictions?"),
 }  # fmt: skip
 

@@ -75,7 +75,7 @@ def check_choice(cfg: DictConfig) -> None:
         raise ConfigError(
             f"no model is chosen for data.images={cfg.data.images}, and the bundled demo network knows only drawn "
             "calibration figures; choose model=sapiens_1b_308 or another of those that python -m sapiens_pl.models "
-            "lists, model.checkpoint=FILE, or model=demo for that network nevertheless."
+            "lists, model.checkpoint=FILE, or model=demo to use that network anyway."
         )
 
 

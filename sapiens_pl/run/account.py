@@ -236,7 +236,7 @@ def read_account(run_file: Path) -> Account:
         account = typed(Account, {"version": 1} | content, _SIDE_BY_SIDE)
     except TypeError as error:
         raise ConfigError(
-            f"{run_file} is damaged ({error}); put back what was written there, or remove it: the results stay."
+            f"{run_file} is damaged ({error}); restore the original file, or remove it: the results stay."
         ) from None
     if account.version > VERSION:
         raise ConfigError(

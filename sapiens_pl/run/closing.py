@@ -223,8 +223,10 @@ def print_summary(run: Run, account: Account) -> None:
     elif account.status == INTERRUPTED and not _is_anything_missing(counts):
         print("Not everything is made of the records yet; run the same command again to continue.")
     elif counts.shards_not_reached:
-        what = f"{counts.images_not_reached} images, and {counts.shards_not_reached} tars or tables, of which nobody"
-        print(f"{what} knows yet what is in them, were not reached; run the same command again to continue.")
+        what = (
+            f"{counts.images_not_reached} images, and {counts.shards_not_reached} tars or tables not looked into yet,"
+        )
+        print(f"{what} were not reached; run the same command again to continue.")
     elif counts.images_not_reached:
         print(f"{counts.images_not_reached} images were not reached; run the same command again to continue.")
 

@@ -65,7 +65,7 @@ def disk_sentence(error: OSError) -> str:
     if error.errno == errno.EAGAIN and error.filename is None:  # from a fork
         return NO_MORE_PROCESSES
     where = error.filename if error.filename is not None else "a file"
-    return f"{where} cannot be used ({error.strerror or error}); mend that and run the same command again."
+    return f"{where} cannot be used ({error.strerror or error}); fix that and run the same command again."
 
 
 def take_arguments() -> None:
@@ -92,7 +92,7 @@ def array_complaint(error: BaseException) -> tuple[str, int] | None:
         )
     if type(error).__module__.startswith("submitit."):
         return (
-            f"a job of the array broke off ({reason}); the others go on, its logs are in .submitit/ in the sweep's "
+            f"a job of the array failed ({reason}); the others go on, its logs are in .submitit/ in the sweep's "
             "folder, and the same command does what is missing.",
             1,
         )

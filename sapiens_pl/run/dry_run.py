@@ -105,7 +105,7 @@ def _checked_folder(cfg: DictConfig) -> Path:
         check_folder(RunFolder(folder, 0, cfg.data.shard, cfg.data.num_shards), cfg)
     place = _existing(folder)
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        what = "cannot be written to" if place.is_dir() else "is no folder"
+        what = "cannot be written to" if place.is_dir() else "is not a folder"
         raise ConfigError(f"output.dir={cfg.output.dir} cannot be made or used: {place} {what}; choose another.")
     return folder
 

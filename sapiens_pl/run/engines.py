@@ -1,7 +1,7 @@
 """Which share of the images is this job's: as the settings say, else as the engine says that has started it.
 
 An engine that starts one command many times tells each job which of them it is by an environment variable. What the
-settings say counts; a job of a sweep (`-m`) is no share of anything.
+settings say counts; a job of a sweep (`-m`) is not a share of anything.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def share_of(data: DictConfig, environment: Mapping[str, str] = os.environ) -> S
         environment: what the engine has set.
 
     Raises:
-        ConfigError: one of the two alone, or numbers that are no share.
+        ConfigError: one of the two alone, or numbers that are not a share.
     """
     num_shards, shard = data.num_shards, data.shard
     if num_shards is not None:
@@ -83,13 +83,13 @@ def _share_by(engine: _Engine, num_shards: int | None, environment: Mapping[str,
     if len(set(known.values())) > 1:
         listed = " and ".join(f"{name}={size}" for name, size in known.items())
         raise ConfigError(
-            f"{listed} do not agree on the number of shards; let them agree, or give data.num_shards and data.shard."
+            f"{listed} do not agree on the number of shards; make them agree, or give data.num_shards and data.shard."
         )
     size = next(iter(known.values()))
     if not 0 <= index < size:
         listed = " ".join(f"{name}={text}" for name, text in (said | {"data.num_shards": str(size)}).items())
         raise ConfigError(
-            f"{listed}: {engine.name} counts its jobs otherwise than 0 to {size - 1}; give data.num_shards and "
+            f"{listed}: {engine.name} does not count its jobs from 0 to {size - 1}; give data.num_shards and "
             "data.shard."
         )
     return Share(size, index, ", ".join(f"{name}={text}" for name, text in said.items()))
@@ -138,7 +138,8 @@ def _position(engine: _Engine, environment: Mapping[str, str]) -> tuple[int, int
     count = steps if count is None else count
     if (index - first) % step or (steps is not None and steps != count):
         raise ConfigError(
-            f"SLURM's job array is no regular row of numbers ({engine.index_key}={index}, {engine.size_key}={count}): "
+            f"SLURM's job array is not a regular row of numbers ({engine.index_key}={index}, "
+            f"{engine.size_key}={count}): "
             "the place of this job in it is not known; use --array=0-N, or give data.num_shards and data.shard."
         )
     return (index - first) // step, count
@@ -149,7 +150,7 @@ def _number(name: str, environment: Mapping[str, str]) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal()):
-        raise ConfigError(f"the environment's {name}={text} is no whole number; set it right, or unset it.")
+        raise ConfigError(f"the environment's {name}={text} is not a whole number; correct it, or unset it.")
     return int(text)
 
 

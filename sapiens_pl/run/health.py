@@ -71,7 +71,9 @@ def examine(folder: Path, trial: bool = True) -> Iterator[Finding]:
             found = check()
         except Exception as error:  # what cannot be looked at is a finding, not the end
             said = f"could not be looked at ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
-            found = Finding(getattr(check, "__name__", "disk").strip("_"), FAULT, said, "Mend that, and look again.")
+            found = Finding(
+                getattr(check, "__name__", "disk").strip("_"), FAULT, said, "Fix that, and run doctor again."
+            )
         yield from found if isinstance(found, list) else [found]
 
 
@@ -80,7 +82,7 @@ def _python() -> Finding:
     said = f"{version} on {platform.platform(terse=True)}, {sys.prefix}"
     if _PYTHONS[0] <= sys.version_info[:2] <= _PYTHONS[1]:
         return Finding("Python", GOOD, said)
-    return Finding("Python", NOTE, said, f"Python {first} to {last} are tested; use one of these if anything is odd.")
+    return Finding("Python", NOTE, said, f"Python {first} to {last} are tested; use one of these if anything fails.")
 
 
 def _torch() -> list[Finding]:
@@ -219,7 +221,7 @@ def _extras() -> list[Finding]:
 
 
 def _version(distribution: str) -> str | None:
-    """None where it is not installed; a folder of that name is no installation."""
+    """None where it is not installed; a folder of that name is not an installation."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

@@ -32,7 +32,7 @@ def check_network_meaning(cfg: DictConfig, network: PoseNetwork) -> None:
     if named is not None and named_set(named) != network.keypoint_set:
         raise ConfigError(
             f"model.network has the keypoint set {network.keypoint_set.dataset_name} and takes no other, so "
-            f"model.keypoint_set={named} cannot be used; remove it, or hand it on in the model's YAML "
+            f"model.keypoint_set={named} cannot be used; remove it, or pass it on in the model's YAML "
             "(network.keypoint_set: ${model.keypoint_set})."
         )
     check_meaning(cfg, network.keypoint_set)

@@ -76,7 +76,7 @@ def _choice(group: str, recorded: dict) -> str | None:
     choices = {OmegaConf.load(file)._target_: file.stem for file in files}
     if target is not None and target not in choices:
         known = " or ".join(f"{group}={name}" for name in choices.values())
-        raise ConfigError(f"{group} of the run is {target}, which is none of conf/{group}/; give {known}.")
+        raise ConfigError(f"{group} of the run is {target}, which is not in conf/{group}/; give {known}.")
     return choices.get(target)
 
 

@@ -1,4 +1,4 @@
-"""What was meant by a name that is no setting, no group and no choice."""
+"""What was meant by a name that is no setting, group or choice."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def no_setting(key: str, root: DictConfig) -> str:
     """
     whole, value = _argument(key)
     if whole in _EARLIER_NAMES:
-        return f"{whole} is no setting; {_EARLIER_NAMES[whole]}."
+        return f"{whole} is not a setting; {_EARLIER_NAMES[whole]}."
     alike = _groups_alike(whole, value) or _of_that_name(whole, root)
     elsewhere = None if alike else _with_another_choice(whole, root)
     if elsewhere:
-        return f"{whole} is no setting here; {elsewhere}."
+        return f"{whole} is not a setting here; {elsewhere}."
     alike = alike or _nearly_of_that_name(whole, root)
     hint = f"did you mean {_listed(alike)}?" if alike else "see conf/ for those there are."
-    return f"{whole} is no setting; {hint}"
+    return f"{whole} is not a setting; {hint}"
 
 
 def no_choice(group: str, choice: str, choices: Sequence[str]) -> str:
@@ -50,7 +50,7 @@ def no_choice(group: str, choice: str, choices: Sequence[str]) -> str:
     alike = [name for name in offered if parts and parts <= set(_parts(name))]
     alike = alike or get_close_matches(choice.lower(), offered, 1)
     hint = f"did you mean {_listed(alike)}? There are" if alike else "there are"
-    return f"{group}={choice} is no choice; {hint} {', '.join(offered)}."
+    return f"{group}={choice} is not a choice; {hint} {', '.join(offered)}."
 
 
 def _argument(key: str) -> tuple[str, str]:

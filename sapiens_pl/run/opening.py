@@ -62,7 +62,7 @@ def open_run(cfg: DictConfig, demo: Demo) -> Iterator[Run]:
             if run.report is not None:
                 note_the_end(run, error)
             if isinstance(error, SystemExit) and run.stop.signal is None and not error.code:
-                raise RuntimeError("Something in the run wanted to end the process.") from error
+                raise RuntimeError("Something in the run called sys.exit(); the traceback above shows what.") from error
             raise
         finally:
             run.folder.close()

@@ -108,7 +108,8 @@ def unreadable_override(arguments: Sequence[str] | None = None, choices: bool = 
             return _sentence(key, sign, value)
         if choices and override.is_sweep_override():
             return (
-                f"{argument} is a choice of values, which needs -m; if it is one text, quote the value for Hydra too: "
+                f"{argument} is a choice of values, which needs -m; if it is a single text, quote the value for Hydra "
+                "too: "
                 f"{quoted(key, value)}, and if it is a list, write {shlex.quote(f'{key}=[{value}]')}"
             )
     return None
@@ -116,10 +117,10 @@ def unreadable_override(arguments: Sequence[str] | None = None, choices: bool = 
 
 def _sentence(key: str, sign: str, value: str) -> str:
     if not sign:
-        return f"{key} is no setting; write KEY=VALUE without blanks around =, for instance data.images=photos/"
+        return f"{key} is not a setting; write KEY=VALUE without blanks around =, for instance data.images=photos/"
     if not _can_be_read(f"{key}=x"):
-        return f"{key} is no name of a setting; see conf/ for those there are."
-    return f"{key}={value} is no text in Hydra's grammar; quote the value for Hydra too: {quoted(key, value)}"
+        return f"{key} is not a name of a setting; see conf/ for those there are."
+    return f"{key}={value} is not text in Hydra's grammar; quote the value for Hydra too: {quoted(key, value)}"
 
 
 def _can_be_read(override: str) -> bool:
@@ -135,7 +136,7 @@ def no_text(key: str, value: Any) -> str:
     given = (argument.partition("=") for argument in reversed(sys.argv[1:]))  # of several, the last counts
     raw = next((text for name, _, text in given if name.lstrip("+") == key), str(value))
     kind = _kind(value)
-    return f"{key}={raw} is no text but a {kind} for Hydra; quote the value for Hydra too: {quoted(key, raw)}"
+    return f"{key}={raw} is not text but a {kind} for Hydra; quote the value for Hydra too: {quoted(key, raw)}"
 
 
 def _kind(value: Any) -> str:

@@ -160,7 +160,7 @@ def _check_number_of_shards(folder: RunFolder) -> None:
     others = section(config, "data").get("num_shards", folder.num_shards)
     if others != folder.num_shards:
         raise ConfigError(
-            f"shards with data.num_shards={others}, not {folder.num_shards}, are at work in {folder.address}; wait for "
+            f"shards with data.num_shards={others}, not {folder.num_shards}, are running in {folder.address}; wait for "
             "their end or choose another output.dir."
         )
 
@@ -172,7 +172,7 @@ def _check_files(folder: RunFolder) -> None:
             raise ConfigError(f"{file} is a folder; move it away, and run the same command again.")
     for place in folder.folders:
         if os.path.lexists(place) and not place.is_dir():
-            raise ConfigError(f"{place} is no folder; move it away, and run the same command again.")
+            raise ConfigError(f"{place} is not a folder; move it away, and run the same command again.")
 
 
 def _start_over(

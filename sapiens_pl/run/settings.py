@@ -62,7 +62,7 @@ _TRAINER = {
         "a number of devices of at least 1, a list of their numbers such as [0,1], -1 or auto for all", _are_devices
     ),
     "accelerator": Kind(
-        f"one of {', '.join(_ACCELERATORS)}; which of several devices says trainer.devices=[0]",
+        f"one of {', '.join(_ACCELERATORS)}; trainer.devices=[0] chooses among several devices",
         lambda value: value in _ACCELERATORS,
     ),
     "precision": Kind(f"one of {', '.join(_PRECISIONS[:6])}", lambda value: str(value) in _PRECISIONS),
@@ -104,7 +104,7 @@ def check_settings(cfg: DictConfig) -> None:
     """Raises ConfigError for the first setting that cannot be meant."""
     for group in _GROUPS:
         if not isinstance(cfg.get(group), DictConfig):
-            raise ConfigError(f"{group}={cfg.get(group)} is no choice; see conf/{group}/ for those there are.")
+            raise ConfigError(f"{group}={cfg.get(group)} is not a choice; see conf/{group}/ for those there are.")
     if "_target_" not in cfg.boxes:
         raise ConfigError("boxes has no _target_; choose one of conf/boxes/ whose name does not begin with _.")
     texts = _TEXTS if OmegaConf.is_dict(cfg.data.source) else (*_TEXTS, "data.source")

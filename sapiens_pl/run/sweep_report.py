@@ -160,7 +160,7 @@ def write_csv(rows: list[SweepRow], path: Path) -> None:
 
 
 def _cell(value: Any) -> Any:
-    """Overrides may begin with + or =, which a spreadsheet would calculate; numbers stay numbers."""
+    """Overrides may begin with + or =, which a spreadsheet would read as a formula; numbers stay numbers."""
     if isinstance(value, str) and value.startswith(FORMULA_SIGNS):
         return f"'{value}"
     return "" if value is None else value

@@ -184,7 +184,7 @@ def test_malformed_yolo_lines_are_named(tmp_path):
         YoloBoxes(str(tmp_path), strict=True)(source_of("a.jpg"))
     with pytest.raises(ConfigError, match="no label file for any of the images, such as c.txt"):
         YoloBoxes(str(tmp_path))(source_of("c.jpg"))
-    with pytest.raises(ConfigError, match="is no folder"):
+    with pytest.raises(ConfigError, match="is not a folder"):
         YoloBoxes(str(tmp_path / "a.txt"))
 
 

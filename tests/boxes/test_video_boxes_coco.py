@@ -74,7 +74,7 @@ def test_a_list_that_counts_from_1_is_refused_until_that_is_said(tmp_path):
     file = write(tmp_path / "boxes.json", content)
     with pytest.raises(ConfigError, match="no frame 0, but a frame 5 of a/walk.mp4.*say boxes.first_frame=1"):
         CocoBoxes(file)(pictures_of({VIDEO: 5}))
-    with pytest.raises(ConfigError, match="a frame 1 and no frame 0, so that nobody knows which is the first"):
+    with pytest.raises(ConfigError, match="a frame 1 and no frame 0, so it is not clear which frame is the first"):
         CocoBoxes(file)(pictures_of({VIDEO: 9}))
     assert by_frame(CocoBoxes(file, first_frame=1)(pictures_of({VIDEO: 5}))) == of_video(VIDEO)
 

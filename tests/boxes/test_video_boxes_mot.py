@@ -49,7 +49,7 @@ def test_a_folder_has_a_file_for_each_video(tmp_path, place, caplog):
     boxed = MotBoxes(str(tmp_path / "mot"))(pictures_of({"a/walk.mp4": 5, "b/run.mov": 5, "c.avi": 3}, "photo.jpg"))
     assert by_frame(boxed) == {**of_video("a/walk.mp4"), ("b/run.mov", 4): [(1, 2, 3, 4, 5)]}
     assert not boxed.failures
-    assert "says nothing of 1 of the 3 videos, so that nobody is in them: c.avi" in caplog.text
+    assert "says nothing about 1 of the 3 videos, so they get no people: c.avi" in caplog.text
 
 
 def test_files_without_a_video_are_named(tmp_path, caplog):

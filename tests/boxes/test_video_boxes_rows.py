@@ -180,8 +180,8 @@ def test_a_list_that_counts_from_1_is_told_by_its_end(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
-        ("walk.mp4,1.5,1,2,3,4,5", "'1.5' is no number of a frame"),
-        ("walk.mp4,,1,2,3,4,5", "'' is no number of a frame"),
+        ("walk.mp4,1.5,1,2,3,4,5", "'1.5' is not a number of a frame"),
+        ("walk.mp4,,1,2,3,4,5", "'' is not a number of a frame"),
         (",3,1,2,3,4,5", "it names no video"),
     ],
 )

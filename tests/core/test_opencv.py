@@ -95,4 +95,4 @@ def test_a_build_for_another_numpy(tmp_path):
     env = os.environ | {"PYTHONPATH": paths}
     done = subprocess.run(COMMAND, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=env)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
-    assert "OpenCV and NumPy do not go together (numpy.core.multiarray failed to import)" in done.stderr
+    assert "OpenCV and NumPy do not fit together (numpy.core.multiarray failed to import)" in done.stderr

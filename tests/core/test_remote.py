@@ -158,7 +158,7 @@ def test_no_credentials_is_said(line, monkeypatch, tmp_path):
 
 
 def test_unknown_protocols_and_missing_libraries(monkeypatch):
-    with pytest.raises(ConfigError, match=r"^nfs42:// is no protocol that is known here; use s3://"):
+    with pytest.raises(ConfigError, match=r"^nfs42:// is not a known protocol; use s3://"):
         remote.check_protocol("nfs42://a/b")
     with pytest.raises(
         ConfigError, match=r"gs:// needs gcsfs, which is not installed: pip install 'sapiens_pl\[gs\]'\."

@@ -165,7 +165,7 @@ def test_the_detector_brings_the_boxes_and_their_scores(estimator, tmp_path):
 def test_a_detector_that_cannot_be(tmp_path):
     with pytest.raises(TypeError, match="detector is int 5; pass a Detector"):
         PoseEstimator.from_checkpoint(CHECKPOINT, device="cpu", detector=5)
-    with pytest.raises(ConfigError, match="boxes.model=yolo is no detector"):
+    with pytest.raises(ConfigError, match="boxes.model=yolo is not a detector"):
         PoseEstimator.from_checkpoint(CHECKPOINT, device="cpu", detector="yolo").predict([BLANK], "detector")
     with pytest.raises(ValueError, match="score_threshold='x' must be a number"):
         Detector(DETECTOR_MODEL, str(DETECTOR), score_threshold="x")

@@ -150,5 +150,5 @@ def test_weights_in_torchs_cache_are_used(ssd, tmp_path, monkeypatch):
 
 
 def test_an_unknown_name_is_told_the_names(tmp_path):
-    with pytest.raises(ConfigError, match="boxes.model=fasterrcn is no detector; choose one of fasterrcnn_resnet50"):
+    with pytest.raises(ConfigError, match="boxes.model=fasterrcn is not a detector; choose one of fasterrcnn_resnet50"):
         load_detector("fasterrcn")

@@ -88,14 +88,14 @@ def test_texts_in_other_scripts_and_with_a_mark_of_their_encoding_are_fine(tmp_p
 
 BAD_FILES = {
     "is not UTF-8; save it as UTF-8": "names: [Fühler]".encode("latin-1"),
-    "is no YAML file": b"names: [head",
-    "is no YAML file .*the key names twice": b"names: [a]\nnames: [b]",
-    "is no YAML file .*python/object": b"!!python/object/apply:os.system ['touch /tmp/never']",
-    "is no YAML file.*": b"names: [2001-99-99]",
+    "is not a YAML file": b"names: [head",
+    "is not a YAML file .*the key names twice": b"names: [a]\nnames: [b]",
+    "is not a YAML file .*python/object": b"!!python/object/apply:os.system ['touch /tmp/never']",
+    "is not a YAML file.*": b"names: [2001-99-99]",
     "has over 4 MiB": b"#" * (5 << 20),
-    "holds nothing where a mapping is due": b"",
+    "holds nothing where a mapping is expected": b"",
     "holds a list where": b"- head",
-    "calls keypoint 1 false, which is no text; put its name in quotes": b"names: [yes_please, no]",
+    "calls keypoint 1 false, which is not text; put its name in quotes": b"names: [yes_please, no]",
     "holds a text where": b"head",
 }
 
@@ -112,14 +112,14 @@ def test_a_bad_file_is_told_in_one_sentence_that_names_it(tmp_path, sentence):
 def test_what_names_no_set_is_told_with_those_there_are(tmp_path):
     os.mkfifo(tmp_path / "pipe.yaml")
     for named, sentence in {
-        "coco17": r"model.keypoint_set=coco17 is no keypoint set; did you mean coco_17\?$",
-        "halpe": "=halpe is no keypoint set; give one of coco_17, .* or the path of a YAML",
+        "coco17": r"model.keypoint_set=coco17 is not a keypoint set; did you mean coco_17\?$",
+        "halpe": "=halpe is not a keypoint set; give one of coco_17, .* or the path of a YAML",
         str(tmp_path / "absent.yaml"): "absent.yaml does not exist; give one of",
-        str(tmp_path): "is no file; give",
-        str(tmp_path / "pipe.yaml"): "is no file; give",
+        str(tmp_path): "is not a file; give",
+        str(tmp_path / "pipe.yaml"): "is not a file; give",
         17: "='17' names no keypoint set",
-        "a\0b": "is no keypoint set|names no",
-        "x" * 5000: "names no keypoint set|is no keypoint set",
+        "a\0b": "is not a keypoint set|names no",
+        "x" * 5000: "names no keypoint set|is not a keypoint set",
     }.items():
         with pytest.raises(ConfigError, match=sentence):
             named_set(named)
@@ -144,7 +144,7 @@ def test_a_network_has_the_set_that_is_given_else_its_files_else_ours_of_that_nu
         (133, "coco_17", {}, "F has 133 keypoints, but model.keypoint_set=coco_17 has 17; give"),
         (133, None, {"keypoint_set": "coco_17"}, "F has 133 keypoints, but the keypoint set coco_17 in its metadata"),
         (18, None, metadata_of(our_set("coco_17")._replace(dataset_name="x")), "F has 18 .* in its metadata has 17"),
-        (3, None, {"keypoint_set_description": "{"}, "in the metadata of F is no JSON; describe it anew by"),
+        (3, None, {"keypoint_set_description": "{"}, "in the metadata of F is not JSON; describe it anew by"),
         (3, None, {"keypoint_set_description": '{"names": 3}'}, r"The metadata of F has 3 for names; .*\(or describe"),
     ],
 )

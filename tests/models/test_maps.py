@@ -97,7 +97,7 @@ def test_faces_stand_where_a_frontal_face_has_them():
 
 
 def test_an_unknown_table_is_told():
-    with pytest.raises(ConfigError, match="h36m is no table of keypoints; choose from coco_17"):
+    with pytest.raises(ConfigError, match="h36m is not a table of keypoints; choose from coco_17"):
         convert_keypoints(pose_result("a.jpg"), "h36m")
     with pytest.raises(ConfigError, match="does not say what its keypoints are"):
         convert_keypoints(pose_result("a.jpg", keypoint_set=None), "coco_17")

@@ -111,8 +111,8 @@ def test_what_is_no_pose_network_is_told_before_anything_has_run(squares):
     for changes, sentence in {
         ("identity", None): "which has no identity",
         ("keypoint_set", None): "which has no keypoint_set",
-        ("keypoint_set", "coco_17"): "whose keypoint_set is no KeypointSet",
-        ("crop_settings", 3): "whose crop_settings is no CropSettings",
+        ("keypoint_set", "coco_17"): "whose keypoint_set is not a KeypointSet",
+        ("crop_settings", 3): "whose crop_settings is not a CropSettings",
         ("input_hw", (64,)): "whose input_hw is not",
         ("input_hw", (64.0, 48)): "whose input_hw is not",
         ("slope", None): "which has no parameters",
@@ -120,9 +120,9 @@ def test_what_is_no_pose_network_is_told_before_anything_has_run(squares):
         bad = type("Bad", (type(network),), {changes[0]: changes[1]} if changes[0] == "identity" else {})()
         if changes[0] != "identity":
             setattr(bad, *changes)
-        with pytest.raises(ConfigError, match=f"model.network is a Bad, {sentence}.*; a PoseNetwork is due"):
+        with pytest.raises(ConfigError, match=f"model.network is a Bad, {sentence}.*; a PoseNetwork is expected"):
             checked_network(bad)
-    with pytest.raises(ConfigError, match="is a int, which is no torch.nn.Module"):
+    with pytest.raises(ConfigError, match="is a int, which is not a torch.nn.Module"):
         checked_network(3)
     with pytest.raises(ConfigError, match="is a ReLU, which has no input_hw"):
         checked_network(torch.nn.ReLU())

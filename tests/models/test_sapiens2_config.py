@@ -102,8 +102,8 @@ def test_rotary_bases_that_make_no_sense_are_refused(tmp_path, value):
     [
         ("{", "is damaged: no JSON"),
         ("", "is damaged: no JSON"),
-        ("[1, 2]", "is no JSON object"),
-        ("null", "is no JSON object"),
+        ("[1, 2]", "is not a JSON object"),
+        ("null", "is not a JSON object"),
         (b"\xff\xfe{}", "no UTF-8 text"),
         ("[" * 1_000_000, "is damaged: no JSON"),
         (" " * 20_000_000, "larger than any configuration"),

@@ -102,7 +102,7 @@ def test_sources_without_samples_refuse_it_and_so_does_what_is_no_list_of_names(
     with pytest.raises(ConfigError, match=r"data\.carry is for tars and tables of pictures, and .* is none; omit it"):
         open_source(str(tmp_path / "a.jpg"), carry=["url"])
     for wrong in (7, {"url": 1}, [1], [""]):
-        with pytest.raises(ConfigError, match=r"data\.carry=.* is no list of columns"):
+        with pytest.raises(ConfigError, match=r"data\.carry=.* is not a list of columns"):
             carry_of(wrong)
     with pytest.raises(ConfigError, match="more than once"):
         carry_of(["image", "carried_image"])

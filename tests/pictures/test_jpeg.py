@@ -182,7 +182,7 @@ def test_any_sampling_is_read_as_opencv_reads_it(tmp_path, factors, interleaved)
     ids=["3 bytes", "100 bytes", "zeros", "only starts", "no frame"],
 )
 def test_what_has_no_picture_gives_a_sentence(tmp_path, data):
-    with pytest.raises(UnreadableImageError, match=r"x\.jpg (begins as JPEG|is no image)"):
+    with pytest.raises(UnreadableImageError, match=r"x\.jpg (begins as JPEG|is not an image)"):
         read(tmp_path, data)
 
 

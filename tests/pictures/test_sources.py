@@ -37,7 +37,7 @@ class Strip:
 
     def __init__(self, images, max_megapixels, damaged=2):
         if not images.endswith(".npy"):
-            raise ConfigError(f"data.images={images} is no strip.")
+            raise ConfigError(f"data.images={images} is not a strip.")
         self.images, self.damaged = images, damaged
 
     def pictures(self):
@@ -229,7 +229,7 @@ def test_overlays_are_drawn_on_pictures_that_are_no_files_during_the_run_and_lat
 
     pack(archive, {name: (files / name).read_bytes() for name in NAMES})
     without = make(run.folder, archive.parent)  # where the class is not
-    assert without.returncode == 1 and f"{source} is no class that can be loaded" in without.stdout, without.stderr
+    assert without.returncode == 1 and f"{source} is not a class that can be loaded" in without.stdout, without.stderr
     assert make(run.folder, code).returncode == 0 and overlays(run.folder) == expected and not run.failures
     assert make(of_files.folder, archive.parent, "overlay_score_threshold=0.9").returncode == 0  # of files as before
 

@@ -156,7 +156,7 @@ def test_bad_members_cost_their_own_place(tmp_path):
         "a.tar/empty.jpg": "empty",
         "a.tar/link.jpg": "is a link",
         "a.tar/hard.jpg": "is a link",
-        "a.tar/pipe.jpg": "is no file",
+        "a.tar/pipe.jpg": "is not a file",
         "a.tar/__/out.jpg": "leads out",
         "a.tar/root.jpg": "leads out",
         "a.tar/lonely": "has no picture in its tar, only .json",
@@ -202,7 +202,7 @@ def test_damaged_headers_lacking_ends_and_joined_tars_are_told(tmp_path):
     (tmp_path / "5.tar").write_bytes(gzip.compress(whole))
     (tmp_path / "6.tar").write_bytes(b"")
     pictures = open_source(f"{tmp_path}/{{whole,1,2,3,4,5,6,7}}.tar").pictures()
-    told = ["damaged at byte", "without the mark", "joined", "is no tar", "gunzip", "empty", "does not exist"]
+    told = ["damaged at byte", "without the mark", "joined", "is not a tar", "gunzip", "empty", "does not exist"]
     assert [failure.image for failure in pictures.failures] == [f"{number}.tar" for number in range(1, 8)]
     assert all(words in failure.message for words, failure in zip(told, pictures.failures))
     assert pictures.dealt_whole.tolist() == [0, 3, 4, 7, 10, 10, 10, 10]
@@ -238,7 +238,7 @@ def test_a_picture_is_read_again_by_its_path_alone(tmp_path):
     assert shade_of(read("a.tar/f/1.jpg", f"{path}/f/1.jpg")) == 77
     with pytest.raises(MissingImageError, match="not in its tar"):
         read("a.tar/3.jpg", f"{path}/3.jpg")
-    with pytest.raises(UnreadableImageError, match=r"a.tar/2.jpg is no image"):
+    with pytest.raises(UnreadableImageError, match=r"a.tar/2.jpg is not an image"):
         read("a.tar/2.jpg", f"{path}/2.jpg")
 
 

@@ -200,9 +200,9 @@ def test_a_picture_that_has_gone_costs_its_own_place_and_an_expired_token_the_ru
         ("s3://bucket/photos/a.png/", "holds no pictures"),
         ("s3://bucket/nothing.png", "s3://bucket/nothing.png is not there"),
         ("s3://bucket/photos/clip.mp4", "is a video, and videos are not read from URLs"),
-        ("nfs42://bucket/a.png", "nfs42:// is no protocol that is known here"),
+        ("nfs42://bucket/a.png", "nfs42:// is not a known protocol"),
         ("gs://bucket/photos/", r"gs:// needs gcsfs, which is not installed: pip install 'sapiens_pl\[gs\]'"),
-        ("https://[bad/x.png", "is no URL"),
+        ("https://[bad/x.png", "is not a URL"),
     ],
 )
 def test_what_cannot_be_opened_is_said_at_once(photos, images, said):

@@ -99,7 +99,7 @@ def test_without_its_index_a_cut_video_is_one_failure(tmp_path):
 
 
 def text(path):
-    path.write_text("This is no film.\n" * 50)
+    path.write_text("This is not a film.\n" * 50)
 
 
 def empty(path):

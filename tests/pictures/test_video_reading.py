@@ -198,7 +198,7 @@ def test_settings_choose_frames_and_frames_keep_their_index(tmp_path):
         ({"every": 0}, "video.every|every=0 must be"),
         ({"fps": -1}, "fps=-1 must be"),
         ({"start": 3, "end": 2}, "start=3 must be less than"),
-        ({"step": 2}, "step is no setting"),
+        ({"step": 2}, "step is not a setting"),
     ],
 )
 def test_settings_that_cannot_be_meant(settings, said, tmp_path):

@@ -20,7 +20,7 @@ from sapiens_pl.pictures.sources import open_again, open_source
 
 NEVER = r"cannot be read \(no whole answer within the time limit, tried several times\); run the same command again"
 CUT_OFF = r"cannot be read \(the answer was cut off, tried several times\); run the same command again"
-IN_CIRCLES = r"cannot be read \(one redirect after the other\); correct it or take it off the list\."
+IN_CIRCLES = r"cannot be read \(one redirect after the other\); correct it or remove it from the list\."
 
 
 def png(shade: int) -> bytes:
@@ -56,7 +56,7 @@ def test_of_a_list_each_that_cannot_be_had_costs_only_itself(web, tmp_path):
             said[name] = str(error).removeprefix(f"{web.url}/{name} ").split("; run")[0]
     assert said == {
         "a.png": 0,
-        "loop.png": "cannot be read (one redirect after the other); correct it or take it off the list.",
+        "loop.png": "cannot be read (one redirect after the other); correct it or remove it from the list.",
         "silent.png": "cannot be read (no whole answer within the time limit, tried several times)",
         "half.png": "cannot be read (the answer was cut off, tried several times)",
         "stalls.png": "cannot be read (no whole answer within the time limit, tried several times)",

@@ -78,7 +78,7 @@ def test_the_second_read_gives_the_same_pixels_or_a_sentence_and_survives_its_pr
     cv2.imwrite(str(tmp_path / "large.png"), np.zeros((400, 300, 3), np.uint8))
     for path, words in (
         ("gone.jpg", "is not there any more"),
-        ("text.jpg", "is no image"),
+        ("text.jpg", "is not an image"),
         ("large.png", "megapixels"),
     ):
         with pytest.raises((UnreadableImageError, MissingImageError), match=words):

@@ -158,7 +158,7 @@ def test_foreign_files_stay_and_a_folder_in_a_files_place_is_said_before_anythin
     with pytest.raises(ConfigError, match="keypoints.csv is a folder; move it away"):
         make_of_run(run, settings("output.formats=[json,csv]"))
     (run.path / "openpose").write_text("")
-    with pytest.raises(ConfigError, match="openpose is no folder; move it away"):
+    with pytest.raises(ConfigError, match="openpose is not a folder; move it away"):
         make_of_run(run, settings("output.formats=[json,openpose]"))
     assert not (run.path / "predictions").exists()
 
@@ -194,7 +194,7 @@ def test_every_product_of_every_set(tmp_path, num_keypoints):
     assert not made.failures
     if num_keypoints == 5:
         for name in set(settings().products) - set(formats):
-            with pytest.raises(ConfigError, match=f"output.formats={name} has to know which keypoints are the body"):
+            with pytest.raises(ConfigError, match=f"output.formats={name} needs to know which keypoints are the body"):
                 make_of_run(run, settings(f"output.formats=[json,{name}]"))
 
 

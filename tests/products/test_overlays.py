@@ -118,5 +118,5 @@ def test_settings_of_overlays(tmp_path):
     run = make_products(tmp_path / "run", [result], "overlay", "output.overlay_parts=[body]")
     expected = overlay_jpeg(cv2.imread(path), result, set_of_network("It", 17), 0.3, parts=["body"])
     assert (run / "overlays" / "a.jpg.jpg").read_bytes() == expected
-    with pytest.raises(ConfigError, match="output.formats=overlay has to know which keypoints are the face"):
+    with pytest.raises(ConfigError, match="output.formats=overlay needs to know which keypoints are the face"):
         make_products(run, [result], "overlay", "output.overlay_parts=[face]")

@@ -87,7 +87,7 @@ def planted(folder) -> list:
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     account = {"status": "merging", "device": "a <device>", "counts": {"images_done": 39}, "folder": {"failed": 20}}
-    files = {"num": 4, "kinds": {".heic": 3, ".txt": 1}, "first": ["<b>.heic"], "why": "is no picture"}
+    files = {"num": 4, "kinds": {".heic": 3, ".txt": 1}, "first": ["<b>.heic"], "why": "is not a picture"}
     account["not_counted"] = {"files": files, "boxes": {"rows": 12, "used": 1, "unusable": 11, "inverted": 11}}
     account["processes"] = [{"shard": 0, "rank": 0, "seconds": 3, "seconds_with_loading": 5, "loading": {"seconds": 1}}]
     (folder / "run").mkdir()

@@ -47,7 +47,7 @@ def test_what_cannot_be_drawn(result, tmp_path):
         assert other._repr_jpeg_() is None
     with pytest.raises(ValueError, match="The image has 640x300 px, and the poses of a.png .* 640x480"):
         result.draw(PIXELS[:300])
-    with pytest.raises(ValueError, match="parts=\\['face'\\] are not known of the set coco; it has body"):
+    with pytest.raises(ValueError, match="parts=\\['face'\\] are not in the set coco; it has body"):
         result.draw(parts=["face"])
     with pytest.raises(TypeError, match="image 0 is int 5"):
         result.draw(5)

@@ -174,7 +174,7 @@ def test_a_folder_in_a_files_place_is_a_sentence(folder, file):
 @pytest.mark.parametrize("place", [".processes", "detections"])
 def test_a_file_in_a_folders_place_is_a_sentence(folder, place):
     (folder.path / place).write_text("a file")
-    with pytest.raises(ConfigError, match=rf"{place} is no folder; move it away"):
+    with pytest.raises(ConfigError, match=rf"{place} is not a folder; move it away"):
         resume(folder)
 
 

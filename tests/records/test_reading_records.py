@@ -49,7 +49,7 @@ def test_everything_comes_back_exactly(tmp_path, num_keypoints):
     check_all_equal(records.results(), results)
     assert records.keypoint_set == set_of_network("It", num_keypoints)
     assert records.names() == sorted(ODD_NAMES)
-    known = [name for name in ODD_NAMES if name != "\ud800.jpg"]  # which is no name of a file
+    known = [name for name in ODD_NAMES if name != "\ud800.jpg"]  # which is not a name of a file
     assert (records.positions(Names.of(known)) >= 0).all() and records.done_among(Names.of([*known, "x"])) == known
     assert records.names("failed") == [failed[0].name] and records.names("absent") == ["gone.jpg"]
     assert records.names(None) == sorted([*ODD_NAMES, *(result.name for result in failed)])

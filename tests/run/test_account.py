@@ -135,7 +135,7 @@ def test_what_was_not_counted_is_read_again_and_stands_in_the_closing_table(fold
     told = [line.strip() for line in summary_table(account).splitlines()]
     assert "not read        4 files (HEIC 3, CR2 1): a.heic, b.heic, c.cr2, ... (4 in all)" in told
     start = told.index("boxes left out  9 of 20:")
-    assert told[start + 1 : start + 3] == ["6 of other classes (person 14, dog 6)", "3 that are no boxes (2 inverted)"]
+    assert told[start + 1 : start + 3] == ["6 of other classes (person 14, dog 6)", "3 that are not boxes (2 inverted)"]
     assert told[start + 3] == "without boxes   1 picture not in the box file: d.png"
     later = summed([report(not_counted=NotCounted(files))], account)  # which has found nobody's boxes to look at
     assert later.not_counted == NotCounted(files, rows)

@@ -19,15 +19,15 @@ def looked_at(*overrides):
 @pytest.mark.parametrize(
     "added, words",
     [
-        ("+batch_size=4", "batch_size is no setting; did you mean data.batch_size?"),
-        ("++batch_size=4", "batch_size is no setting; did you mean data.batch_size?"),
-        ("+output.formatz=[csv]", "output.formatz is no setting; did you mean output.formats?"),
-        ("+a.b=3", "a.b is no setting; see conf/"),
-        ("+model.foo=1", "model.foo is no setting"),
-        ("+trainer.foo=1", "trainer.foo is no setting"),
-        ("+data.foo=1", "data.foo is no setting"),
-        ("+model.network.foo=1", "model.network.foo is no setting"),
-        ("+tracking.foo=1", "tracking.foo is no setting"),
+        ("+batch_size=4", "batch_size is not a setting; did you mean data.batch_size?"),
+        ("++batch_size=4", "batch_size is not a setting; did you mean data.batch_size?"),
+        ("+output.formatz=[csv]", "output.formatz is not a setting; did you mean output.formats?"),
+        ("+a.b=3", "a.b is not a setting; see conf/"),
+        ("+model.foo=1", "model.foo is not a setting"),
+        ("+trainer.foo=1", "trainer.foo is not a setting"),
+        ("+data.foo=1", "data.foo is not a setting"),
+        ("+model.network.foo=1", "model.network.foo is not a setting"),
+        ("+tracking.foo=1", "tracking.foo is not a setting"),
     ],
 )
 def test_what_nothing_reads_is_refused(added, words, monkeypatch):
@@ -51,5 +51,5 @@ def test_what_an_interpolation_takes_is_read():
 def test_make_reads_what_it_is_given(tmp_path, monkeypatch):
     for added in ("+foo=1", "+output.foo=1"):
         monkeypatch.setattr("sys.argv", ["make", added])
-        with pytest.raises(ConfigError, match="output.foo is no setting"):
+        with pytest.raises(ConfigError, match="output.foo is not a setting"):
             make_settings(tmp_path, [added])

@@ -46,7 +46,7 @@ def test_nothing_is_built_that_only_the_folder_of_a_run_names(settings):
     }
     with pytest.raises(ConfigError) as refused:
         settings(of_run=strange)
-    assert "tracking of the run is os.system, which is none of conf/tracking/; give" in str(refused.value)
+    assert "tracking of the run is os.system, which is not in conf/tracking/; give" in str(refused.value)
     cfg = settings("tracking=none")
     with pytest.raises(ConfigError) as refused:
         TrackingOfRun(cfg)

@@ -11,16 +11,16 @@ from sapiens_pl.core.configs import config_folder
 from sapiens_pl.run.command import hydra_sentence
 
 MEANT = {
-    "boxs=coco": "boxs is no setting; did you mean boxes=coco?",
+    "boxs=coco": "boxs is not a setting; did you mean boxes=coco?",
     "models=sapiens_1b_17": "did you mean model=sapiens_1b_17?",
     "experiments=one_gpu": "did you mean experiment=one_gpu?",
     "launcher=slurm": "did you mean hydra/launcher=slurm?",
-    "batch_size=4": "batch_size is no setting; did you mean data.batch_size?",
+    "batch_size=4": "batch_size is not a setting; did you mean data.batch_size?",
     "batchsize=4": "did you mean data.batch_size?",
     "data.batchsize=4": "did you mean data.batch_size?",
     "model.batch_size=4": "did you mean data.batch_size?",
     "checkpoint=x": "did you mean model.checkpoint?",
-    "modle.checkpoint=x": "modle.checkpoint is no setting; did you mean model.checkpoint?",
+    "modle.checkpoint=x": "modle.checkpoint is not a setting; did you mean model.checkpoint?",
     "images=photos/": "did you mean data.images?",
     "devices=2": "did you mean trainer.devices?",
     "precision=bf16-mixed": "did you mean trainer.precision?",
@@ -32,14 +32,14 @@ MEANT = {
     "boxes.file=x": "boxes.file belongs to boxes=coco",
     "boxs.images_file=x": "boxes.images_file belongs to boxes=coco.",
     "boxes.batch_size=4": "it is called boxes.images_per_batch now.",
-    "trainer.gpus=2": "trainer.gpus is no setting; see conf/",
-    "nonsense=2": "nonsense is no setting; see conf/",
+    "trainer.gpus=2": "trainer.gpus is not a setting; see conf/",
+    "nonsense=2": "nonsense is not a setting; see conf/",
     "model=sapiens_1b": "no choice; did you mean sapiens_1b_133, sapiens_1b_17 or sapiens_1b_308? There are demo,",
     "model=SAPIENS-1B-308": "did you mean sapiens_1b_308? There are",
     "model=sapiens_1b_38": "did you mean sapiens_1b_308? There are",
-    "boxes=jsn": "boxes=jsn is no choice; did you mean json? There are auto, coco, csv, detector, json, mot,",
+    "boxes=jsn": "boxes=jsn is not a choice; did you mean json? There are auto, coco, csv, detector, json, mot,",
     "experiment=one": "did you mean one_gpu or one_node_8? There are",
-    "trainer=gpu": "trainer=gpu is no choice; there are default.",
+    "trainer=gpu": "trainer=gpu is not a choice; there are default.",
 }
 
 

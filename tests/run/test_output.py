@@ -40,7 +40,7 @@ def test_formats_that_nobody_names_are_json_and_none_for_tars_and_urls(tmp_path,
 
 
 def test_a_url_of_no_known_protocol_is_refused_with_the_settings():
-    with pytest.raises(ConfigError, match="ftpx:// is no protocol that is known here"):
+    with pytest.raises(ConfigError, match="ftpx:// is not a known protocol"):
         checked("output.dir=ftpx://a/b")
     with pytest.raises(ConfigError, match=r"output\.flush_seconds=0 must be a number above 0"):
         checked("output.flush_seconds=0")

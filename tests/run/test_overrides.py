@@ -27,8 +27,8 @@ def test_a_quoted_name_goes_through_the_shell_and_through_hydra(name):
         ("data.images=in/été", "quote the value for Hydra too: \"data.images='in/été'\""),
         ("data.images=it's", "\"data.images='it\\'s'\""),
         ("boxes.file=a&b (2).json", "\"boxes.file='a&b (2).json'\""),
-        ("photos/", "photos/ is no setting; write KEY=VALUE"),
-        ("dâta.images=x", "dâta.images is no name of a setting"),
+        ("photos/", "photos/ is not a setting; write KEY=VALUE"),
+        ("dâta.images=x", "dâta.images is not a name of a setting"),
         ("data.batch_size=1,2", None),
         ("data.images=photos", None),
         ("--info", None),
@@ -41,7 +41,7 @@ def test_what_hydra_cannot_read_is_told_with_the_value_filled_in(argument, words
 
 def test_of_a_setting_given_twice_the_one_that_counts_is_shown(monkeypatch):
     monkeypatch.setattr("sys.argv", ["predict", "data.images=photos", "data.images=2024", "boxes=auto"])
-    assert no_text("data.images", 2024).startswith("data.images=2024 is no text but a number")
+    assert no_text("data.images", 2024).startswith("data.images=2024 is not text but a number")
 
 
 def test_a_choice_without_m_is_told():

@@ -36,7 +36,7 @@ def times(run):
 
 
 def rows_of(run):
-    """What the records say, by name: the size of the file is no part of it."""
+    """What the records say, by name: the size of the file is not part of it."""
     records = Records.read(run.folder)
     return {result.name: [value.tolist() for value in result[1:6]] for result in records.results()}
 

@@ -120,7 +120,7 @@ def test_products_of_a_run_with_videos_follow_the_settings_and_others_stay(tmp_p
     ("override", "words"),
     [
         ("tracking.high_score=much", "tracking.high_score=much must be a number."),
-        ("smoothing._target_=null", "smoothing={'_target_': None} is no choice; see conf/smoothing/"),
+        ("smoothing._target_=null", "smoothing={'_target_': None} is not a choice; see conf/smoothing/"),
     ],
 )
 def test_settings_that_cannot_be_are_a_sentence(override, words):
