@@ -1,11 +1,11 @@
-"""`run.json`, typed: what a run says of itself while it goes on and at its end, and what each of its processes says.
+"""`run.json`, typed: what a run reports while it goes on and at its end, and what each of its processes reports.
 
     .processes/0of1-0.progress   `Live`: how far a process is, written again while it works
     .processes/0of1-0.json       `Report`: what a process says at its end
     run.json                     `Account`: their sum (`run.summing`), and how far all of them are
 
-All are written whole, so whoever watches `run.json` never reads half of one. Fields that are None are left out of the
-files; those of `Terms` and `Work` stand in them side by side with the others.
+All are written whole, so a program that watches `run.json` never reads half of one. Fields that are None are omitted
+from the files; those of `Terms` and `Work` are written side by side with the others.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from sapiens_pl.records.listing import read_object, visible
 from sapiens_pl.records.run_folder import RunFolder
 
 VERSION = 2
-"""Of the form of `run.json`; the first one had no number."""
+"""Version of the form of `run.json`; the first one had no number."""
 RUNNING, COMPLETE, FAILED, INTERRUPTED = "running", "complete", "failed", "interrupted"
 INCOMPLETE = "incomplete"
 """Not all processes have ended well, or their shares do not make a whole."""
 MERGING = "merging"
-"""All images have their outcome, and what is made of all of them together is not there yet."""
+"""All images have their outcome, but the products of the whole run are not made yet."""
 STARTING, DETECTING, POSING = "starting", "detecting", "posing"
 """What a process is at (`Live.state`); when all have ended, `Progress.state` is the run's status."""
 
@@ -36,8 +36,8 @@ _SIDE_BY_SIDE = ("terms", "work")
 
 
 class Counts(NamedTuple):
-    """What came out of this run; `*_before`: of earlier runs; `absent` ones were named, and are not there yet. What is
-    in shards that were `not_reached`, nobody knows.
+    """What came out of this run; `*_before`: of earlier runs; `absent` ones were named, and are not there yet. The
+    content of shards that were `not_reached` is not known.
     """
 
     images_planned: int = 0
@@ -67,7 +67,7 @@ class FolderCounts(NamedTuple):
 
 
 class VideoProgress(NamedTuple):
-    """How far it is with the videos: frames, and seconds of film; `times_real_time`: of film in a second of work."""
+    """Progress of the videos: frames, and seconds of film; `times_real_time`: of film in a second of work."""
 
     frames_done: int = 0
     frames_planned: int = 0
@@ -99,7 +99,7 @@ class Live(NamedTuple):
 
     @property
     def crops_expected(self) -> int:
-        """With those of the shards that are not planned yet, if they are as the others."""
+        """Includes the shards that are not planned yet, estimated from the others."""
         if self.shards is None or not self.shards.planned:
             return self.crops_planned
         return max(self.crops_planned, round(self.crops_planned * self.shards.all / self.shards.planned))
@@ -132,7 +132,7 @@ class Memory(NamedTuple):
 
 
 class Loading(NamedTuple):
-    """What it took to bring the weights to the device."""
+    """The cost of bringing the weights to the device."""
 
     seconds: float = 0.0
     checkpoint_gib: float = 0.0
@@ -151,7 +151,7 @@ class Detection(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What the work has cost; of the last run that had any. `warm_*` is without the start-up."""
+    """The cost of the work, of the last run that had any. `warm_*` is without the start-up."""
 
     worked_until: str = ""
     device: str = "unknown device"
@@ -170,7 +170,7 @@ class Work(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What all processes of a run say alike."""
+    """What is the same for all processes of a run."""
 
     settings: dict[str, Any] | None = None
     config: dict[str, Any] | None = None
@@ -254,14 +254,14 @@ def write_account(folder: RunFolder, account: Account, durable: bool = True) -> 
 
 
 def write_report(folder: RunFolder, report: Report) -> None:
-    """What this process has to say at its end, or what is to be said of a rank that could not."""
+    """Writes this process's report at its end, or that of a rank that could not write its own."""
     path = folder.processes / f"{folder.own_processes}{report.rank}.json"
     folder.write(path, (json.dumps(plain(report, _SIDE_BY_SIDE), default=str) + "\n").encode())
     folder.write(folder.looked, b"")  # what has been written is whole
 
 
 def read_reports(folder: RunFolder) -> list[Report]:
-    """What the processes of this run, of all its shards, have said at their ends so far; damaged ones are none."""
+    """What the processes of this run, of all its shards, have written so far; damaged ones are skipped."""
     reports = []
     for path in visible(folder.processes.glob("*of*.json")):
         with suppress(ConfigError, TypeError):

@@ -1,7 +1,7 @@
-"""How much a run would write, before it has begun: of the records and each format about so many bytes.
+"""Estimates how much a run would write, before it has begun: bytes of the records and of each format.
 
-Text and tables grow with the keypoints. Pictures depend on the photographs, so some of these are read, and drawn on
-with poses that are made up.
+Text and tables grow with the keypoints. Pictures depend on the photographs, so some of these are read, and made-up
+poses are drawn on them.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _NUM_READ = 6
 
 
 class Estimate(NamedTuple):
-    """`sizes` in bytes by format, of a report at most; `unknown` are the formats of which nobody knows, and why;
-    `num_read` photographs were read to say that.
+    """`sizes` in bytes by format, of a report at most; `unknown` are the formats of unknown size, and why;
+    `num_read` photographs were read for the estimate.
     """
 
     sizes: dict[str, int]
@@ -107,7 +107,7 @@ def _has_subject(chosen: ChosenProduct, portion: Portion) -> bool:
 def _of_pictures(
     chosen: ChosenProduct, photographs: list[_Photograph], num_images: int, keypoint_set: KeypointSet | None
 ) -> int | str:
-    """Bytes for so many pictures; or why nobody knows."""
+    """Bytes for `num_images` pictures; or why they are not known."""
     if not photographs:
         return "no picture could be read"
     if chosen.name == "sheet":
@@ -134,7 +134,7 @@ def _small(pixels: np.ndarray) -> bytes:
 
 
 def _made_up(photograph: _Photograph, keypoint_set: KeypointSet) -> PoseResult:
-    """Everybody's keypoints are somewhere in the box, the same each time."""
+    """All keypoints lie somewhere in their box, the same each time."""
     task, (height, width) = photograph.task, photograph.pixels.shape[:2]
     boxes = task.bboxes_xyxy
     if boxes is None:
@@ -166,6 +166,6 @@ def _read(data: ImageDataModule) -> list[_Photograph]:
         for batch in whole_images(data, data.portion.source, tasks, 1, lambda: False):
             owners = [tasks[index] for index in batch.image_indices.tolist()]
             photographs += [_Photograph(task, image.numpy()) for task, image in zip(owners, batch.images)]
-    except SapiensError:  # whatever it is, the run will say it
+    except SapiensError:  # the run itself will report the error
         pass
     return photographs

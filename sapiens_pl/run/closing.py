@@ -1,4 +1,4 @@
-"""What a run says of itself at its end: the exit code, `run.json` and the closing table."""
+"""What a run reports at its end: the exit code, `run.json` and the closing table."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def close_run(run: Run, outcome: RunCounts, work: Work | None, others: list[int]
 
 
 def _close_whole_run(run: Run, account: Account) -> int:
-    """What the last process of a run does for all of them; gives its exit code."""
+    """What the last process of a run does for all; returns its exit code."""
     exit_code = EXIT_COMPLETE
     DetectionRecord(run.folder).settle()
     if account.status in (MERGING, COMPLETE):
@@ -97,7 +97,7 @@ def _close_whole_run(run: Run, account: Account) -> int:
         account = finish(run.folder, account, make)
         if not run.stop():
             account = count_tracks(run.folder, account, tracking)
-        if account.status == INTERRUPTED:  # all pictures are done, and not all that is made of them
+        if account.status == INTERRUPTED:  # all pictures are done, but not all products
             exit_code = run.stop.exit_code or EXIT_FAILED
     print_summary(run, account)
     annotations = (account.terms.config or {}).get("annotations")
@@ -161,13 +161,13 @@ def _status(run: Run, counts: Counts, others: list[int]) -> tuple[str, int]:
         return INTERRUPTED, run.stop.exit_code
     if missing or run.stop.reason or any(code and how_it_ended(code) == FAILED for code in others):
         return FAILED, EXIT_FAILED
-    if any(others):  # somebody has ended that rank alone
+    if any(others):  # that rank alone was ended
         return INTERRUPTED, 128 + signal.SIGTERM
     return COMPLETE, EXIT_COMPLETE
 
 
 def _tell_accuracy(folder: RunFolder, annotations: str) -> int:
-    """The exit code; whatever is wrong with the annotations, the results are there."""
+    """The exit code of the evaluation; an error in the annotations does not affect the results."""
     try:
         evaluate_run(folder, read_annotations(annotations))
     except SapiensError as error:
@@ -177,7 +177,7 @@ def _tell_accuracy(folder: RunFolder, annotations: str) -> int:
 
 
 def note_the_end(run: Run, error: BaseException) -> None:
-    """Says in `run.json` how the run broke off, if that can still be written."""
+    """Writes into `run.json` how the run ended, if that is still possible."""
     assert run.report is not None
     if isinstance(error, ConfigError) and _stays_complete(run):
         return
@@ -198,7 +198,7 @@ def note_the_end(run: Run, error: BaseException) -> None:
 
 
 def _stays_complete(run: Run) -> bool:
-    """Puts back what `run.json` said where a complete run was only asked for what it refuses: nothing has happened."""
+    """Restores `run.json` of a complete run that only refused new settings: nothing has happened."""
     alone = run.is_first and run.folder.lock.only_one and not run.processes.started()
     if not alone or run.earlier.status != COMPLETE:
         return False
@@ -208,7 +208,7 @@ def _stays_complete(run: Run) -> bool:
 
 
 def print_summary(run: Run, account: Account) -> None:
-    """The closing table, and in words what is not as it should be."""
+    """Prints the closing table, and what is not as it should be."""
     counts, folder = account.counts or Counts(), run.folder
     print(f"\n{summary_table(account)}\n  {'results':<16}{printable(folder.address)}")
     if counts.images_failed or counts.boxes_failed:

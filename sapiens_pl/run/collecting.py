@@ -1,4 +1,4 @@
-"""Puts a run together by hand: `python -m sapiens_pl.collect OUTPUT`."""
+"""Sums up a run by hand: `python -m sapiens_pl.collect OUTPUT`."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def put_together(address: str | Path, with_files: bool = True) -> int:
 
     Args:
         address: the run's output folder, or the URL of one.
-        with_files: write the files that hold the whole run too, if nobody is at work there.
+        with_files: also write the files that hold the whole run, if no process is running there.
 
     Returns:
-        0 all processes are complete, 1 some are not, 2 there is nothing to put together.
+        0 all processes are complete, 1 some are not, 2 there is nothing to sum up.
     """
     try:
         with at_hand(address) as path:
@@ -48,7 +48,7 @@ def put_together(address: str | Path, with_files: bool = True) -> int:
 
 
 def _summed_up(folder: RunFolder, with_files: bool) -> tuple[Account, bool]:
-    """The run's account, and whether somebody is still at work."""
+    """The run's account, and whether a process is still running."""
     folder.open()
     try:
         account = sum_up(folder)
@@ -72,7 +72,7 @@ def _summed_up(folder: RunFolder, with_files: bool) -> tuple[Account, bool]:
 
 
 def _somebody_is_at_work(folder: RunFolder) -> bool:
-    """If not, nobody can begin until the folder's lock is released."""
+    """If none is, no run can begin until the folder's lock is released."""
     try:
         folder.lock.acquire()
     except ConfigError:

@@ -24,7 +24,7 @@ NO_MORE_PROCESSES = (
 
 
 def sentence_of(error: BaseException) -> str:
-    """What a person can use of an error in the configuration: its root, without the wrappings."""
+    """The useful part of an error in the configuration: its root, without the wrapping errors."""
     while error.__cause__ is not None and not isinstance(error, SapiensError):
         error = error.__cause__
     if isinstance(error, SapiensError):
@@ -49,14 +49,14 @@ def sentence_of(error: BaseException) -> str:
 
 
 def hydra_sentence(error: BaseException) -> str:
-    """The same for what Hydra says of the command line, before a job has begun."""
+    """The same for Hydra's errors about the command line, before a job has begun."""
     if not isinstance(error, HydraException):
         return sentence_of(error)
     return unreadable_override(choices="Ambiguous value" in str(error)) or sentence_of(error)
 
 
 def disk_error(error: Exception) -> OSError | None:
-    """What the operating system said, if that is what is wrong; logging hides what its file said in a ValueError."""
+    """The operating system's error, if it is the cause; logging hides that of its file in a ValueError."""
     cause = error.__cause__ if isinstance(error, ValueError) else error
     return cause if isinstance(cause, OSError) else None
 

@@ -27,8 +27,8 @@ _USUAL_KEYPOINTS = 308
 
 
 class NetworkFacts(NamedTuple):
-    """Operations of one crop (a multiply-add is two), with the flip test; None where they cannot be counted, as of the
-    keypoint set where nobody says it without the weights.
+    """Operations of one crop (a multiply-add is two), with the flip test; None if they cannot be counted; the
+    keypoint set is None if only the weights tell it.
     """
 
     flops: int | None
@@ -58,7 +58,7 @@ def _flops_a_crop(network: Any) -> int | None:
     try:
         with torch.inference_mode(), shapes_only, one_form, FlopCounterMode(display=False) as counter:
             network.eval()(torch.empty(1, 3, *network.input_hw))
-    except Exception:  # a network of one's own may do what cannot be done without numbers
+    except Exception:  # a user's network may need real values
         return None
     return counter.get_total_flops()
 
@@ -87,7 +87,7 @@ class _Pace(L.Callback):
         return bool(self._crops) and time.perf_counter() - self._begin > self._seconds
 
     def crops_per_second(self) -> float:
-        """With one batch only, what this one took from the start."""
+        """With one batch only, its speed from the start."""
         if self._crops:
             return self._crops / (self._end - self._begin)
         return self._first_crops / max(self._end - self._started, 1e-9)

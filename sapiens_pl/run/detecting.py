@@ -27,11 +27,11 @@ from sapiens_pl.run.running import Run
 
 
 def detect_people(run: Run, boxes: DetectorBoxes, poses: L.Trainer) -> Detection:
-    """Looks for people in this process's share; leaves nothing of itself on the device.
+    """Looks for people in this process's share; leaves nothing on the device.
 
     Args:
-        boxes: gets them.
-        poses: the trainer that goes on from here.
+        boxes: gets the boxes that are found.
+        poses: the trainer that continues from here.
     """
     found = _detect(run, boxes)
     gc.collect()  # the detector and its trainer know each other

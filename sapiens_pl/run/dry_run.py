@@ -44,7 +44,7 @@ _GB, _TFLOP = 1e9, 1e12
 
 
 def dry_run(cfg: DictConfig, demo: Demo) -> int:
-    """Tells what the run would do; the exit code is that of a run that can begin.
+    """Prints what the run would do; returns the exit code of a run that can begin.
 
     Args:
         cfg: as `conf/predict.yaml` composes it.
@@ -59,7 +59,7 @@ def dry_run(cfg: DictConfig, demo: Demo) -> int:
     demo.fill_in(cfg)
     check_named_meaning(cfg)
     if own_rank():
-        return 0  # the first one says it
+        return 0  # only the first process prints it
     if not is_url(cfg.output.dir):
         return _told(cfg, _checked_folder(cfg))
     with at_hand(cfg.output.dir, only_read=True) as folder:
@@ -116,7 +116,7 @@ def _existing(path: Path) -> Path:
 
 
 def _finds_people(cfg: DictConfig) -> bool:
-    """Whether the boxes come from a detector: nobody knows then how many people there are."""
+    """Whether the boxes come from a detector: then the number of people is not known."""
     source: Any = get_object(cfg.boxes._target_)
     if source is auto_boxes:
         return cfg.boxes.demo_file is None
@@ -124,7 +124,7 @@ def _finds_people(cfg: DictConfig) -> bool:
 
 
 class _Planned(NamedTuple):
-    """All that there is to do: `counts` of it, and of what need not be done `people_done`, who are on record."""
+    """What there is to do: its `counts`, and `people_done`, the people already on record."""
 
     data: ImageDataModule
     counts: PlanCounts

@@ -1,7 +1,7 @@
-"""Which share of the images is this job's: as the settings say, else as the engine says that has started it.
+"""This job's share of the images: from the settings, else from the engine that has started it.
 
-An engine that starts one command many times tells each job which of them it is by an environment variable. What the
-settings say counts; a job of a sweep (`-m`) is not a share of anything.
+An engine that starts one command many times tells each job its number in an environment variable. Settings
+count more; a job of a sweep (`-m`) is not a share of anything.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.data.packing import check_shard
 
 SIZE = "SAPIENS_NUM_SHARDS"
-"""Of how many jobs this is one, where the engine does not say so itself."""
+"""The number of jobs, for engines that do not tell it."""
 
 
 class Share(NamedTuple):
@@ -46,7 +46,7 @@ def share_of(data: DictConfig, environment: Mapping[str, str] = os.environ) -> S
     """The share that `data.num_shards` and `data.shard` mean.
 
     Args:
-        data: has both; null is for the environment to say.
+        data: has both; null takes them from the environment.
         environment: what the engine has set.
 
     Raises:
@@ -96,7 +96,7 @@ def _share_by(engine: _Engine, num_shards: int | None, environment: Mapping[str,
 
 
 def told(share: Share) -> str:
-    """What was taken, and how to have it otherwise."""
+    """A sentence on what was taken from the environment, and how to change it."""
     return (
         f"This job does data.shard={share.shard} of data.num_shards={share.num_shards}, as the environment says "
         f"({share.taken_from}); data.num_shards=1 does all images in one job."
@@ -115,7 +115,7 @@ def _engine_of(environment: Mapping[str, str]) -> _Engine | None:
 
 
 def _refuse_half(num_shards: int | None, environment: Mapping[str, str]) -> None:
-    """Of a number of shards alone: every job would do the same, or all images."""
+    """Refuses a number of shards alone: every job would do the same, or all images."""
     size = f"data.num_shards={num_shards}" if num_shards is not None else f"{SIZE}={environment.get(SIZE)}"
     if num_shards is None and SIZE not in environment:
         return

@@ -1,6 +1,6 @@
-"""Videos that are not there whole, named at the end of a run: their frames alone would look as if they were all.
+"""Names incomplete videos at the end of a run: their frames alone would look complete.
 
-A video that has been put right since has no picture of its own name any more, which could be done again: its record is
+A video that has been repaired since has no picture with its own name that could be done again: that record is
 withdrawn.
 """
 
@@ -26,7 +26,7 @@ _MOST_TOLD = 5
 def tell_of_videos(folder: RunFolder) -> None:
     """Prints what is missing of each video; of many, of the first ones.
 
-    A video's own name stands among the failed pictures for what of it cannot be shown.
+    A video's own name among the failed pictures means that a part of it cannot be shown.
     """
     failures = [failure for some in read_in_turn(folder.path, _not_whole) for failure in some]
     for failure in failures[:_MOST_TOLD]:

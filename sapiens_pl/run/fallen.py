@@ -1,4 +1,4 @@
-"""Ranks that broke off: how they ended, and what their shares have come to, which is seen in the run's folder."""
+"""Ranks that died: how they ended, and the outcome of their shares, which the run's folder shows."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def cause(exit_code: int) -> str:
 
 
 def speak_for_fallen(folder: RunFolder, data: ImageDataModule, own: Report, exit_codes: list[int]) -> None:
-    """Reports for the ranks that could not: what their shares have come to is seen in the folder.
+    """Writes reports for ranks that could not: the folder shows the outcome of their shares.
 
     Args:
         own: the first rank's report; if it has no counts either, it gets some.
@@ -63,7 +63,7 @@ def _counts_by_names(folder: RunFolder, data: ImageDataModule) -> Callable[[int]
 
 
 def _counts_by_shards(folder: RunFolder, data: ImageDataModule) -> Callable[[int], Counts]:
-    """Of ranks of which nobody else knows what is in their tars: what they last said of themselves."""
+    """Counts of ranks whose tars only they knew: what they last reported."""
     listed = data.num_shards_listed or 0
 
     def counts(rank: int) -> Counts:
@@ -82,7 +82,7 @@ def _counts_by_shards(folder: RunFolder, data: ImageDataModule) -> Callable[[int
 
 
 class _Outcome:
-    """What the images of this run have come to, as its folder shows it."""
+    """The outcome of this run's images, as its folder shows it."""
 
     def __init__(self, folder: RunFolder, data: ImageDataModule) -> None:
         records = folder.read_records()

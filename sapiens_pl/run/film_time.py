@@ -11,7 +11,7 @@ from sapiens_pl.core.plan import FrameColumns
 from sapiens_pl.data.portions import Portion
 
 _SECONDS_OF_ONE_FRAME = 1 / 25
-"""Where a video has no other frame that would say."""
+"""Assumed if a video has no other frame that would tell it."""
 
 
 class VideoTally(NamedTuple):
@@ -51,7 +51,7 @@ class FilmTime:
 
 
 def seconds_of_frame(columns: FrameColumns) -> np.ndarray:
-    """(V,) float64: what each frame of a video that is posed stands for, on average."""
+    """(V,) float64: the seconds that each posed frame of a video stands for, on average."""
     of_frames = columns.video >= 0
     video, seconds = columns.video[of_frames], columns.seconds[of_frames]
     num_videos = len(columns.videos)

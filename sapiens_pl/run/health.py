@@ -1,4 +1,4 @@
-"""Whether a machine has what a run needs: each thing looked at, in a line, with a remedy where something lacks."""
+"""Checks whether a machine has what a run needs: a line for each thing, with a remedy if it is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from sapiens_pl.core.opencv import opencv_complaint
 
 GOOD, NOTE, LACK, FAULT = "ok", "note", "lacks", "FAULT"
-"""LACK: something that only some runs need is not there; FAULT: no run can work like this, or not as it should."""
+"""LACK: something that only some runs need is missing; FAULT: runs cannot work, or not properly."""
 _PYTHONS = ((3, 10), (3, 13))
 _LEAST_SHARED_GB, _LEAST_FILES, _LEAST_DISK_GB = 1.0, 1024, 5.0
 _DISK_TRIAL_BYTES = 64 << 20
@@ -69,7 +69,7 @@ def examine(folder: Path, trial: bool = True) -> Iterator[Finding]:
     for check in [*checks, *([_trial] if trial else [])]:
         try:
             found = check()
-        except Exception as error:  # what cannot be looked at is a finding, not the end
+        except Exception as error:  # a check that fails is a finding, not the end
             said = f"could not be looked at ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
             found = Finding(
                 getattr(check, "__name__", "disk").strip("_"), FAULT, said, "Fix that, and run doctor again."

@@ -26,7 +26,7 @@ class HydraRecord:
         self._cfg = copy.deepcopy(cfg)
 
     def write(self) -> None:
-        """For the run that has the folder's lock; a folder that takes no more files will end the run soon enough."""
+        """Writes it, for the run that has the folder's lock; errors are ignored, as later writes will report them."""
         if HydraConfig.initialized():
             _write(self._cfg)
 

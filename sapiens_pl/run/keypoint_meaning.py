@@ -1,4 +1,4 @@
-"""What a run asks of its keypoint set: refused before anything is loaded, where the set cannot give it."""
+"""What a run needs from its keypoint set: refused before anything is loaded if the set lacks it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def check_network_meaning(cfg: DictConfig, network: PoseNetwork) -> None:
 
 
 def check_meaning(cfg: DictConfig, keypoint_set: KeypointSet) -> None:
-    """Whether the set tells what a flip test, the products and the comparison with annotations have to know.
+    """Checks that the set has what a flip test, the products and the comparison with annotations need.
 
     Raises:
         ConfigError: it does not.

@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 
 def fit_to_launcher(cfg: DictConfig) -> Share:
-    """Tells the trainer of the processes that torchrun or srun has started, and sees to it that all mean one folder.
+    """Tells the trainer about the processes that torchrun or srun has started, and makes sure that all use one folder.
 
     Returns:
-        Which shard this job does; it stands in `cfg.data` then, and is said if the environment has decided it.
+        Which shard this job does; it is put into `cfg.data`, and logged if the environment has decided it.
 
     Raises:
         ConfigError: the trainer is to start other processes than there are, or the run folder has no name.
@@ -48,7 +48,7 @@ def fit_to_launcher(cfg: DictConfig) -> Share:
 
 
 def check_same_shard(cfg: DictConfig, trainer: L.Trainer) -> None:
-    """Sees to it that the tasks of torchrun or srun share one shard: of two, each would do half.
+    """Makes sure that the tasks of torchrun or srun share one shard: of two, each would do half.
 
     Raises:
         ConfigError: in all of them, if they have been given several.

@@ -1,4 +1,4 @@
-"""How far each process of a run is, while it works, and all of them together."""
+"""The progress of each process of a run, and of all together."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from sapiens_pl.run.account import COMPLETE, MERGING, Live, Progress, ShardProgr
 
 
 def write_live(folder: RunFolder, live: Live) -> None:
-    """How far this process is."""
+    """Writes this process's progress."""
     with suppress(WriteError):  # nothing depends on it
         path = folder.processes / f"{folder.own_processes}{folder.rank}.progress"
         folder.write(path, json.dumps(plain(live)).encode(), durable=False)
 
 
 def read_live(folder: RunFolder, rank: int) -> Live:
-    """How far a rank of this shard is, as it said last."""
+    """The last progress of a rank of this shard."""
     with suppress(ConfigError, TypeError):
         return typed(Live, read_object(folder.processes / f"{folder.own_processes}{rank}.progress"))
     return Live()
 
 
 def read_lives(folder: RunFolder, own_shard: bool = False) -> list[Live]:
-    """How far everybody is; damaged ones are left out.
+    """The progress of all processes; damaged files are left out.
 
     Args:
         own_shard: only the processes of this shard.
@@ -43,7 +43,7 @@ def progress_of(lives: list[Live], state: str | None = None) -> Progress:
     """Everybody's numbers in one.
 
     Args:
-        state: how the run has ended; None for what those are at who have not done their share.
+        state: how the run has ended; None: the state of the processes that are not done.
     """
     at_work = [] if state else [live for live in lives if not live.is_through]
     speeds = [live.crops_per_second for live in at_work if live.crops_per_second]

@@ -69,7 +69,7 @@ def _is_whole(text: str) -> bool:
 def _choice(group: str, recorded: dict) -> str | None:
     """Which file of the group the run had; None if it had none yet.
 
-    Only what stands in `conf/` is built: a run's folder may be anybody's.
+    Only classes named in `conf/` are built: a run's folder may come from anywhere.
     """
     target = None if "_target_" not in recorded else str(recorded["_target_"])
     files = sorted(Path(config_folder(), group).glob("*.yaml"))

@@ -1,4 +1,4 @@
-"""Making products of a run by hand, for the commands that do so; and telling what was made."""
+"""Makes products of a run by hand, for the commands, and prints what was made."""
 
 from __future__ import annotations
 

@@ -21,11 +21,11 @@ _GROUPS = ("data", "boxes", "model", "trainer", "output", "tracking", "smoothing
 _MOST_NAMED = 6
 _MUCH_ALIKE = 0.75
 _TAKEN_OVER = re.compile(r"\$\{[^:]*\}$")
-"""The value of a setting that is another one's."""
+"""The value of a setting that is taken from another one."""
 
 
 def no_setting(key: str, root: DictConfig) -> str:
-    """A sentence on a key of the command line that is none of the configuration's.
+    """A sentence on a key of the command line that the configuration lacks.
 
     Args:
         key: as far as Hydra could not follow it: of `boxs.file=x`, `boxs`.

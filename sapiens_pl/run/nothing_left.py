@@ -1,7 +1,7 @@
 """Coming back to a run in which nothing is left to do: no network is built, and no other process started.
 
-The plan needs no network. What decides a result stands in the record store, and the network's part of that follows from
-the checkpoint's bytes, the settings of `model`, and the version of this package: where all of these are what they were,
+The plan needs no network. What decides a result is in the record store, and the network's part of that follows from
+the checkpoint's bytes, the settings of `model`, and the version of this package: if all of these are unchanged,
 the store says what the network would.
 """
 
@@ -27,7 +27,7 @@ from sapiens_pl.run.ranks import are_independent, as_first_rank_finds, build_tra
 from sapiens_pl.run.running import Run
 
 _OF_NO_RESULT = frozenset(["checkpoint", "hub", "licence", "size", "compile", "compile_mode", "dtype"])
-"""Settings of `model` that change no result; of the checkpoint it is the bytes that count."""
+"""Settings of `model` that change no result; for the checkpoint, its bytes count."""
 
 
 def nothing_is_left(run: Run, record: HydraRecord, boxes: Any) -> bool:

@@ -1,4 +1,4 @@
-"""How a run opens: the folder becomes its own, and everybody who watches learns of it."""
+"""Opens a run: takes the folder, and says so in `run.json`."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ from sapiens_pl.run.summing import sum_of_work
 
 @contextmanager
 def open_run(cfg: DictConfig, demo: Demo) -> Iterator[Run]:
-    """A run whose signals are heard and whose folder is locked; how it breaks off is noted there.
+    """A run that handles signals and has locked its folder; an abnormal end is noted there.
 
     Raises:
-        ConfigError: another run is at work in the folder, or it cannot be written.
+        ConfigError: another run is writing in the folder, or it cannot be written.
     """
     run = Run(cfg, demo)
     with run.stop.listening():
@@ -141,7 +141,7 @@ def _without_secrets(value: Any) -> Any:
 
 
 def command_line() -> str | None:
-    """What was typed, without what nobody is to know; None where a program has begun the run."""
+    """The command line, without secrets; None if a program has started the run."""
     if not HydraConfig.initialized():
         return None
     return without_secrets(shlex.join(["python", "-m", "sapiens_pl.predict", *as_typed(HydraConfig.get())]))
@@ -173,13 +173,13 @@ def image_data(run: Run, boxes: Any) -> ImageDataModule:
 
 
 def ledger_of(run: Run) -> WholeShards:
-    """Knows which tars and tables this run need not open."""
+    """Tells which tars and tables this run need not open."""
     columns = run.cfg.data.get("columns")
     terms = [plain_config(run.cfg.boxes), None if columns is None else plain_config(columns)]
     return WholeShards(run.folder, terms, run.redo.concerns())
 
 
 def _earlier_account(run: Run, settings: dict[str, Any]) -> Account:
-    """What it says of speed and memory only counts if the settings are the same."""
+    """Its speed and memory count only if the settings are the same."""
     account = read_account(run.folder.run_file)
     return account if account.terms.settings in (None, {}, settings) else account._replace(work=None, looked_at=None)

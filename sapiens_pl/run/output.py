@@ -1,4 +1,4 @@
-"""Where the output goes: what of `output` follows from its being a URL, and from where pictures come."""
+"""Where the output goes: the settings of `output` that follow from a URL, and from where pictures come."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def check_output(output: DictConfig) -> None:
 
 
 def fill_in_formats(cfg: DictConfig, from_shards: bool) -> None:
-    """What `output.formats=null` stands for: tars and buckets are not for a file of each of a million pictures.
+    """Fills in `output.formats=null`: for tars and buckets, a file for each of a million pictures is not made by
+    default.
 
     Args:
         from_shards: the pictures come from tars or tables.
@@ -56,7 +57,7 @@ def fill_in_formats(cfg: DictConfig, from_shards: bool) -> None:
 
 @contextmanager
 def run_folder_of_a_url() -> Iterator[None]:
-    """Gives Hydra, which makes a run folder before any job begins, the one on this machine that stands for the URL.
+    """Gives Hydra, which makes a run folder before any job begins, the one on this machine that mirrors the URL.
 
     Raises:
         ConfigError: it cannot be made.

@@ -1,4 +1,4 @@
-"""Texts on the command line that Hydra's grammar takes for something else, and how to quote them."""
+"""Text on the command line that Hydra's grammar reads as something else, and how to quote it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def options_last(arguments: Sequence[str]) -> list[str]:
     """The arguments with Hydra's options, such as -m, behind the overrides: argparse does not take them in between.
 
     Raises:
-        ConfigError: one looks like an option and is none, or has a value that it cannot have.
+        ConfigError: one looks like an option but is unknown, or has an invalid value.
     """
     parser = get_args_parser()
     taking_values = {

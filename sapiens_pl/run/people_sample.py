@@ -85,7 +85,8 @@ def look_at_some(cfg: DictConfig, data: ImageDataModule) -> PeopleSample:
 
 
 def _mixed(tasks: Tasks) -> Tasks:
-    """In an order of which any beginning is like the whole, as time may end it; frames of videos too, although each is
+    """In an order of which every beginning is like the whole, as time may run out; frames of videos too, although each
+    is
     then decoded from a keyframe on.
     """
     some = tasks.select(np.random.default_rng(0).permutation(len(tasks)))

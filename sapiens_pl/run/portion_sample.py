@@ -1,4 +1,4 @@
-"""Some of the pictures of a portion, for who wants to know what all of them are like."""
+"""Some of the pictures of a portion, as a sample of all."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def pose_run(cfg: DictConfig, demo: Demo) -> int:
 
     Args:
         cfg: as `conf/predict.yaml` composes it.
-        demo: fills in what is left open, and tells at the end how right the demo was.
+        demo: fills in open settings, and prints at the end how accurate the demo was.
 
     Raises:
         ConfigError: before anything has run.
@@ -126,10 +126,10 @@ def needs_download(cfg: DictConfig) -> bool:
 
 
 def check_before_download(run: Run, boxes: Any) -> None:
-    """Sees to it that nobody waits for a download only to hear that the box file or the folder cannot be used.
+    """Checks the box file and the folder before a download, so that their errors come first.
 
     Raises:
-        ConfigError: so it is.
+        ConfigError: one of them cannot be used.
     """
     if not run.is_first:
         return

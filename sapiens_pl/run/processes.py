@@ -1,7 +1,7 @@
 """The processes of one run: what they know of each other, through its folder.
 
-What they have to agree on, the list of what is left to do, the first one leaves there; who has died is seen when the
-first one waits for the others at its end.
+The first one writes there the list of what is left to do, on which all must agree; which processes have died is seen
+when the first one waits for the others at its end.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Processes:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """In the first rank, which has the folder's lock: a new run begins. In the others: they take part in one."""
+        """In the first rank, which has the folder's lock, a new run begins; the other ranks join it."""
         if self._folder.rank == 0:
             self._id = f"{os.getpid()}-{secrets.token_hex(8)}"
             self._folder.members.take_over(self._id, alone=self._folder.lock.only_one)
@@ -121,7 +121,7 @@ class Processes:
     def _watch(self) -> None:
         """Ends this process when another run has begun in the folder."""
         while not self._end.wait(_BETWEEN_LOOKS_SECONDS):
-            with suppress(OSError):  # the folder is gone; whoever writes there next will say so
+            with suppress(OSError):  # the folder is gone; the next write will report it
                 if self._folder.members.is_over():
                     self._leave()
 

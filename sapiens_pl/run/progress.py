@@ -1,4 +1,4 @@
-"""How far a run is: one bar for both passes, and `run.json`, written again while the run goes on."""
+"""The progress of a run: one bar for both passes, and `run.json`, which is updated while the run goes on."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Tally(NamedTuple):
 
 
 class PassProgress(L.Callback):
-    """Follows one pass of a run: its crops in the bar of rank 0, everybody's numbers in the run's folder.
+    """Follows one pass of a run: its crops in the bar of rank 0, all processes' numbers in the run's folder.
 
     Each process leaves its numbers there; rank 0 of each shard sums them up for its bar, and now and then for all in
     `run.json`.
@@ -180,7 +180,7 @@ class PassProgress(L.Callback):
         self.close()
 
     def look(self, at_once: bool = False) -> None:
-        """Brings bar and files up to date, where that is due; may be called as often as anybody likes."""
+        """Updates bar and files if that is due; may be called at any time."""
         if self._bar is None:
             return
         moment = time.monotonic()
@@ -246,10 +246,10 @@ def _images(everybody: list[Live]) -> str:
 
 
 def tell_progress(folder: RunFolder, lives: list[Live] | None = None) -> None:
-    """Writes into `run.json` how far everybody is.
+    """Writes the progress of all processes into `run.json`.
 
     Args:
-        lives: everybody's numbers; None for what lies in the folder.
+        lives: the numbers of all processes; None: they are read from the folder.
     """
     if lives is None:
         folder.outlet.look_at_others()

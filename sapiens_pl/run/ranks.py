@@ -1,8 +1,8 @@
-"""Every touch of Lightning's insides, in one place: what a newer Lightning may break is here.
+"""All uses of Lightning's internals: what a newer Lightning may break is in this file.
 
-Lightning's own ranks meet in a process group, wait for each other, and are all killed when one has died. Poses need no
-such thing: nobody waits for another's data. So the ranks that Lightning starts on one machine never meet here
-(`IndependentRanks`), and those that torchrun or srun has started meet once, and wait for nobody afterwards
+Lightning's own ranks meet in a process group, wait for each other, and are all killed when one has died. Poses do not
+need that: no rank waits for another's data. So the ranks that Lightning starts on one machine never meet here
+(`IndependentRanks`), and those that torchrun or srun has started meet once, and do not wait afterwards
 (`go_on_from`). What the ranks have to agree on lies in the run's folder (`run.processes`).
 
 The classes used are private in part; they are the same in Lightning 2.5.0 to 2.6.6. `tests/run/test_ranks.py` has a
@@ -39,7 +39,7 @@ RUN_ID = "SAPIENS_PL_RUN"
 def own_rank() -> int:
     """This process's number among all of the run, before any trainer is built.
 
-    Lightning finds it out when it is imported, whoever has started the process.
+    Lightning finds it when it is imported, however the process was started.
     """
     return getattr(rank_zero_only, "rank", 0) or 0
 
@@ -58,7 +58,7 @@ class IndependentRanks(DDPStrategy):
         ParallelStrategy.setup(self, trainer)  # without DDP's exchange of weights: all have read the same file
 
     def _setup_model(self, model: nn.Module) -> nn.Module:  # type: ignore[override]
-        return model  # DDP would wrap it, for gradients that nobody computes
+        return model  # DDP would wrap it, for gradients that are not computed
 
 
 class RankLauncher(_SubprocessScriptLauncher):
@@ -107,7 +107,7 @@ def are_independent(trainer: L.Trainer) -> bool:
 
 
 def ranks_started_by(trainer: L.Trainer) -> Callable[[], list[subprocess.Popen]]:
-    """Gives the other ranks, once this process has started them for that trainer; holds on to nothing else of it."""
+    """Returns the other ranks, once this process has started them for that trainer; keeps nothing else of it."""
     launcher = trainer.strategy.launcher
     return lambda: list(getattr(launcher, "procs", []))
 
@@ -118,7 +118,7 @@ def forget_started_ranks() -> None:
 
 
 def as_first_rank_finds(trainer: L.Trainer, look: Callable[[], bool]) -> bool:
-    """What `look` gives in the first rank, in all ranks alike, before any trainer works; False where nobody can say.
+    """What `look` gives in the first rank, in all ranks alike, before any trainer works; False if that is not known.
 
     Ranks that torchrun or srun has started meet here, as they would when the trainer begins. Those that Lightning
     starts are not there yet: if the first one finds that there is nothing to do, they never are.
@@ -135,7 +135,7 @@ def as_first_rank_finds(trainer: L.Trainer, look: Callable[[], bool]) -> bool:
 
 
 def said_by_all(trainer: L.Trainer, own: Any) -> list[Any]:
-    """What each of the ranks says that torchrun or srun has started; of any others, what this one says.
+    """The values of all ranks that torchrun or srun has started; for others, only this one's.
 
     Args:
         own: a value that can be pickled.

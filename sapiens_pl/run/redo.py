@@ -39,7 +39,7 @@ class Redo(NamedTuple):
         return lambda shard: (self.failed and shard.num_failed > 0) or shard.name in named
 
     def tell_unknown(self, are_known: np.ndarray) -> None:
-        """Says which pictures the file names that are none of the run's.
+        """Warns about names in the file that are not pictures of the run.
 
         Args:
             are_known: (n,) bool, of those that it names.

@@ -60,7 +60,7 @@ def prepare_folder(
     """Starts over or continues, as the configuration says; refuses to mix two kinds of result.
 
     Raises:
-        ConfigError: the folder's records were made with other settings or nobody knows which, may not be continued,
+        ConfigError: the folder's records were made with other or unknown settings, may not be continued,
             or cannot be removed.
     """
     check_folder(folder, cfg)
@@ -80,7 +80,7 @@ def prepare_folder(
 
 
 def check_folder(folder: RunFolder, cfg: DictConfig) -> None:
-    """What can be said of a folder before the network is known; changes nothing there.
+    """Checks a folder as far as possible before the network is known; changes nothing there.
 
     Raises:
         ConfigError: the run cannot have it.
@@ -108,7 +108,7 @@ def _refuse_to_resume(folder: RunFolder, cfg: DictConfig, held: bool) -> None:
 
 
 def settle_records(folder: RunFolder) -> None:
-    """What killed runs have left becomes parts; what is damaged is set aside."""
+    """Turns what killed runs have left into parts, and sets damaged files aside."""
     store = read_store(folder.records)
     if store is None:
         return
@@ -153,7 +153,7 @@ def _take_store(
 
 
 def _check_number_of_shards(folder: RunFolder) -> None:
-    """Shards that are at work at once must be of one number: others would deal the images otherwise."""
+    """Shards that run at once must agree on their number: others would deal the images differently."""
     if folder.lock.only_one:
         return
     config = read_account(folder.run_file).terms.config or {}
@@ -200,7 +200,7 @@ def _start_over(
 
 
 def _refuse_without_store(folder: RunFolder, products: Collection[type[Product]]) -> None:
-    """Refuses to replace results of which nobody knows how they were made."""
+    """Refuses to replace results of unknown origin."""
     refuse_first_edition(folder.path)
     if read_store(folder.records) is None and any(_holds_product(folder.path, product) for product in products):
         raise ConfigError(
@@ -225,10 +225,10 @@ def _is_of_detector(key: str) -> bool:
 
 
 def refuse_moved_links(folder: RunFolder, left_out: dict[str, Any], followed: dict[str, str]) -> None:
-    """Refuses to take the results of other pictures for those that lie behind a link now.
+    """Refuses to use results of other pictures for those behind a link that has changed.
 
     Args:
-        left_out: what `run.json` said of it.
+        left_out: what `run.json` says about the earlier links.
         followed: by name, the links to folders elsewhere, and where each leads.
 
     Raises:
@@ -253,7 +253,7 @@ def finished_pictures(
 
     Args:
         names: of pictures.
-        digests: (n,) uint64, of their boxes; None where nobody knows these, or there is no such picture.
+        digests: (n,) uint64, of their boxes; None if they are not known, or there is no such picture.
         shards: the only tars and tables that they are from.
 
     Raises:
@@ -268,7 +268,7 @@ def finished_pictures(
 def finished_among(
     records: Records, names: Names, digests: np.ndarray | None, redo: Redo
 ) -> tuple[Finished, np.ndarray]:
-    """The same from the records alone, and (n,) bool: posed pictures whose boxes are others now."""
+    """The same from the records alone, and (n,) bool: posed pictures whose boxes have changed."""
     positions = records.positions(names)
 
     def of_names(column: np.ndarray) -> np.ndarray:

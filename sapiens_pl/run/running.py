@@ -22,10 +22,10 @@ class Demo(Protocol):
     """What the bundled demo gives to a run, handed in by the command."""
 
     def fill_in(self, cfg: DictConfig) -> L.Callback:
-        """Settles what the configuration leaves open; what a person should know of that is said at the start."""
+        """Settles what the configuration leaves open; what the user should know about that is logged at the start."""
 
     def tell_accuracy(self, config: dict[str, Any], folder: RunFolder) -> None:
-        """Says at the end how right the run was, if it was a demo."""
+        """Prints at the end how accurate the run was, if it was a demo."""
 
 
 class Run:
@@ -36,12 +36,12 @@ class Run:
         demo: as for `pose_run`.
 
     Attributes:
-        terms: what all its processes say alike.
-        report: what this process will say at its end; None until the run has begun.
-        earlier: what the folder's last run has said of itself.
+        terms: what is the same for all its processes.
+        report: what this process will report at its end; None until the run has begun.
+        earlier: the account of the folder's last run.
         earlier_work: what the last run of this shard has cost.
-        data: the run's images, once there is something to ask them of.
-        detection: what the detection pass has come to.
+        data: the run's images, once their source is known.
+        detection: the outcome of the detection pass.
         redo: which pictures are done again.
         requests_before, retries_before: to stores, of this process before the run.
         shard_from: which variables of the environment have said which shard this is; None: the settings have.

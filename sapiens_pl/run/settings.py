@@ -1,4 +1,4 @@
-"""Settings that would pass for something else, or fail only later: looked at before anything large is loaded."""
+"""Settings that would be misread, or fail only later: checked before anything large is loaded."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ _TRAINER = {
     "use_distributed_sampler": SWITCH,
     "logger": Kind("true, false, or a _target_ with its settings", _is_logger),
 }
-"""What Lightning would refuse in words of its own, or take for something else."""
+"""Values that Lightning would refuse in its own words, or misread."""
 _OUTPUT = {
     "overlay_score_threshold": number(),
     "flush_seconds": number(above=0),
@@ -83,7 +83,7 @@ _OUTPUT = {
 }
 _WHOLE_RUN = {"dry_run": SWITCH, "calibrate": number(0)}
 _FILE_BOXES = BOX_SETTINGS | {
-    "format": either(BOX_SETTINGS["format"], None),  # some tell by themselves how their boxes are written
+    "format": either(BOX_SETTINGS["format"], None),  # some formats say themselves how their boxes are written
     "category_id": Kind(
         "a class's number or name, a list of such, or null",
         lambda value: (
@@ -101,7 +101,7 @@ def in_hydras_words(sentence: str, cfg: DictConfig) -> str:
 
 
 def check_settings(cfg: DictConfig) -> None:
-    """Raises ConfigError for the first setting that cannot be meant."""
+    """Raises ConfigError for the first setting that is not valid."""
     for group in _GROUPS:
         if not isinstance(cfg.get(group), DictConfig):
             raise ConfigError(f"{group}={cfg.get(group)} is not a choice; see conf/{group}/ for those there are.")

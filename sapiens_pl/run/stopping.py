@@ -1,4 +1,4 @@
-"""Ending a run early and in order: on SIGINT, on SIGTERM, or because somebody in the run asks for it."""
+"""Ending a run early and in order: on SIGINT, on SIGTERM, or because a part of the run asks for it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ import lightning as L
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _FROM_FIRST_RANK = signal.SIGUSR1
-"""How the first rank passes a signal on to those that it has started: told twice of one Ctrl-C, they must not take that
-for a second one."""
+"""How the first rank passes a signal on to those that it has started: if they get one Ctrl-C twice, they must not take
+it
+for two."""
 _ONE_EVENT_SECONDS = 0.5
 """A launcher and the terminal may both pass on one and the same Ctrl-C."""
 
@@ -35,7 +36,7 @@ class StopRequest(L.Callback):
 
     Attributes:
         signal: the first signal that came, or None.
-        reason: the sentence of whoever asked, or None.
+        reason: the sentence of the part that asked, or None.
     """
 
     def __init__(self, others: Callable[[], list[subprocess.Popen]] = lambda: [], is_started: bool = False) -> None:
@@ -108,5 +109,5 @@ class StopRequest(L.Callback):
 
 def _say(sentence: str) -> None:
     # Not by print: the signal may have come in the middle of one.
-    with suppress(OSError, ValueError):  # nor may a closed terminal end what it announces
+    with suppress(OSError, ValueError):  # a closed terminal must not raise here
         os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"\n{sentence}\n".encode())

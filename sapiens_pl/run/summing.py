@@ -37,7 +37,7 @@ from sapiens_pl.tracking.of_records import TrackingOfRun
 def sum_up(folder: RunFolder) -> Account:
     """Settles the failure list, and sums the reports of all processes into `run.json`, which it returns.
 
-    A run that only now has all of its images is not complete before `finish`.
+    A run that has just got its last images is complete only after `finish`.
     """
     folder.outlet.wait()
     folder.outlet.refresh()
@@ -72,7 +72,7 @@ def closes(folder: RunFolder, account: Account) -> bool:
         return False
     try:
         with open(folder.closed, "x") as file:
-            file.write(secrets.token_hex(8))  # nobody else writes the same to a URL
+            file.write(secrets.token_hex(8))  # no other process writes the same to a URL
     except FileExistsError:
         return False
     except OSError as error:
@@ -81,7 +81,7 @@ def closes(folder: RunFolder, account: Account) -> bool:
 
 
 def finish(folder: RunFolder, account: Account, make: Callable[[], Made]) -> Account:
-    """Has the products made that are missing; only then is the run complete."""
+    """Makes the missing products; only then is the run complete."""
     with folder.merging():
         status = INTERRUPTED if make().num_left else COMPLETE
     progress = account.progress and account.progress._replace(state=status)
@@ -92,7 +92,7 @@ def finish(folder: RunFolder, account: Account, make: Callable[[], Made]) -> Acc
 
 
 def count_tracks(folder: RunFolder, account: Account, tracking: TrackingOfRun) -> Account:
-    """Says how many people were followed over the frames of videos, where these are others than when that was said.
+    """Counts the people tracked over the frames of videos, if the frames have changed since the last count.
 
     Args:
         tracking: of the videos; known to what has been made just now, if anything was.
@@ -102,7 +102,7 @@ def count_tracks(folder: RunFolder, account: Account, tracking: TrackingOfRun) -
         return account
     try:
         num_tracks = (tracking.tracked or tracking(folder.read_records())).num_tracks
-    except ConfigError:  # there is no SciPy: who has asked for tracks has heard of it
+    except ConfigError:  # there is no SciPy, which making the products has reported
         return account
     account = account._replace(folder=counts._replace(tracks=num_tracks))
     with folder.summing():
@@ -118,7 +118,7 @@ def _with_known_tracks(counts: FolderCounts, earlier: FolderCounts | None) -> Fo
 
 
 def count_folder(folder: RunFolder) -> FolderCounts:
-    """What the folder holds, whichever run it is of."""
+    """Counts of the folder's content, of all runs."""
     tally = folder.tally()
     pictures = tally.pictures
     counts = FolderCounts(pictures[DONE], pictures[PICTURE_FAILED], pictures[ABSENT], tally.people)
@@ -133,7 +133,7 @@ def nothing_came_out(account: Account, folder: RunFolder) -> bool:
 
 
 def summed(reports: list[Report], earlier: Account) -> Account:
-    """One account of a run from those of its processes; what none of them says stays as it was."""
+    """One account of a run from those of its processes; what none of them reports stays as it was."""
     sizes = {report.shard: report.world_size for report in reports}
     expected = sum(sizes.values()) + reports[0].num_shards - len(sizes)
     statuses = {report.status for report in reports}
@@ -161,7 +161,7 @@ def summed(reports: list[Report], earlier: Account) -> Account:
 
 
 def _what_does_not_add_up(reports: list[Report]) -> str | None:
-    """None where the shares of all processes are all images that there are; else why not, in a sentence."""
+    """None if the shares of all processes add up to all images; else why not, in a sentence."""
     numbers = sorted({report.num_shards for report in reports})
     if len(numbers) > 1:
         listed = " and ".join(map(str, numbers))

@@ -26,7 +26,7 @@ _EXIT_CODE = Path(".hydra") / "exit_code"
 class SweepReport(Callback):
     """Writes the report when all jobs of a multirun have ended, and ends the command if one is not complete.
 
-    The jobs of one run in shards are no sweep: of those it is the run's own table.
+    The jobs of one run in shards are not a sweep: for those it prints the run's own table.
     """
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -42,7 +42,7 @@ class SweepReport(Callback):
 
             write_report(folder)
         codes = {job.name: code for job in jobs if (code := exit_code(job))}
-        if codes:  # the jobs may have run in processes whose own codes and words nobody has seen
+        if codes:  # the jobs may have run in processes whose codes and output are not seen here
             listed = ", ".join(f"{name} (exit code {code})" for name, code in codes.items())
             where = f"; what they said is in {folder / '.submitit'}" if (folder / ".submitit").is_dir() else ""
             print(printable(f"Jobs not in order: {listed}{where}."))
@@ -66,7 +66,7 @@ def output_folder(job: Path) -> Path:
 
 
 def note_exit_code(code: int) -> None:
-    """Leaves a job's exit code in its folder, for whoever has started it."""
+    """Writes a job's exit code into its folder, for the process that has started it."""
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
         file = Path(hydra.runtime.output_dir) / _EXIT_CODE
@@ -76,7 +76,7 @@ def note_exit_code(code: int) -> None:
 
 
 def exit_code(job: Path) -> int:
-    """What the job has left; 1 if it was lost before it could."""
+    """The exit code in the job's folder; 1 if the job ended without writing it."""
     try:
         return int((job / _EXIT_CODE).read_text())
     except (OSError, ValueError):

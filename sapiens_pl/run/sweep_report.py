@@ -1,4 +1,4 @@
-"""What a sweep has shown: `sweep.csv`, `sweep.png`, and a table with the batch size to use."""
+"""Reports a sweep: `sweep.csv`, `sweep.png`, and a table with the batch size to use."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class SweepRow(NamedTuple):
 
 
 def write_report(folder: Path) -> None:
-    """Leaves the report of the jobs below a sweep's folder there, and prints its table."""
+    """Writes the report of the jobs below a sweep's folder, and prints its table."""
     rows = read_sweep(folder)
     write_csv(rows, folder / "sweep.csv")
     draw(rows, folder / "sweep.png")
@@ -59,7 +59,7 @@ def write_report(folder: Path) -> None:
 
 
 def account_of(output: Path) -> Account:
-    """What a run has said of itself; an empty account where it never began."""
+    """A run's account; an empty one if it never began."""
     if not output.is_dir():
         return Account()
     try:
@@ -88,7 +88,7 @@ def _row(job: Path, overrides: list[str], first: dict[str, Path]) -> SweepRow:
     account = account_of(output)
     work = account.work or Work()
     batch_size = work.batch_size
-    if batch_size is None:  # it broke off, or never began
+    if batch_size is None:  # it was interrupted, or never began
         configured = section(account.terms.config or {}, "data").get("batch_size", _batch_size(overrides))
         batch_size = _whole(configured)
     status = account.status or "did not begin"

@@ -1,4 +1,4 @@
-"""What it cost to bring the weights to the device, said once and noted in `run.json`."""
+"""The cost of bringing the weights to the device, logged once and noted in `run.json`."""
 
 from __future__ import annotations
 
