@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # a command whose settings are wrong ends without Lightning a
 
 _ASSETS = Path(__file__).parent / "assets"
 BUNDLED = "bundled"
-"""What `model.checkpoint` says for `CHECKPOINT` (conf/model/demo.yaml)."""
+"""The value of `model.checkpoint` that means `CHECKPOINT` (conf/model/demo.yaml)."""
 CHECKPOINT = _ASSETS / "demo_network.safetensors"
 DETECTOR_MODEL = "fcos_small"
 DETECTOR = _ASSETS / "demo_detector.safetensors"
@@ -27,7 +27,7 @@ PEOPLE = _ASSETS / "people.json"
 ANNOTATIONS = _ASSETS / "annotations.json"
 """The same as a COCO annotation file."""
 DEMO_VIDEO = "demo-video"
-"""What `data.images` says for `FILM`."""
+"""The value of `data.images` that means `FILM`."""
 FILM = _ASSETS / "film" / "crossing.mp4"
 FILM_PEOPLE = _ASSETS / "film" / "people.json"
 """As `PEOPLE`, an entry a frame; `figures` says who each is."""
@@ -43,10 +43,10 @@ def fill_in(cfg: DictConfig) -> DemoNotes:
     """Puts the demo's checkpoint, images and boxes where the configuration leaves them open.
 
     Returns:
-        What a person should know of the choice, to be said when the run starts.
+        What the user should know about the choice, to be logged when the run starts.
 
     Raises:
-        ConfigError: no model was chosen for somebody's own images.
+        ConfigError: no model was chosen for the user's own images.
     """
     no_images = cfg.data.images is None
     figures = no_images or _are_figures(cfg.data.images)
@@ -70,7 +70,7 @@ def fill_in(cfg: DictConfig) -> DemoNotes:
 
 
 def check_choice(cfg: DictConfig) -> None:
-    """Raises ConfigError if no model was chosen for somebody's own images."""
+    """Raises ConfigError if no model was chosen for the user's own images."""
     if not _is_chosen(cfg) and cfg.data.images is not None and not _are_figures(cfg.data.images):
         raise ConfigError(
             f"no model is chosen for data.images={cfg.data.images}, and the bundled demo network knows only drawn "
@@ -122,7 +122,7 @@ def _notes(cfg: DictConfig, figures: bool) -> list[str]:
 
 
 def tell_accuracy(config: Any, folder: RunFolder) -> None:
-    """After a demo run: what it was, how right it was, and what brings the real thing."""
+    """Prints after a demo run what it was, how accurate it was, and how to use a real model."""
     people = {str(IMAGES): PEOPLE, str(FILM): FILM_PEOPLE}.get(str(config["data"]["images"]))
     if people is None:
         return

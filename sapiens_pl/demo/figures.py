@@ -1,8 +1,8 @@
 """Calibration figures: stick people drawn on varied backgrounds, with exactly known keypoints.
 
 Every limb has one fixed colour, left and right apart, so that a small network can learn to read
-them from drawings alone. They stand in for photographs where no weights can be fetched: they show
-that the road from file to keypoint is right, and nothing about real people.
+them from drawings alone. They replace photographs where no weights can be fetched: they show
+that the way from file to keypoint is right, and nothing about real people.
 
 Legend: N figures, K = 17 COCO keypoints; all coordinates are image px, xy.
 """
@@ -72,7 +72,7 @@ class Posture(NamedTuple):
 def draw_scene(rng: np.random.Generator, width: int, height: int, num_figures: int) -> Scene:
     """Draws `num_figures` random figures; the same generator state gives the same scene.
 
-    A figure of which less than a third of the keypoints would show is drawn anew somewhere else.
+    A figure of which less than a third of the keypoints would show is drawn again somewhere else.
     """
     image = background(rng, width, height)
     poses: list[np.ndarray] = []
@@ -226,7 +226,7 @@ def _visibility(owner: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
 
 
 def background(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """(height, width, 3) uint8 BGR: colours, patches and things that are no figures."""
+    """(height, width, 3) uint8 BGR: colours, patches and things that are not figures."""
     corners = rng.uniform(0, 255, (2, 2, 3)).astype(np.float32)
     canvas: np.ndarray = cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)
     if rng.random() < 0.6:

@@ -24,13 +24,13 @@ NAME = "crossing.mp4"
 WIDTH, HEIGHT = 640, 360
 TIME_BASE = Fraction(1, 90000)
 SHOWN_PART = 0.4
-"""Figures of which less than this part of the keypoints shows have no box, as if nobody could find them."""
+"""Figures with less than this fraction of their keypoints visible have no box, as if they were not found."""
 _SEED = 18
 _CRF, _FRAMES_BETWEEN_KEYFRAMES = 23, 50
 
 
 class Walker(NamedTuple):
-    """Somebody who walks on a straight line and then stands and waves.
+    """A figure that walks on a straight line and then stands and waves.
 
     Attributes:
         torso: px.

@@ -1,4 +1,4 @@
-"""What a person should know of the demo's network, said when a run begins."""
+"""What the user should know about the demo's network, logged when a run begins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 
 class DemoNotes(L.Callback):
-    """Says its notes once, when everything is in order and the run begins."""
+    """Logs its notes once, when all checks have passed and the run begins."""
 
     def __init__(self, notes: list[str]) -> None:
         self.notes = notes

@@ -1,4 +1,4 @@
-"""What a demo run says at its end: how right it was, against what was drawn.
+"""What a demo run prints at its end: how accurate it was, compared with what was drawn.
 
 Legend: N figures of a picture, K keypoints; coordinates in image px.
 """
@@ -45,7 +45,7 @@ def _picture(entry: dict) -> DrawnPicture:
 
 
 def tell(records: Records, truth: Truth, boxes_by_detector: bool, demo_poses: bool) -> None:
-    """Prints what the demo was, how right, and what brings the real thing.
+    """Prints what the demo was, how accurate, and how to use a real model.
 
     Args:
         records: of the run, with track ids if it has any.

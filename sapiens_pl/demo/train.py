@@ -47,7 +47,7 @@ class Lessons(NamedTuple):
 
 
 class FigureCrops(IterableDataset):
-    """Endless crops of figures that were never drawn before, one `Lessons` of size one at a time."""
+    """Endless crops of new figures, one `Lessons` of size one at a time."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -136,7 +136,7 @@ def lessons(seed: int, batch_size: int = 32) -> DataLoader:
 
 
 def fit(module: L.LightningModule, loader: DataLoader, steps: int) -> None:
-    """Takes so many optimiser steps; the weights stay in the module's network, no file is left."""
+    """Takes `steps` optimiser steps; the weights stay in the module's network, no file is written."""
     trainer = L.Trainer(
         max_steps=steps,
         max_epochs=1,

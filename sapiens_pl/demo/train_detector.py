@@ -22,12 +22,12 @@ from sapiens_pl.detection.fcos_small import fcos_small
 
 FIGURE_LABEL = 1
 _LONGEST_SIDE_PX = 320
-"""What the network sees at most of a side; larger scenes are drawn larger and brought to that here."""
+"""The longest side that the network sees; larger scenes are reduced to it here."""
 Target = dict[str, Tensor]
 
 
 class FigureScenes(IterableDataset):
-    """Endless scenes that were never drawn before: (3, H, W) float32 RGB from 0 to 1, and what torchvision's training
+    """Endless new scenes: (3, H, W) float32 RGB from 0 to 1, and what torchvision's training
     wants to know of them (`boxes` xyxy px, `labels`).
     """
 
