@@ -37,7 +37,7 @@ _WHERE = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports torch and Lightning only for those who use them: processes that read pictures start in a moment."""
+    """Imports torch and Lightning only when they are used: processes that read pictures start quickly."""
     if name in _WHERE:
         return getattr(import_module(f"sapiens_pl.{_WHERE[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """The installed command: `sapiens-pl predict ...` is `python -m sapiens_pl.predict ...`, and so on for each command.
 
-Each command runs as its module, in this very process: Lightning starts a run's further ranks by the same words.
+Each command runs as its module, in this process: Lightning starts a run's further ranks with the same command line.
 """
 
 from __future__ import annotations

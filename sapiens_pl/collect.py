@@ -1,8 +1,8 @@
 """Puts together what the processes of a run have left: `python -m sapiens_pl.collect OUTPUT`.
 
 Each run does this itself when a process of it ends, and writes the files that hold the whole run (COCO, CSV,
-Parquet) when the last one has. By hand it tells how far shards or ranks have come, and writes those files of what
-there is, if nobody is at work; it may be repeated at any time.
+Parquet) when the last one has. By hand it prints how far shards or ranks are, and writes those files of what
+there is, if no process is running; it may be repeated at any time.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def convert(
     input_hw: tuple[int, int] | None = None,
     keypoint_set: str | Path | None = None,
 ) -> dict[str, str]:
-    """Writes a checkpoint anew as safetensors, whole or not at all.
+    """Writes a checkpoint as safetensors, completely or not at all.
 
     Args:
         source: a checkpoint as `models.checkpoints.load_network` takes it; `num_heads`, `input_hw` and `keypoint_set`
@@ -76,7 +76,7 @@ def convert(
 
 
 def _name(unfinished: Path, path: Path) -> None:
-    """Gives the finished file its name, and never takes it from another.
+    """Gives the finished file its name, and never replaces another.
 
     Raises:
         FileExistsError: there is one.
@@ -87,7 +87,7 @@ def _name(unfinished: Path, path: Path) -> None:
     except FileExistsError:
         raise
     except OSError:  # exFAT, FAT, many network and user-space file systems have no hard links
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))  # ours from here on
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))  # the name is ours from here on
     try:
         if path.stat().st_size:
             raise FileExistsError(path)

@@ -1,6 +1,6 @@
-"""Looks whether this machine has what a run needs: `python -m sapiens_pl.doctor`.
+"""Checks whether this machine has what a run needs: `python -m sapiens_pl.doctor`.
 
-A line for each thing, with a remedy for each that lacks; at the end the bundled demo is posed.
+A line for each thing, with a remedy for each fault; at the end the bundled demo is posed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sapiens_pl.run.health import FAULT, Finding, examine
 
 
 def main() -> int:
-    """Exit codes: 0 runs can work here, 1 something must be mended first."""
+    """Exit codes: 0 runs can work here, 1 something must be fixed first."""
     keep_going_without_a_terminal()
     parser = argparse.ArgumentParser(prog="python -m sapiens_pl.doctor", description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object, to be sent along with a question")

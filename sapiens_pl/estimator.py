@@ -40,7 +40,7 @@ from sapiens_pl.models.pose_network import checked_network
 from sapiens_pl.records.assembly import ResultAssembler
 
 DETECTOR = "detector"
-"""What `boxes` says for those of the person detector."""
+"""The value of `boxes` that asks for the person detector."""
 _PREDICTING = PREDICTING | {"progress": SWITCH}
 
 
@@ -52,11 +52,12 @@ class PoseEstimator:
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         precision: `32-true`, `bf16-mixed`, `16-mixed` or `bf16-true`.
         flip_test: average with the mirrored crop's heatmaps.
-        detector: finds the people where `predict` is asked for `boxes="detector"`: a `Detector`, or the name of one of
+        detector: finds the people for `boxes="detector"`: a `Detector`, or the name of one of
             its models; None for its default one, which is loaded when it is needed.
 
     Raises:
-        ConfigError: an unknown device or precision, a flip test without left and right, or what is not a PoseNetwork.
+        ConfigError: an unknown device or precision, a flip test without left and right, or an object that is not a
+        PoseNetwork.
 
     Attributes:
         keypoint_set: what the keypoints of all results are.
@@ -109,8 +110,8 @@ class PoseEstimator:
             flip_test: as for the class.
             num_heads: of the attention; only for networks of unpublished sizes.
             input_hw: height and width of the crops, px; only for networks of unpublished sizes.
-            keypoint_set: what the keypoints are, where neither the file nor their number tells: the path of a YAML
-                (models/keypoint_sets/coco_17.yaml has its form), or the name of a set of ours.
+            keypoint_set: what the keypoints are, if neither the file nor their number tells it: the path of a YAML
+                (models/keypoint_sets/coco_17.yaml has its form), or the name of a bundled set.
             detector: as for the class.
 
         Raises:
@@ -156,19 +157,19 @@ class PoseEstimator:
         Args:
             images: one image, a list of them, or an iterator (a generator, say). An image is a path, an (H, W, 3) uint8
                 BGR array as OpenCV has it, a PIL image, or a (3, H, W) RGB tensor, uint8 or from 0 to 1, as torchvision
-                has it (`data/python_images.py` tells all forms); an array or a tensor of four dimensions holds several.
+                has it (`data/python_images.py` lists all forms); an array or a tensor of four dimensions holds several.
             boxes: for each image (N, 4) xyxy in image px (lists, arrays or tensors), or None for the whole image. An
-                empty array asks for nobody. None for all: every image whole. `"detector"`: the people that the person
+                empty array means nobody. None for all: every image whole. `"detector"`: the people that the person
                 detector finds.
             batch_size: crops a forward pass.
             num_workers: processes that read and crop, of an iterator's images threads; 0 does it here.
             progress: show a bar, which counts images; in a notebook one of its kind.
 
         Returns:
-            For one image its result, for a list a list in its order. What is wrong with an image or a box stands in
-            its result's `error` and harms no other. For an iterator an iterator in its order, which takes images as
-            results are asked for, some batches ahead. If the images end with an error, it is raised when the results of
-            those before have been given.
+            For one image its result, for a list a list in its order. What is wrong with an image or a box is in
+            its result's `error` and does not affect others. For an iterator an iterator in its order, which takes
+            images as results are asked for, some batches ahead. If the images end with an error, it is raised when the
+            results of those before have been given.
 
         Raises:
             TypeError: an image of another kind.
@@ -234,7 +235,7 @@ class PoseEstimator:
     def _predictions(
         self, loader: Iterable[CropBatch]
     ) -> Iterator[tuple[CropBatch, PosePrediction | PendingPrediction]]:
-        """Each batch and its outcome, one behind the batch that the device is at work on."""
+        """Each batch and its outcome, one behind the batch that the device is computing."""
         last = None
         for batch in loader:
             with torch.inference_mode(), self._fabric.autocast():

@@ -43,7 +43,7 @@ def _evaluate(cfg: DictConfig) -> None:
 
 
 def _run_job(cfg: DictConfig) -> int:
-    """`_evaluate`, with every error that is for people told in one sentence."""
+    """`_evaluate`, with every error for people printed as one sentence."""
     try:
         _evaluate(cfg)
     except SapiensError as error:

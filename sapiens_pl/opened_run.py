@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 _PICTURES_AT_ONCE = 4096
 _STATUS = {"status": either(one_of(*STATUSES), None)}
 _HIDDEN = ("boxes_digest", "failures", "generation")
-"""Columns of the store that mean nothing to others."""
+"""Columns of the store that are only for internal use."""
 
 
 def open_run(folder: str | os.PathLike[str]) -> OpenedRun:
-    """What a run has found, as its folder has it now; also while it goes on.
+    """Opens the results of a run as they are now; also while it goes on.
 
     Args:
         folder: `output.dir` of the run; of a URL a copy is made on this machine, for as long as the result is used.
@@ -114,7 +114,7 @@ class OpenedRun:
 
         Args:
             names: only of these.
-            status: only those of which that has become.
+            status: only pictures with that status.
         """
         import pyarrow as pa
 
@@ -156,7 +156,7 @@ class OpenedRun:
         """Reads a picture again, also frames of videos and members of tars: (H, W, 3) uint8 BGR, upright.
 
         Raises:
-            SapiensError: it is not there any more, cannot be read, or is the frame of another video now.
+            SapiensError: it is not there any more, cannot be read, or is now the frame of another video.
         """
         from sapiens_pl.pictures.same_frame import check_same_time
 
@@ -173,7 +173,7 @@ class OpenedRun:
 
     @cached_property
     def _found(self) -> protocols.Records:
-        """The records with the tracks of videos, as the run was asked for them."""
+        """The records with the tracks of videos, by the run's settings."""
         if not self._records.videos():
             return self._records
         from sapiens_pl.run.make_settings import make_settings

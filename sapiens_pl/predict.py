@@ -41,13 +41,13 @@ from sapiens_pl.run.sweep import note_exit_code
 
 
 def quieten() -> None:
-    """Leaves the screen to the bar and the table."""
-    logging.raiseExceptions = False  # a log file on a full disk is no reason for a traceback
+    """Silences other libraries, so that the screen shows the bar and the table."""
+    logging.raiseExceptions = False  # a log file on a full disk must not print a traceback
     make_log_lines_printable()
     for name in ("lightning.pytorch", "lightning.fabric", "aiobotocore", "botocore"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for harmless in (
-        "Couldn't infer the batch indices",  # our batches say themselves what is in them
+        "Couldn't infer the batch indices",  # our batches carry their own indices
         "It will use the implementation from `LightningModule`",  # the copy to the device: as it is meant
         "across ranks is zero",  # nothing left to do is a result
         "does not have many workers",
@@ -58,7 +58,7 @@ def quieten() -> None:
 
 
 def run_job(cfg: DictConfig) -> int:
-    """`pose_run`, with every error that is for people told in one sentence."""
+    """`pose_run`, with every error for people printed as one sentence."""
     quieten()
     try:
         check_added(cfg)
@@ -83,7 +83,7 @@ def run_job(cfg: DictConfig) -> int:
 
 
 def _pose(cfg: DictConfig) -> int:
-    """Imports torch and Lightning, which takes seconds: nobody waits for them to hear of a mistyped setting."""
+    """Imports torch and Lightning, which takes seconds; mistyped settings are reported before."""
     demo.check_choice(cfg)
     from sapiens_pl.run.dry_run import dry_run
     from sapiens_pl.run.pose_run import pose_run

@@ -27,14 +27,16 @@ COLUMNS = {
     "instance_ids": pa.list_(pa.int64()),
     "error": pa.string(),
 }
-"""What a row gets: of its N people (N, K, 2) keypoints, xy, (N, K) scores, (N, 4) boxes, xyxy, all in image px, (N,)
+"""The columns that a row gets: of its N people (N, K, 2) keypoints, xy, (N, K) scores, (N, 4) boxes, xyxy, all in
+image px, (N,)
 box scores, (N,) which of the row's boxes each is; `error`: what is wrong with the picture or its boxes, else null."""
 
 _KINDS = {"arrays": one_of("rgb", "bgr"), "batch_size": whole_number(1)}
 
 
 class PoseActor:
-    """A network on one device, as `ray.data.Dataset.map_batches` wants it: built once in each actor, called by batch.
+    """A network on one device, in the form for `ray.data.Dataset.map_batches`: built once in each actor, called by
+    batch.
 
     Args:
         checkpoint: as for `PoseEstimator.from_checkpoint`.
@@ -69,7 +71,7 @@ class PoseActor:
         self._estimator = PoseEstimator.from_checkpoint(checkpoint, **network)
 
     def __call__(self, batch: Mapping[str, Any]) -> pa.Table:
-        """The rows, in their order, with `COLUMNS`; a row that has an error harms no other.
+        """The rows, in their order, with `COLUMNS`; an error in a row does not affect others.
 
         Args:
             batch: NumPy arrays (or lists) of one length by the names of their columns.
@@ -108,7 +110,7 @@ def _pairs(pairs: Iterable[tuple[Any, str | None]]) -> tuple[list[Any], list[str
 
 
 def _row(result: PoseResult | None, error: str | None) -> dict[str, Any]:
-    """A row's new cells; nobody, where there is no result."""
+    """A row's new cells; no people if there is no result."""
     if result is None:
         return dict.fromkeys(COLUMNS) | {name: [] for name in COLUMNS if name != "error"} | {"error": error}
     return {name: getattr(result, name).tolist() for name in COLUMNS if name != "error"} | {"error": error}
