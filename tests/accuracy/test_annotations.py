@@ -178,8 +178,8 @@ def many_categories(content):
 
 FIRST, SECOND = (CONTENT["images"][index]["file_name"] for index in (0, 1))
 REFUSED = {
-    "no annotations": (lambda content: content.update(annotations=[]), "nobody with keypoints"),
-    "boxes only": (without("keypoints", "num_keypoints"), "nobody with keypoints"),
+    "no annotations": (lambda content: content.update(annotations=[]), "no person with keypoints"),
+    "boxes only": (without("keypoints", "num_keypoints"), "no person with keypoints"),
     "two images with one id": (two_with_one_id, f"two images the id 7, {FIRST} and {SECOND}"),
     "one image with two ids": (one_name_twice, f"{FIRST} twice, with the ids"),
     "detection results": (lambda content: content["annotations"], "is a list, as detection results are"),
@@ -190,7 +190,7 @@ REFUSED = {
     "categories without people": (many_categories, "(1 cat, 2 dog); call one of them person"),
     "ids that do not meet": (
         each_person(image_id=lambda row: row["image_id"] + 10**6),
-        "keypoints of nobody in the 60",
+        "no person with keypoints in the 60",
     ),
     "other names": (each_image(file_name=lambda row: f"x{row['file_name']}"), "None of the run's images"),
 }

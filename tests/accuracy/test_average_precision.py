@@ -258,9 +258,9 @@ def test_a_run_ends_with_its_accuracy_and_the_command_finds_the_same(predict, co
         (None, "cannot be read"),
         ("", "is empty"),
         ("[]", "is a list, as detection results are"),
-        ("{}", "no COCO keypoint annotation file .*images"),
-        ('{"images": [], "annotations": []}', "nobody with keypoints"),
-        ('{"images": [{"id": 1}], "annotations": []}', "no COCO keypoint annotation file .*file_name"),
+        ("{}", "not a COCO keypoint annotation file .*images"),
+        ('{"images": [], "annotations": []}', "no person with keypoints"),
+        ('{"images": [{"id": 1}], "annotations": []}', "not a COCO keypoint annotation file .*file_name"),
         (
             '{"images": [], "annotations": [{"id": 7, "image_id": 1, "bbox": [0, 0, 1, 1], "keypoints": [1, 2]}]}',
             "keypoints of annotation 7 has 2 numbers, not 51",
@@ -283,7 +283,7 @@ def test_what_cannot_be_evaluated_is_said_in_a_sentence(predict, command, mini, 
     assert again.code == 2 and "complete, but its accuracy is not known: None of" in again.err, again.err
     assert again.info["status"] == "complete" and again.results == run.results
     cases = {
-        ("predictions=nowhere", f"annotations={COCO / 'test_coco.json'}"): "no output folder",
+        ("predictions=nowhere", f"annotations={COCO / 'test_coco.json'}"): "not an output folder",
         (f"predictions={run.folder}", f"annotations={COCO / 'test_coco.json'}"): "None of the run's images is in",
         (f"predictions={run.folder}",): "annotations is not set",
     }

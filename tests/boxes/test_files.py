@@ -187,7 +187,7 @@ def test_parts_of_an_image_are_no_px(tmp_path):
         boxes_of(JsonBoxes, tmp_path, parts)
     assert len(boxes_of(JsonBoxes, tmp_path, parts, format="cxcywhn")[0]["a.jpg"]) == 2
     assert len(boxes_of(JsonBoxes, tmp_path, {"a.jpg": [[0, 0, 1, 1]]})[0]["a.jpg"]) == 1
-    with pytest.raises(ConfigError, match="are px and no parts"):
+    with pytest.raises(ConfigError, match="are px, not parts"):
         boxes_of(JsonBoxes, tmp_path, {"a.jpg": [[100, 200, 30, 40]] * 3}, format="cxcywhn")
 
 

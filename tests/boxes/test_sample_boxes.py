@@ -78,7 +78,7 @@ def test_notes_that_cannot_be_read_cost_their_own_picture(tmp_path):
     assert {name: task.bboxes_xyxy.tolist() for name, task in tasks.items()} == {"0.jpg": [BOX], "5.jpg": [OTHER]}
     told = {failure.image.split("/")[1]: failure.message for failure in failures}
     words = {"0.jpg": "has no area", "1.jpg": "is not JSON", "2.jpg": "no list under bboxes", "3.jpg": "1 bboxes and 2"}
-    words |= {"4.jpg": "no JSON object"}
+    words |= {"4.jpg": "not a JSON object"}
     assert told.keys() == words.keys() and all(words[name] in told[name] for name in words)
     assert [failure.instance_id for failure in failures] == [1, None, None, None, None]
     with pytest.raises(ConfigError, match=r"boxes.strict=true"):

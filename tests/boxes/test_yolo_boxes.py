@@ -49,7 +49,7 @@ def test_the_column_behind_the_box_is_told_from_all_files(tmp_path, first, secon
 
 @pytest.mark.parametrize("columns", [("87.5", "12.5"), ("0.9", "7"), ("7", "7"), ("0.9 1.5", "0.2 2.5")])
 def test_a_column_that_is_neither_score_nor_id_is_refused(tmp_path, columns):
-    with pytest.raises(ConfigError, match=r"a.txt, line 1: what stands behind the box is not in all lines"):
+    with pytest.raises(ConfigError, match=r"a.txt, line 1: the column after the box is neither"):
         boxes_of(tmp_path, {"a.txt": "".join(f"0 {BOX} {column}\n" for column in columns)})
 
 
@@ -159,7 +159,7 @@ def test_label_files_are_found_in_other_spellings_and_the_unused_are_said(tmp_pa
 
 
 def test_labels_in_px_and_empty_ones(tmp_path):
-    with pytest.raises(ConfigError, match="px and no parts.*boxes.format="):
+    with pytest.raises(ConfigError, match="px, not parts.*boxes.format="):
         boxes_of(tmp_path, {"a.txt": "0 320 240 100 200\n" * 3})
     assert boxes_of(tmp_path, {"a.txt": ""}) == ([[]], [])
 

@@ -74,7 +74,9 @@ def test_the_doctor_and_the_installed_command_say_what_lacks_there(tmp_path):
 def test_a_build_of_which_a_folder_is_left(tmp_path):
     """As `pip uninstall opencv-python` leaves it after the headless build was installed over it."""
     done = hidden(f"mount -t tmpfs none {Path(cv2.__file__).parent}", COMMAND, tmp_path)
-    assert done.returncode == 2 and "in parts only" in done.stderr and "--force-reinstall" in done.stderr, done.stderr
+    assert done.returncode == 2 and "only partly installed" in done.stderr and "--force-reinstall" in done.stderr, (
+        done.stderr
+    )
     assert done.stderr.count("\n") == 1
 
 

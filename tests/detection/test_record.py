@@ -109,7 +109,7 @@ def test_a_damaged_file_is_one_sentence_that_names_it(tmp_path, content):
     (tmp_path / "person_detections.json").write_text(content)
     with pytest.raises(ConfigError) as caught:
         record(tmp_path).read()
-    assert "person_detections.json" in str(caught.value) and "detect anew" in str(caught.value)
+    assert "person_detections.json" in str(caught.value) and "detect again" in str(caught.value)
 
 
 def test_odd_lines_and_folders_among_the_parts_cost_only_themselves(tmp_path):

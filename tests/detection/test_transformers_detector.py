@@ -124,7 +124,7 @@ def test_a_model_that_knows_no_person_is_refused(tmp_path):
     config.id2label = {0: "dog", 1: "car", 2: "cat"}
     transformers.AutoModelForObjectDetection.from_config(config).save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
-    with pytest.raises(ConfigError, match="3 kinds of things, none of them called person"):
+    with pytest.raises(ConfigError, match="3 classes, none of which is called person"):
         load_detector(str(tmp_path))
 
 

@@ -144,7 +144,7 @@ def test_a_network_has_the_set_that_is_given_else_its_files_else_ours_of_that_nu
         (133, "coco_17", {}, "F has 133 keypoints, but model.keypoint_set=coco_17 has 17; give"),
         (133, None, {"keypoint_set": "coco_17"}, "F has 133 keypoints, but the keypoint set coco_17 in its metadata"),
         (18, None, metadata_of(our_set("coco_17")._replace(dataset_name="x")), "F has 18 .* in its metadata has 17"),
-        (3, None, {"keypoint_set_description": "{"}, "in the metadata of F is not JSON; describe it anew by"),
+        (3, None, {"keypoint_set_description": "{"}, "in the metadata of F is not JSON; describe it by"),
         (3, None, {"keypoint_set_description": '{"names": 3}'}, r"The metadata of F has 3 for names; .*\(or describe"),
     ],
 )

@@ -104,7 +104,7 @@ def test_rotary_bases_that_make_no_sense_are_refused(tmp_path, value):
         ("", "is damaged: no JSON"),
         ("[1, 2]", "is not a JSON object"),
         ("null", "is not a JSON object"),
-        (b"\xff\xfe{}", "no UTF-8 text"),
+        (b"\xff\xfe{}", "not UTF-8 text"),
         ("[" * 1_000_000, "is damaged: no JSON"),
         (" " * 20_000_000, "larger than any configuration"),
     ],

@@ -71,7 +71,12 @@ def test_keys_name_the_rows_and_bad_ones_cost_their_own(tmp_path):
         f"a.parquet/{key}" for key in ("cat/7", "dog", *(f"{row:09d}" for row in range(2, 7)))
     ]
     assert shade_of(source.read(3)) == 3
-    for row, words in {2: "an earlier row", 4: "can be no name", 5: "can be no name", 6: "can be no name"}.items():
+    for row, words in {
+        2: "an earlier row",
+        4: "cannot be a name",
+        5: "cannot be a name",
+        6: "cannot be a name",
+    }.items():
         with pytest.raises(UnreadableImageError, match=words):
             source.read(row)
     with pytest.raises(ConfigError, match=r"no column nom \(data.columns.key\); it has image, name"):

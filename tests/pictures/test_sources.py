@@ -247,7 +247,7 @@ def test_a_picture_is_read_again_only_from_where_it_was_and_in_time(archive):
     reader.close()
     for source, words in (
         ("archive_source.Grey", "not uint8 of"),
-        ("archive_source.Gone", "no class that can be loaded"),
+        ("archive_source.Gone", "not a class that can be loaded"),
         ("tape", "data.source=tape is not known"),
     ):
         reader = PictureReader(60, 178, lambda: False, str(archive), source)

@@ -67,7 +67,9 @@ def test_pictures_are_evenly_chosen_in_one_pass():
 def test_a_picture_that_cannot_be_read_has_a_sentence_in_its_place(tmp_path):
     def photograph(result):
         if result.name == "b.jpg":
-            raise UnreadableImageError("/a/long/way/b.jpg is not there any more; put it back, to have it read again.")
+            raise UnreadableImageError(
+                "/a/long/way/b.jpg is not there any more; put it back, so that it can be read again."
+            )
         return GREY
 
     (page,) = made(tmp_path / "run", [pose_result(name, 0) for name in ("a.jpg", "b.jpg")], photograph).values()

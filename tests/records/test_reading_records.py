@@ -179,7 +179,7 @@ def test_records_without_their_store_file_are_a_sentence(tmp_path):
     make_records(tmp_path, [pose_result("a.jpg")])
     content = (tmp_path / FOLDER / "store.json").read_text()
     (tmp_path / FOLDER / "store.json").write_text(content[:-30])
-    with pytest.raises(ConfigError, match=r"store\.json is damaged .*put back"):
+    with pytest.raises(ConfigError, match=r"store\.json is damaged .*restore"):
         Records.read(tmp_path)
     (tmp_path / FOLDER / "store.json").write_text(content.replace('"version": 3', '"version": 99'))
     with pytest.raises(ConfigError, match=r"store\.json is of version 99"):

@@ -173,4 +173,4 @@ def test_openpose_pictures_come_beside_the_results_or_are_refused_before_the_run
     torch.manual_seed(0)
     save_network(SapiensPose(SapiensShape(8, 1, 2, 16, (8, 8), (8,), 20, (64, 48))), tmp_path / "twenty.safetensors")
     other = predict(f"model.checkpoint={tmp_path / 'twenty.safetensors'}", "output.formats=[openpose]", folder="other")
-    assert other.code == 2 and "which is not known of the 20 keypoints" in other.err and not other.results
+    assert other.code == 2 and "(20 keypoints) does not say" in other.err and not other.results

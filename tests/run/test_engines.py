@@ -71,7 +71,7 @@ def test_a_job_learns_its_share_from_its_engine(environment, given, expected):
         (array(0, 9, 1, 3), (None, 2), "does not say of how many"),
         ({"SAPIENS_NUM_SHARDS": "4"}, (), "completionMode: Indexed"),
         ({"JOB_COMPLETION_INDEX": "2"}, (), "set SAPIENS_NUM_SHARDS to their number"),
-        ({"JOB_COMPLETION_INDEX": "4", "SAPIENS_NUM_SHARDS": "4"}, (), "otherwise than 0 to 3"),
+        ({"JOB_COMPLETION_INDEX": "4", "SAPIENS_NUM_SHARDS": "4"}, (), "does not count its jobs from 0 to 3"),
         (
             {"JOB_COMPLETION_INDEX": "two", "SAPIENS_NUM_SHARDS": "4"},
             (),
@@ -80,8 +80,8 @@ def test_a_job_learns_its_share_from_its_engine(environment, given, expected):
         ({"JOB_COMPLETION_INDEX": "0", "SAPIENS_NUM_SHARDS": "-4"}, (), "SAPIENS_NUM_SHARDS=-4 is not a whole number"),
         ({"JOB_COMPLETION_INDEX": "0", "SAPIENS_NUM_SHARDS": "4"}, (8, None), "do not agree on the number of shards"),
         (array(0, 9, 1, 3), (20, None), "data.num_shards=20 and SLURM_ARRAY_TASK_COUNT=10 do not agree"),
-        (array(1, 7, 1, 1, count=3), (), "no regular row of numbers"),  # --array=1,5,7
-        (array(1, 7, 1, 7, count=3), (), "no regular row of numbers"),
+        (array(1, 7, 1, 1, count=3), (), "not a regular row of numbers"),  # --array=1,5,7
+        (array(1, 7, 1, 7, count=3), (), "not a regular row of numbers"),
         (array(0, 9, 1, 3) | {"JOB_COMPLETION_INDEX": "2"}, (), "are both set"),
         ({}, ("x", None), "shards are counted 0, 1"),
         ({}, (4, 4), "shards are counted 0, 1"),

@@ -168,7 +168,7 @@ def test_shards_of_another_number_at_the_same_time_are_refused(start, predict, f
     first.wait_until(lambda: first.count() > 0)
     other = predict(*figures, *mini, "data.num_shards=2", "data.shard=1")
     first.kill()
-    assert other.code == 2 and "shards with data.num_shards=3, not 2, are at work" in other.err, other.err
+    assert other.code == 2 and "shards with data.num_shards=3, not 2, are running" in other.err, other.err
 
 
 def test_shards_that_have_not_found_the_same_images_leave_no_complete_run(predict, mini, tmp_path):

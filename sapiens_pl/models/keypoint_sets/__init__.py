@@ -142,7 +142,7 @@ def _given_or_named(source: str, given: Any, metadata: Mapping[str, str]) -> tup
 
 
 def _of_metadata(source: str, text: str) -> KeypointSet:
-    remedy = "describe it anew by model.keypoint_set=FILE.yaml"
+    remedy = "describe it by model.keypoint_set=FILE.yaml"
     try:
         return described_set(f"The metadata of {source}", json.loads(text))
     except (ValueError, RecursionError):
