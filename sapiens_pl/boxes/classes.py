@@ -148,7 +148,7 @@ def class_id(value: Any) -> ClassId | None:
 
 
 class ClassColumn(NamedTuple):
-    """A column that may be the class: `codes` (N,) int64 into `kinds`, what its values mean; None is no class."""
+    """A column that may be the class: `codes` (N,) int64 into `kinds`, what its values mean; None is not a class."""
 
     codes: np.ndarray
     kinds: list[ClassId | None]

@@ -120,7 +120,7 @@ def _loaded(name: Any) -> type[PictureSource]:
     try:
         kind = get_class(str(name))
     except (ImportError, ValueError, HydraException) as error:
-        raise ConfigError(f"data.source={name} is no class that can be loaded ({error}).") from None
+        raise ConfigError(f"data.source={name} is not a class that can be loaded ({error}).") from None
     missing = [each for each in ("pictures", "read") if not callable(getattr(kind, each, None))]
     if missing:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Which products a run is asked for: `output.formats`, of those that stand in `conf/products/`."""
+"""Which products a run makes: `output.formats`, of those in `conf/products/`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Product = PictureProduct | VideoProduct | RunProduct
 DEFAULT_FORMATS = ["json"]
 
 OF_VIDEOS = {"json": "frames_json"}
-"""A format of photographs alone, and the one that frames of videos have in its stead: asked for, both are made."""
+"""A format of photographs only, and the one for videos: if the first is asked for, both are made."""
 
 
 class ChosenProduct(NamedTuple):
@@ -39,7 +39,7 @@ def chosen_formats(cfg: DictConfig) -> list[str]:
         cfg: with `output` and `products`, as `conf/predict.yaml` composes them.
 
     Raises:
-        ConfigError: a name is none of `conf/products/`, or `output.overlay` is no switch.
+        ConfigError: a name is not in `conf/products/`, or `output.overlay` is not true or false.
     """
     check({"overlay": either(SWITCH, None)}, cfg.output, "output")
     given = cfg.output.formats if cfg.output.formats is not None else OmegaConf.create(DEFAULT_FORMATS)
@@ -49,7 +49,8 @@ def chosen_formats(cfg: DictConfig) -> list[str]:
             alike = get_close_matches(str(name), map(str, cfg.products), 1)
             hint = f"did you mean {alike[0]}? There are" if alike else "choose from"
             own = "" if alike else " (one of your own needs --config-dir=FOLDER)"
-            raise ConfigError(f"output.formats={name} is no format; {hint} {', '.join(map(str, cfg.products))}{own}.")
+            raise
+            ConfigError(f"output.formats={name} is not a format; {hint} {', '.join(map(str, cfg.products))}{own}.")
     if cfg.output.get("overlay"):
         formats.append("overlay")
     return list(dict.fromkeys(formats))
@@ -82,12 +83,13 @@ def all_products(cfg: DictConfig) -> list[type[Product]]:
 
 
 def check_keypoint_set(chosen: Sequence[ChosenProduct], keypoint_set: KeypointSet) -> None:
-    """Raises ConfigError for a product that has to know more of the keypoints than is known."""
+    """Raises ConfigError for a product that needs to know more about the keypoints than is known."""
     for name, product, _ in chosen:
         unknown = [part for part in product.needs if part not in keypoint_set.parts]
         if unknown:
             raise ConfigError(
-                f"output.formats={name} has to know which keypoints are the {' and the '.join(unknown)}, which is not "
+                f"output.formats={name} needs to know which keypoints are the {' and the '.join(unknown)}, which is "
+                "not "
                 f"known of the {keypoint_set.num_keypoints} keypoints of the set {keypoint_set.dataset_name}; omit it."
             )
 
@@ -114,7 +116,7 @@ def _built(name: str, node: Any) -> ChosenProduct:
     assert isinstance(settings, dict), node
     if not isinstance(product, PictureProduct | VideoProduct | RunProduct):
         raise ConfigError(
-            f"products.{name} is a {type(product).__name__}, which is no product; build it on PictureProduct, "
+            f"products.{name} is a {type(product).__name__}, which is not a product; build it on PictureProduct, "
             "VideoProduct or RunProduct, as sapiens_pl/core/protocols.py describes them."
         )
     del settings["_target_"]

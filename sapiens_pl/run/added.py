@@ -1,4 +1,4 @@
-"""Keys that a command line adds to the configuration with `+`: Hydra takes any, and nothing may read them."""
+"""Keys that a command line adds to the configuration with `+`: Hydra accepts any, even if nothing reads them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _is_choice(key: str) -> bool:
 
 
 def _is_read(key: str, cfg: DictConfig, before: DictConfig) -> bool:
-    if _holds(before, key) or f"{key}}}" in OmegaConf.to_yaml(cfg):  # there without it; or what others are taken from
+    if _holds(before, key) or f"{key}}}" in OmegaConf.to_yaml(cfg):  # there without it, or interpolated by others
         return True
     parts = key.split(".")
     for length in range(len(parts), 0, -1):
@@ -73,6 +73,6 @@ def _takes(target: str, argument: str) -> bool:
     """Whether what builds a node has such an argument, or takes any."""
     try:
         parameters: Sequence[inspect.Parameter] = list(inspect.signature(get_object(target)).parameters.values())
-    except (ImportError, ValueError, TypeError):  # it will say itself what is wrong with it
+    except (ImportError, ValueError, TypeError):  # building it will report what is wrong
         return True
     return any(one.name == argument or one.kind is _ANY_KEYWORD for one in parameters)

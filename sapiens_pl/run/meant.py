@@ -1,4 +1,4 @@
-"""What was meant by a name that is no setting, group or choice."""
+"""What was meant by a name that is not a setting, group or choice."""
 
 from __future__ import annotations
 

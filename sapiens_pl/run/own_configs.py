@@ -55,7 +55,7 @@ def searchpath(folder: str) -> str:
         ConfigError: there is no such folder.
     """
     if not Path(folder).is_dir():
-        raise ConfigError(f"--config-dir={folder} is no folder; name the one that holds your configuration files.")
+        raise ConfigError(f"--config-dir={folder} is not a folder; name the one that holds your configuration files.")
     return f"{_SEARCHPATH}=['{_ON_DISK}{Path(folder).resolve()}']"
 
 
