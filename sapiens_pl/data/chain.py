@@ -1,6 +1,6 @@
 """From portions of a run to one stream of batches: full across their borders, and without a pause between them.
 
-Each portion has a loader and worker processes of its own, so that what they know of it goes with them. The next
+Each portion has a loader and worker processes of its own, so that their memory is freed with it. The next
 portion is planned in a thread, and its workers begin when those of the last have got all of their batches.
 """
 
@@ -30,7 +30,7 @@ class Packer(Iterator[Packed]):
 
     Args:
         first: the first portion.
-        to_come: the others.
+        to_come: the other portions.
         batch_size: crops a batch.
         cutter: what is made of their pictures.
     """
@@ -65,7 +65,7 @@ class PortionLoader(Generic[Batch]):
     Args:
         packer: gives portions and their batches; it is asked for the further ones in a thread. Where people are to be
             looked for, that is done here, between the batches of one portion and those of the next.
-        loader_of: what reads a dataset, given what the loader before it works with by now.
+        loader_of: makes the loader of a dataset, given the means that the loader before it works with.
         take: called with each portion but the first, before any of its pictures comes.
         stopped: asked before each batch; True ends the iteration.
     """
@@ -84,7 +84,7 @@ class PortionLoader(Generic[Batch]):
         self._is_last, self._loader = portion.is_last, loader_of(dataset, None)
 
     def __len__(self) -> int:
-        """Raises TypeError while nobody knows."""
+        """Raises TypeError while it is not known."""
         if not self._is_last:
             raise TypeError("the later portions are not planned yet")
         return len(self._loader)

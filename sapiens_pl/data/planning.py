@@ -30,7 +30,7 @@ from sapiens_pl.data.stretches import are_enough
 
 PICTURES_A_PORTION = 10_000
 _MOST_WHOLE = 256
-"""So many tars that are done are passed over at a time."""
+"""How many finished tars are skipped at a time."""
 
 Boxes = Callable[[Pictures], "BoxedImages | DealtImages"]
 
@@ -50,14 +50,14 @@ def plan_of_all(
     agree: Callable[[Names], Names],
     taker: Taker,
 ) -> tuple[Portion, str]:
-    """One portion with everything, and a text that differs where the pictures or the boxes of a box file are others."""
+    """One portion with everything, and a string that changes when the pictures or the boxes of a box file change."""
     of_boxes = digests(boxed.tasks.boxes, pictures.frames)
     digest = digest_of_plan(pictures.names, None if isinstance(boxed, DealtImages) else of_boxes)
     if isinstance(boxed, DealtImages):
         portion = dealt_already(source, boxed, of_boxes, finished)
     else:
         portion = dealt(source, boxed, of_boxes, finished, agree, taker)
-    if taker.is_first:  # whatever was on record, it was looked at anew
+    if taker.is_first:  # it was looked at again, so earlier records do not count
         portion = portion._replace(failures=[*portion.failures, *pictures.failures])
     failed = sum(row.instance_id is None for row in portion.failures)
     counts = portion.counts._replace(listed=len(pictures.names), failed=failed)
@@ -98,14 +98,14 @@ def _check_some_picture_is_there(last: Portion, listed: int, num_shards: int) ->
 
 
 def digest_of_shards(names: Sequence[str]) -> str:
-    """A text that differs where the tars are others."""
+    """A string that changes when the tars change."""
     return hashlib.blake2b("\0".join(names).encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
 def _next_shards(
     waiting: list[int], size: int, source: ShardedSource, ledger: ShardLedger
 ) -> tuple[list[ShardState], list[int]]:
-    """Of the first ones, those of which everything is on record, and so many others."""
+    """Of the next shards, those that are fully recorded, and `size` others."""
     names = source.shard_names()
     window = waiting[: max(size, _MOST_WHOLE)]
     stamps = {number: source.shard_stamp(number) for number in window}
@@ -166,7 +166,7 @@ def _with_boxes(
 def _states(
     pictures: Pictures, known: np.ndarray, stamps: dict[str, str | None], before: Finished
 ) -> tuple[ShardState, ...]:
-    """The tars as they are before this run, without those that can be of no use to know.
+    """The tars as they are before this run, without those that are not worth remembering.
 
     Args:
         known: (n,) the pictures that can have an outcome; `before` is what is on record of these.

@@ -1,8 +1,8 @@
 """`boxes=detector` and `boxes=auto`: boxes from a detector that looks at the images before the poses.
 
 Both networks run in the same processes. Each process detects people in its own share of the images, dealt by their
-number, since nobody knows yet how many people there are, and then poses the very same images: it needs nobody
-else's boxes, and waits for nobody. What earlier runs have detected, whoever did it, is not detected again.
+number, as the numbers of people are not known yet, and then poses the same images: it needs no other process's
+boxes, and waits for none. What any process of an earlier run has detected is not detected again.
 
 Of tars and tables, where there are enough of them for all processes, a process looks at some and poses these, then at
 the next ones.

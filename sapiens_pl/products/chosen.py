@@ -49,8 +49,8 @@ def chosen_formats(cfg: DictConfig) -> list[str]:
             alike = get_close_matches(str(name), map(str, cfg.products), 1)
             hint = f"did you mean {alike[0]}? There are" if alike else "choose from"
             own = "" if alike else " (one of your own needs --config-dir=FOLDER)"
-            raise
-            ConfigError(f"output.formats={name} is not a format; {hint} {', '.join(map(str, cfg.products))}{own}.")
+            choices = f"{hint} {', '.join(map(str, cfg.products))}{own}"
+            raise ConfigError(f"output.formats={name} is not a format; {choices}.")
     if cfg.output.get("overlay"):
         formats.append("overlay")
     return list(dict.fromkeys(formats))
@@ -88,9 +88,8 @@ def check_keypoint_set(chosen: Sequence[ChosenProduct], keypoint_set: KeypointSe
         unknown = [part for part in product.needs if part not in keypoint_set.parts]
         if unknown:
             raise ConfigError(
-                f"output.formats={name} needs to know which keypoints are the {' and the '.join(unknown)}, which is "
-                "not "
-                f"known of the {keypoint_set.num_keypoints} keypoints of the set {keypoint_set.dataset_name}; omit it."
+                f"output.formats={name} needs to know which keypoints are the {' and the '.join(unknown)}, which the "
+                f"set {keypoint_set.dataset_name} ({keypoint_set.num_keypoints} keypoints) does not say; omit it."
             )
 
 

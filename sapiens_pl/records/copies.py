@@ -19,11 +19,12 @@ _NUM_THREADS = 16
 
 
 class Copies:
-    """Files by their names, from the run's folder, with slashes. All methods raise SapiensError for what a store says.
+    """Files by their names, from the run's folder, with slashes. All methods raise SapiensError for errors of the
+    store.
 
     Args:
         url: without a slash at its end.
-        folder: stands for it.
+        folder: mirrors it.
 
     Attributes:
         known: what is there, of all that is kept here.
@@ -34,7 +35,7 @@ class Copies:
         self.known: dict[str, Entry] = {}
 
     def names_here(self) -> set[str]:
-        """The files here that would be seen there."""
+        """The files here that would be shown there."""
         there = {name for name in FILES if (self.folder / name).is_file()}
         for top in FOLDERS:
             for parent, _, files in walk(self.folder / top):
@@ -76,12 +77,12 @@ class Copies:
                 each.result()
 
     def bring_if_there(self, name: str) -> None:
-        """The same; one that has gone meanwhile is none."""
+        """The same; a file that has been removed meanwhile is skipped."""
         with suppress(MissingRemoteError):
             self.bring(name)
 
     def bring(self, name: str) -> None:
-        """Has one here."""
+        """Fetches one file."""
         path = self.folder / name
         temporary = path.with_name(f".new-{secrets.token_hex(8)}")
         try:

@@ -1,11 +1,11 @@
-"""A folder of this machine that stands for a URL: what is whole goes up, what others have put comes down when needed.
+"""A folder of this machine that mirrors a URL: complete files are uploaded, others' files are fetched when needed.
 
-    records/                    parts are fetched when they are read; journals never go up
+    records/                    parts are fetched when they are read; journals are never uploaded
     detections/shards/          are fetched when they are read
     .processes/, .products/, detections/, .hydra/, and the files beside them   are here and there
-    predictions/, overlays/ ... go up, and are removed here when they are there
+    predictions/, overlays/ ... are uploaded, and then removed here
 
-What is there counts, except journals and parts that a run on this machine has not been able to put any more.
+What is at the URL counts, except journals and parts that a run on this machine could not upload.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Mirror(Outlet):
         flush_seconds: as `Outlet` has it.
 
     Attributes:
-        failed: called with a sentence when something cannot be put or removed; nothing more is tried then.
+        failed: called with a sentence when something cannot be uploaded or removed; nothing more is tried then.
     """
 
     def __init__(self, url: str, folder: Path, flush_seconds: float) -> None:
@@ -56,7 +56,7 @@ class Mirror(Outlet):
 
     @property
     def is_whole(self) -> bool:
-        """True while everything that was asked for has happened or will happen."""
+        """True while no request has failed."""
         return self._error is None
 
     def put(self, path: Path) -> None:
@@ -142,7 +142,7 @@ class Mirror(Outlet):
             self._copies.take_over({name: entry for name, entry in found.items() if not self._lanes.is_asked(name)})
 
     def arrive(self) -> None:
-        """Has here what is there, before a run begins and while no other process is at work in the folder.
+        """Fetches what is at the URL, before a run begins and while no other process uses the folder.
 
         Raises:
             SapiensError: the store cannot be read, or the folder not be written.
@@ -165,7 +165,7 @@ class Mirror(Outlet):
                 (self.folder / name).unlink()  # the longer one is fetched when it is read
 
     def _has_more(self, name: str, entry: Entry) -> bool:
-        """True, and it goes up, where a file that is only appended to is longer here."""
+        """True, and it is uploaded, if a file that is only appended to is longer here."""
         path = self.folder / name
         longer = is_appended(name) and path.is_file() and path.stat().st_size > (entry.num_bytes or 0)
         if longer:
@@ -220,8 +220,8 @@ class Mirror(Outlet):
 
     def _sentence(self, error: Exception) -> WriteError:
         return WriteError(
-            f"{error} What is done and not there yet lies in {self.folder}: run the same command again on this machine "
-            "and it goes up."
+            f"{error} What is done and not uploaded yet is in {self.folder}: run the same command again on this "
+            "machine to upload it."
         )
 
     @contextmanager
@@ -235,5 +235,5 @@ class Mirror(Outlet):
 
 
 def _lane(name: str) -> int:
-    """The records have one for themselves, so that they come in their order."""
+    """The records have a lane of their own, so that they are uploaded in order."""
     return 0 if name.startswith("records/") else 1 + hash(name) % (_NUM_LANES - 1)

@@ -1,6 +1,6 @@
 """The folder of one run: where each of its files lies, written whole or not at all.
 
-records/                               what became of each picture, and the poses of its people (`store`)
+records/                               the outcome of each picture, and the poses of its people (`store`)
 predictions/, overlays/, ...           what is made of the records, as `output.formats` asks (`products`)
 evaluation.json                        how well the poses fit a COCO annotation file
 corrections.csv                        what people have changed in the file of poses that was handed to them
@@ -12,7 +12,7 @@ changed.txt                            the posed pictures whose boxes are others
 run.json                               settings, versions, counts, speed
 .processes/                            what each process of the run reports at its end
 
-A run whose `output.dir` is a URL has such a folder on this machine, which stands for the URL (`mirror`).
+A run whose `output.dir` is a URL has such a folder on this machine, which mirrors the URL (`mirror`).
 
 A file is written under another name in a hidden folder beside these, brought to the disk and then renamed, so what has
 its name is whole.
@@ -59,7 +59,7 @@ class RunFolder:
 
     Attributes:
         path: on this machine.
-        address: what the user calls it; no secret is in it.
+        address: its name for the user, without secrets.
 
     Raises:
         ConfigError: it cannot be made.
@@ -101,7 +101,7 @@ class RunFolder:
         )
         own = str(shard) if num_shards > 1 else ""
         self._own_unfinished = f"{_UNFINISHED}{own}-" if own else _UNFINISHED
-        # No two processes have the same: what one removes at its end is nobody else's.
+        # No two processes share one, so each removes only its own at its end.
         self.unfinished = self.path / f"{self._own_unfinished}{rank}-{os.getpid()}-{secrets.token_hex(4)}"
         self.plan_file = self.processes / f"{self.own_processes}.plan"
         self.members = Members(self.processes / f"members-{shard}of{num_shards}")
@@ -133,7 +133,7 @@ class RunFolder:
 
     @property
     def outlet(self) -> Outlet:
-        """Shows its files to others, where it stands for a URL."""
+        """Shows its files to others, if it mirrors a URL."""
         return outlet_of(self.path)
 
     @contextmanager
@@ -153,7 +153,7 @@ class RunFolder:
                 self.mirror.wait()
 
     def close(self) -> None:
-        if self._opened:  # else the place is another run's
+        if self._opened:  # else the folder belongs to another run
             shutil.rmtree(self.unfinished, ignore_errors=True)
 
     # What is there
@@ -178,11 +178,11 @@ class RunFolder:
         return Records.read(self.path)
 
     def tally(self) -> Tally:
-        """What all records come to; raises as `read_records`, and has less in memory."""
+        """Counts of all records; raises as `read_records`, and needs less memory."""
         return reduce(Tally.plus, read_in_turn(self.path, Group.tally), NOTHING)
 
     def has_results(self) -> bool:
-        """True if an earlier run has left so much as one result or failure here."""
+        """True if an earlier run has left any result or failure here."""
         return self.tally().pictures.total() > 0
 
     # What becomes of it
@@ -208,10 +208,10 @@ class RunFolder:
                 shutil.rmtree(leftover, ignore_errors=True)
 
     def clear(self) -> None:
-        """Removes all results of earlier runs, and nothing else; boxes are none.
+        """Removes all results of earlier runs, and nothing else; boxes are not results.
 
         Raises:
-            ConfigError: something cannot be removed. What says how the rest was made is then still there.
+            ConfigError: something cannot be removed. The file that says how the rest was made is then still there.
         """
         for folder in self.folders:
             if folder != self.detections:
@@ -221,12 +221,12 @@ class RunFolder:
                 remove_file(file)
 
     def has_detections(self) -> bool:
-        """True if a detector has left so much as one image's boxes here."""
+        """True if a detector has left boxes of any image here."""
         here = self.detected_images_file.is_file() or any(self.detections.glob("part-*"))
         return here or bool(self.outlet.elsewhere(self.detections)) or any(self.shard_detections.rglob("*.jsonl"))
 
     def set_detections_aside(self) -> None:
-        """For those of another detector; what may have been edited by hand is kept beside."""
+        """Makes room for another detector's boxes; the old ones, which may have been edited by hand, are kept."""
         empty_folder(self.detections)
         for file in (self.detections_file, self.detected_images_file):
             with suppress(FileNotFoundError):

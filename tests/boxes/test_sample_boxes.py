@@ -100,7 +100,7 @@ def test_missing_fields_and_samples_are_told(tmp_path):
         boxes_of(path)
     with pytest.raises(ConfigError, match=r"nothing stands beside .*; name the field .* set boxes=detector or"):
         boxes_of(tar_of(tmp_path / "b.tar", {"0": None}))
-    with pytest.raises(ConfigError, match=r"1 samples cannot be read; .* is no JSON.*; name the field"):
+    with pytest.raises(ConfigError, match=r"1 samples cannot be read; .* is not JSON.*; name the field"):
         boxes_of(tar_of(tmp_path / "c.tar", {"0": b"{broken"}))
     pq.write_table(pa.table({"image": [picture(0)], "objects": [[BOX]], "url": ["x"]}), tmp_path / "a.parquet")
     with pytest.raises(ConfigError, match=r"under boxen: their fields are objects, url; name the field .*FIELD"):

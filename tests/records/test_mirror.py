@@ -198,7 +198,7 @@ def test_who_has_lost_his_place_is_told(line, tmp_path):
     remote.put(f"{URL}/.lock/0of1-2", b"{}")
     while not told:
         time.sleep(0.01)
-    assert told == ["Another run has taken this one's place, as it gave no sign of life; this one ends."]
+    assert told == ["Another run has replaced this one, which gave no sign of life; this one ends."]
     end(folder)
 
 
@@ -206,7 +206,7 @@ def test_what_a_store_refuses_is_told_with_the_folder_and_goes_up_the_next_time(
     folder, told = on_machine(tmp_path), []
     folder.mirror.failed = told.append
     line.spoil = lambda number, method, path: Answer(403) if method == "PUT" and "pictures-" in path else None
-    with pytest.raises(WriteError, match="What is done and not there yet lies in ") as caught:
+    with pytest.raises(WriteError, match="What is done and not uploaded yet is in ") as caught:
         record(folder, [pose_result("a.jpg")])
     assert str(folder.path) in str(caught.value) and told == [str(caught.value)]
     end(folder)
