@@ -18,10 +18,9 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from queue import LifoQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
 
 from sapiens_pl.core.errors import (
     MissingImageError,
@@ -34,6 +33,9 @@ from sapiens_pl.core.settings import check
 from sapiens_pl.core.structures import LoadedImage
 from sapiens_pl.data.settings import LOADING
 from sapiens_pl.pictures.same_frame import check_same_time
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 _CHILD = "import sys; sys.path[:] = {path!r}; from sapiens_pl.products.second_read import serve; serve()"
 _POLL_MILLISECONDS = 100
@@ -80,6 +82,8 @@ def photographs_of(cfg: DictConfig, stopped: Callable[[], bool]) -> Photographs:
     Raises:
         ConfigError: an invalid limit.
     """
+    from omegaconf import OmegaConf  # the reading process would import it for nothing
+
     data = cfg.data
     check(LOADING, {"read_timeout": data.read_timeout, "max_megapixels": data.max_megapixels}, "data")
     source: Any = OmegaConf.to_container(data.source, resolve=True) if OmegaConf.is_config(data.source) else data.source
