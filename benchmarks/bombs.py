@@ -49,7 +49,7 @@ def bombs() -> dict[str, Callable[[], bytes]]:
         "deep_state.pth": lambda: _zip(b"cx\ny\n)R" * 100_000 + b"b" * 99_999 + b"."),
         "empty_lists.pth": lambda: _zip(b"(" + b"]" * 1_400_000 + b"l."),
         "packed_lists.pth": lambda: _zip(b"(" + b"]" * 60_000_000 + b"l.", zipfile.ZIP_DEFLATED),
-        "packed_order.pth": lambda: _zip(b"}.", zipfile.ZIP_DEFLATED, bytes(2**27)),
+        "packed_order.pth": lambda: _zip(b"}.", zipfile.ZIP_DEFLATED, bytes(2**28)),
         "memo.pth": lambda: _zip(b"}r\xff\xff\xff\x7f" + b"."),
         "long_int.pth": lambda: _zip(b"L" + b"9" * 1_000_000 + b"L\n."),
         "maze.pth": lambda: _zip(b"}" + b"q\x00}(X\x01\x00\x00\x00ah\x00X\x01\x00\x00\x00bh\x00u" * 60 + b"."),
