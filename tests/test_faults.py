@@ -307,6 +307,7 @@ def in_a_namespace(script, timeout=240):
     return subprocess.run(["unshare", "-rm", "bash", "-c", script], capture_output=True, text=True, timeout=timeout)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_and_a_larger_one_lets_it_go_on(pictures, mini, expected, tmp_path):
     overrides = shlex.join([*mini, *on(pictures), "data.num_workers=1"])
     command = f"{sys.executable} -m sapiens_pl.predict {overrides} hydra.run.dir=disk/run"
@@ -334,6 +335,7 @@ for path in sys.argv[1:]: json.load(open(path))' && find disk/run/predictions -t
     check_same(results, expected, 100)
 
 
+@pytest.mark.slow
 def test_a_read_only_folder_is_refused_in_a_sentence(pictures, mini, tmp_path):
     overrides = shlex.join([*mini, *on(pictures)])
     script = f"""

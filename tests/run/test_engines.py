@@ -168,6 +168,7 @@ def test_tasks_of_torchrun_share_a_shard_that_was_given(figures, alone, tmp_path
     assert sorted(pictures) == sorted(expected)  # none twice, none left out
 
 
+@pytest.mark.slow
 def test_tasks_of_srun_that_were_given_a_shard_each_are_told_to_share_one(mini, figures, tmp_path):
     """Each would do half of its shard, and nobody the other half."""
     script = tmp_path / "task.py"
