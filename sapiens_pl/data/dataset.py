@@ -20,6 +20,9 @@ from sapiens_pl.data.portions import Portion, Portions
 
 Cut = TypeVar("Cut")
 
+_BATCHES_AHEAD, _PICTURES_AHEAD = 2, 32
+"""At least so many of both: with two small batches alone, a batch would take as long as an answer is on its way."""
+
 
 class Watch(Protocol):
     """Records what each worker process is reading."""
@@ -132,11 +135,15 @@ class PictureDataset(Dataset, Generic[Cut]):
     def _read_ahead(self, index: int, step: int) -> None:
         """Tells a source that mostly waits what is read now, and what this process reads next."""
         ahead = getattr(self.source, "ahead", None)
-        if ahead is not None:
-            spans = [span for batch in (index, index + step) if batch < len(self) for span in self.batches[batch]]
-            wanted = [span.image_index for span in spans if span not in self.read_alone]
-            own = [number - self.first for number in wanted if number >= self.first and number not in self.condemned]
-            ahead([int(self.tasks.indices[place]) for place in own])
+        if ahead is None:
+            return
+        wanted: list[int] = []
+        for place, batch in enumerate(range(index, len(self), step)):
+            if place >= _BATCHES_AHEAD and len(wanted) >= _PICTURES_AHEAD:
+                break
+            wanted += [span.image_index for span in self.batches[batch] if span not in self.read_alone]
+        own = [number - self.first for number in wanted if number >= self.first and number not in self.condemned]
+        ahead([int(self.tasks.indices[place]) for place in own])
 
     def _image(self, span: CropSpan) -> Cut:
         return self.read_alone[span] if span in self.read_alone else self.cut(span)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import cv2
 import numpy as np
@@ -9,6 +10,8 @@ from conftest import COCO
 from PIL import Image
 
 from sapiens_pl.boxes.json_boxes import JsonBoxes
+from sapiens_pl.boxes.matching import WholeImage
+from sapiens_pl.core import remote
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.data.datamodule import ImageDataModule
 
@@ -95,3 +98,26 @@ def test_boxes_on_raw_pixels_show_the_same_person(folder, suffix):
 def test_settings_that_cannot_work_are_named(folder, options):
     with pytest.raises(ConfigError, match=rf"^{next(iter(options))}="):
         module_of(folder, **options)
+
+
+def test_small_batches_do_not_wait_for_one_answer_after_the_other(s3_server, monkeypatch, tmp_path):
+    s3_server.lead(monkeypatch, XDG_CACHE_HOME=str(tmp_path))
+    picture = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
+    for number in range(20):
+        remote.put(f"s3://bucket/many/{number:02}.png", picture)
+    data = ImageDataModule("s3://bucket/many/", WholeImage(), INPUT_HW, batch_size=1, num_workers=0)
+    data.setup()
+    asked, many = [], threading.Event()
+
+    def hold(number: int, method: str, path: str) -> None:
+        if path.endswith("png"):
+            asked.append(path)
+            if len(asked) >= 16:
+                many.set()
+            many.wait(10)
+
+    s3_server.spoil = hold
+    batches = iter(data.predict_dataloader())
+    assert len(next(batches).crops) == 1
+    assert many.is_set()  # as many were asked for before the first answer
+    assert sum(1 for _ in batches) == 19
