@@ -11,6 +11,7 @@ that there is something to kill.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -25,6 +26,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
@@ -34,7 +36,10 @@ from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.models.checkpoints import save_network
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
 from sapiens_pl.records.at_hand import at_hand
+from sapiens_pl.records.journal import Journal
 from sapiens_pl.records.reading import Records
+from sapiens_pl.records.schema import to_text
+from sapiens_pl.records.store import store_files
 
 FLUSH_SECONDS = 5.0
 BATCH = 4
@@ -91,8 +96,12 @@ class Trial:
 
 
 def names_in(scratch: Path) -> set[str]:
-    """Of the pictures that a killed run has recorded on this machine."""
-    return {name for folder in scratch.glob("*/") for name in Records.read(folder).names()}
+    """Of the pictures that a killed run has recorded on this machine, where people's parts of others may be missing."""
+    found = set()
+    for file in (file for records in scratch.glob("*/records") for file in store_files(records)):
+        table = Journal(file.path).pictures if file.kind == "journal" else pq.read_table(file.path, columns=["name"])
+        found |= {to_text(name) for name in table.column("name").to_pylist()}
+    return found
 
 
 def names_at(url: str) -> set[str]:
@@ -138,6 +147,11 @@ def kills(trial: Trial, url: str, count: int) -> None:
         before = len(there)
         print(f"  kill {number}: {done} done in {seconds:.1f} s, {len(here - there)} lost ({lost:.1f} s)", flush=True)
     trial.finish(trial.start(url, "scratch_last"))
+    with at_hand(url, only_read=True) as folder:
+        said = json.loads((folder / "run.json").read_text())
+    print(
+        f"  run.json of the last: {said['store_retries']} of {said['store_requests']} requests tried again", flush=True
+    )
     print(f"  at most {lost_at_most:.1f} s of work lost (output.flush_seconds={FLUSH_SECONDS:g})", flush=True)
 
 
@@ -167,7 +181,7 @@ def shards(trial: Trial, url: str) -> None:
     started[1] = trial.start(url, "shard1again", "data.num_shards=3", "data.shard=1")
     codes = [process.wait() for process in started]
     with at_hand(url, only_read=True) as folder:
-        status = (folder / "run.json").read_text().split('"status": "')[1].split('"')[0]
+        status = json.loads((folder / "run.json").read_text())["status"]
     print(f"  exit codes {codes}, run.json says {status}", flush=True)
 
 

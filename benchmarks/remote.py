@@ -2,8 +2,10 @@
 
 The demo network on drawn figures, at the same time from a folder and from an S3 server on this machine (moto, in a
 process of its own) behind a line that lets each request wait: whatever else the machine does slows both. The same as
-files and as tars. Speeds count from the end of the first batch. Then a line on which 2 of 100 requests are answered
-with 503 or cut in the middle. All records must be the same as those from the disk.
+files and as tars. Speeds count from the end of the first batch. Where cores are scarce that ratio also has the work of
+S3's protocol in it, and the server's; so the time is told too that a loader process waits for a picture's bytes, which
+is what latency costs, and the processor time of a picture. Then a line on which 2 of 100 requests are answered with
+503 or cut in the middle. All records must be the same as those from the disk.
 """
 
 from __future__ import annotations
@@ -31,6 +33,21 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 BUCKET = "s3://bucket"
 _TARS = 4
+_NOTING_WAITS = """
+import concurrent.futures, os, sys, time
+from sapiens_pl.pictures.ahead import Ahead
+from sapiens_pl.predict import main
+taken = Ahead.take
+def take(self, index):
+    coming, begin = taken(self, index), time.perf_counter()
+    if coming is not None:
+        concurrent.futures.wait([coming])
+        with open(os.environ["WAITS"], "a") as file:
+            file.write(f"{time.perf_counter() - begin}\\n")
+    return coming
+Ahead.take = take
+main()
+"""
 
 
 @contextmanager
@@ -74,19 +91,33 @@ def tell(server: subprocess.Popen[str], seconds: float, one_in: int = 0) -> None
 
 
 def begin(images: str, output: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "sapiens_pl.predict", "model=demo", f"data.images='{images}'", *more]
+    command = [sys.executable, "-c", _NOTING_WAITS, "model=demo", f"data.images='{images}'", *more]
     command += ["trainer.accelerator=cpu", "data.num_workers=1", f"output.dir={output}", "output.formats=[]"]
     command += ["trainer.enable_progress_bar=false"]
-    own = os.environ | {"OMP_NUM_THREADS": "1"}
+    own = os.environ | {"OMP_NUM_THREADS": "1", "WAITS": str(output.with_suffix(".waits"))}
     return subprocess.Popen(command, env=own, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 def finish(running: subprocess.Popen[str], output: Path) -> dict[str, Any]:
-    _, said = running.communicate()
+    """`run.json`, and in `cpu` the processor seconds of the run and its workers."""
+    assert running.stderr is not None
+    said = running.stderr.read()
+    _, status, used = os.wait4(running.pid, 0)
+    running.returncode = os.waitstatus_to_exitcode(status)
     if running.returncode:
         sys.exit(f"{output.name}: exit code {running.returncode}. {said}")
     account: dict[str, Any] = json.loads((output / "run.json").read_text())
-    return account
+    return account | {"cpu": used.ru_utime + used.ru_stime}
+
+
+def waits(output: Path) -> str:
+    """In the loader process, for pictures that were asked for ahead."""
+    file = output.with_suffix(".waits")
+    seconds = [float(line) for line in file.read_text().split()] if file.exists() else []
+    if not seconds:
+        return "none waited for"
+    late = sum(each > 0.001 for each in seconds)
+    return f"{1000 * statistics.mean(seconds):.1f} ms waited a picture ({late} of {len(seconds)} were not there yet)"
 
 
 def keypoints(output: Path) -> dict[tuple[str, int], np.ndarray]:
@@ -133,7 +164,8 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
                 ratios.append(two["warm_crops_per_second"] / one["warm_crops_per_second"])
                 print(
                     f"{kind}: disk {one['warm_crops_per_second']:.2f}, bucket {two['warm_crops_per_second']:.2f} "
-                    f"crops/s: {ratios[-1]:.2f}; {two['store_requests']} requests; {same(local, behind)}",
+                    f"crops/s: {ratios[-1]:.2f}; {waits(behind)}; {two['store_requests']} requests, "
+                    f"{two['cpu'] - one['cpu']:.1f} s more CPU than {one['cpu']:.1f}; {same(local, behind)}",
                     flush=True,
                 )
             tell(server, 0.0, 100)
