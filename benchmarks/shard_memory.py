@@ -36,7 +36,7 @@ from sapiens_pl.detection.fcos_small import fcos_small
 from sapiens_pl.models.checkpoints import save_network
 from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
 
-_BETWEEN_SAMPLES_SECONDS = 0.25
+_BETWEEN_SAMPLES_SECONDS = 0.5
 _COMMAND = """
 import numpy as np
 from sapiens_pl.data import planning
