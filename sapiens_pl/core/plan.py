@@ -56,7 +56,7 @@ class ShardColumns(NamedTuple):
 
     def shard_of(self, picture: int) -> int:
         """The number of a picture's shard."""
-        return int(np.searchsorted(self.begins, picture, side="right")) - 1
+        return int(self.begins.searchsorted(picture, side="right")) - 1
 
     def member(self, picture: int, name: str) -> ShardMember:
         """Which sample the picture of that name is."""

@@ -164,7 +164,7 @@ class TarShards(ByShards):
     def _place(self, index: int) -> tuple[int, int]:
         """Which tar, and where in its index."""
         begins = self._begins()
-        tar = int(np.searchsorted(begins, index, side="right")) - 1
+        tar = int(begins.searchsorted(index, side="right")) - 1
         return tar, index - int(begins[tar])
 
     def _begins(self) -> np.ndarray:
