@@ -62,7 +62,7 @@ def test_bad_images_and_boxes_harm_nobody(demo_estimator, tmp_path):
     bad_boxes = [[0, 0, 0, 9], *boxes[0].tolist(), [1e6, 1e6, 1e6 + 5, 1e6 + 5], [np.nan] * 4]
     mixed_images = [tmp_path / "absent.jpg", images[0], tmp_path / "text.jpg", np.zeros((5, 5)), *images[1:]]
     mixed = demo_estimator.predict(mixed_images, [[[0, 0, 5, 5]], bad_boxes, None, None, *boxes[1:]], batch_size=4)
-    for index, word in ((0, "does not exist"), (2, "no image"), (3, "uint8")):
+    for index, word in ((0, "does not exist"), (2, "not an image"), (3, "uint8")):
         assert word in mixed[index].error and len(mixed[index].keypoints) == 0
     good = [mixed[1], *mixed[4:]]
     for one, other in zip(alone, good):

@@ -134,7 +134,7 @@ MALFORMED = {
     "csv": (
         CsvBoxes,
         "image,x1,y1,x2,y2,score\na.jpg,0,0,5,5,1\na.jpg,0,0,5\n,0,0,5,5,1\na.jpg,0,0,five,5,1\na.jpg,0,0,5,5,high\n",
-        {3: "fields", 4: "no image", 5: "five.*not four finite numbers", 6: "high.*no finite number"},
+        {3: "fields", 4: "no image", 5: "five.*not four finite numbers", 6: "high.*not a finite number"},
     ),
     "mot": (
         MotBoxes,
@@ -144,7 +144,7 @@ MALFORMED = {
     "jsonl": (
         JsonBoxes,
         '{"image": "a.jpg", "bboxes": [[0, 0, 5, 5]]}\n{"image": "a.jpg"}\n{"image": "a.j',
-        {2: "does not say which", 3: "no JSON"},
+        {2: "does not say which", 3: "not JSON"},
     ),
     "coco": (
         CocoBoxes,

@@ -138,7 +138,7 @@ def test_a_broken_image_or_box_costs_its_own_place(estimator, tmp_path):
     boxes = [[box], [box], None, None, [[9, 9, 1, 1], box]]
     results = list(estimator.predict(iter(images), boxes, batch_size=2))
     assert [result.error is None for result in results] == [True, False, False, False, False]
-    for index, word in ((1, "does not exist"), (2, "no image"), (3, "uint8"), (4, "Box 0 of image 4")):
+    for index, word in ((1, "does not exist"), (2, "not an image"), (3, "uint8"), (4, "Box 0 of image 4")):
         assert word in results[index].error
     assert len(results[4].keypoints) == 1 and results[4].instance_ids.tolist() == [1]
 
@@ -158,7 +158,7 @@ def test_the_detector_brings_the_boxes_and_their_scores(estimator, tmp_path):
 
     (tmp_path / "text.jpg").write_text("hello")
     broken, good = estimator.predict([tmp_path / "text.jpg", paths[-1]], boxes="detector")
-    assert "no image" in broken.error and broken.image_failed and not len(broken.keypoints)
+    assert "not an image" in broken.error and broken.image_failed and not len(broken.keypoints)
     np.testing.assert_allclose(good.keypoints, one.keypoints, atol=0.01)
 
 

@@ -62,7 +62,7 @@ def test_formats_that_are_not_named_are_nobodys_way_round(tmp_path, format):
         "video": "video",
         "web page": "web page",
     }
-    assert said.get(format, "no image") in refusal(tmp_path, data, UnreadableImageError)
+    assert said.get(format, "not an image") in refusal(tmp_path, data, UnreadableImageError)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "JPEG2000", "PPM"])

@@ -91,7 +91,7 @@ def test_nulls_and_broken_bytes_cost_their_own_row(tmp_path):
             source.read(row)
         said.append(str(error.value))
     assert [text.startswith(f"{path}/image/{row} ") for row, text in enumerate(said)] == [True] * 4
-    assert "null" in said[0] and "empty" in said[1] and "no image" in said[2]
+    assert "null" in said[0] and "empty" in said[1] and "not an image" in said[2]
     assert shade_of(source.read(4)) == 8
 
 

@@ -152,7 +152,7 @@ def test_bad_members_cost_their_own_place(tmp_path):
     rest = {name: text for name, text in said.items() if isinstance(text, str)}
     told = {
         "a.tar/good.jpg (2)": "once more",
-        "a.tar/text.jpg": "no image",
+        "a.tar/text.jpg": "not an image",
         "a.tar/empty.jpg": "empty",
         "a.tar/link.jpg": "is a link",
         "a.tar/hard.jpg": "is a link",
@@ -268,5 +268,5 @@ def test_samples_give_what_their_json_says(tmp_path):
     names, samples = list(source.pictures().names), source.pictures().samples
     values = {names[index].removeprefix("a.tar/"): value for index, value in samples.values(["bboxes"])}
     assert values["0.jpg"] == {"bboxes": [[1, 2, 3, 4]]} and values["4.seg.jpg"] == {"a": 1}
-    assert "several pictures" in values["2.left.jpg"] and "no JSON" in values["3.jpg"]
+    assert "several pictures" in values["2.left.jpg"] and "not JSON" in values["3.jpg"]
     assert values.keys() == {"0.jpg", "2.left.jpg", "2.right.jpg", "3.jpg", "4.seg.jpg"}

@@ -34,7 +34,7 @@ MEANT = {
     "boxes.batch_size=4": "it is called boxes.images_per_batch now.",
     "trainer.gpus=2": "trainer.gpus is not a setting; see conf/",
     "nonsense=2": "nonsense is not a setting; see conf/",
-    "model=sapiens_1b": "no choice; did you mean sapiens_1b_133, sapiens_1b_17 or sapiens_1b_308? There are demo,",
+    "model=sapiens_1b": "not a choice; did you mean sapiens_1b_133, sapiens_1b_17 or sapiens_1b_308? There are demo,",
     "model=SAPIENS-1B-308": "did you mean sapiens_1b_308? There are",
     "model=sapiens_1b_38": "did you mean sapiens_1b_308? There are",
     "boxes=jsn": "boxes=jsn is not a choice; did you mean json? There are auto, coco, csv, detector, json, mot,",
