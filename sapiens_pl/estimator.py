@@ -57,7 +57,7 @@ class PoseEstimator:
 
     Raises:
         ConfigError: an unknown device or precision, a flip test without left and right, or an object that is not a
-        PoseNetwork.
+            PoseNetwork.
 
     Attributes:
         keypoint_set: what the keypoints of all results are.
