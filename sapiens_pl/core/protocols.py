@@ -278,7 +278,8 @@ class RunProduct(Protocol):
 
     A class that shows pictures has a further attribute `photograph`: before `write` is called, it is set to what reads
     the pixels of a result again, as `Film.photograph` does. One that tells of more than the records has `facts`, which
-    is set to `core.run_facts.RunFacts`.
+    is set to `core.run_facts.RunFacts`, and may have a method `facts_state`: a text that differs where those facts do
+    that it tells, so that it is made anew then too.
     """
 
     outputs: tuple[str, ...]

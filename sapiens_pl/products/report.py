@@ -76,6 +76,21 @@ class Report(RunProduct):
         page = self._page(figures, galleries.shown(), keypoint_set, limit)
         (folder / "report.html").write_text(page, "utf-8", newline="\n")
 
+    def facts_state(self, facts: RunFacts) -> str:
+        """Differs where what the page tells of the run does."""
+        told = self._facts(facts), report_facts.counts(facts.account, 0, 0, [])
+        return hashlib.sha256(repr(told).encode("utf-8", "backslashreplace")).hexdigest()
+
+    @staticmethod
+    def _facts(facts: RunFacts) -> dict[str, Any]:
+        """What the page tells of the run, by the names that it has there."""
+        return {
+            "what_ran": report_facts.what_ran(facts.account),
+            "failures": report_facts.failures(facts.failures()),
+            "not_counted": report_facts.not_counted(facts.account),
+            "ranks": report_facts.ranks(facts.account),
+        }
+
     def _page(self, figures: Figures, galleries: list[Gallery], keypoint_set: KeypointSet, limit: float) -> str:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -84,18 +99,15 @@ class Report(RunProduct):
             lstrip_blocks=True,
         )  # fmt: skip
         style, script = ((_ASSETS / f"report.{kind}").read_text("utf-8") for kind in ("css", "js"))
-        account, failures = self.facts.account, report_facts.failures(self.facts.failures())
+        facts = self._facts(self.facts)
         return environment.get_template("report.html").render(
             style=style,
             script=script,
             style_hash=_hash(style),
             script_hash=_hash(script),
-            what_ran=report_facts.what_ran(account),
-            counts=report_facts.counts(account, figures.num_pictures, figures.num_people, failures),
-            failures=failures,
-            not_counted=report_facts.not_counted(account),
+            **facts,
+            counts=report_facts.counts(self.facts.account, figures.num_pictures, figures.num_people, facts["failures"]),
             rank_columns=report_facts.RANK_COLUMNS,
-            ranks=report_facts.ranks(account),
             score_figures=figures.of_scores(),
             figures=figures.of_pictures(),
             keypoint_set=keypoint_set,

@@ -106,7 +106,10 @@ def counts(account: dict[str, Any], num_pictures: int, num_people: int, reasons:
         ("peak memory, GiB", section(account, "peak_memory").get("host_gib")),
         ("device memory, GiB", section(account, "peak_memory").get("device_gib")),
     )
-    return facts + [Fact(name, number(value)) for name, value in named if number(value)]
+    facts += [Fact(name, number(value)) for name, value in named if number(value)]
+    if folder.get("videos") and folder.get("tracks") is None and account.get("status") not in (None, "complete"):
+        facts.append(Fact("tracks", "not counted yet"))
+    return facts
 
 
 def ranks(account: dict[str, Any]) -> list[Rank]:

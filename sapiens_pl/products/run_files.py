@@ -35,12 +35,14 @@ class RunFiles:
         self.name, self._product, self._settings = chosen.name, chosen.product, chosen.settings
         self._run, self._memory = folder, Memory(folder, chosen.name)
 
-    def missing(self, state: str) -> bool:
-        """True if a file is not there or not whole, or was made of other records or with other settings.
+    def missing(self, state: str, facts: RunFacts | None = None) -> bool:
+        """True if a file is not there or not whole, or was made of other records or facts, or with other settings.
 
         Args:
             state: differs where the records do.
+            facts: as for `make`.
         """
+        state = self._with_facts(state, facts)
         known = self._memory.recall()
         sizes = known.get("sizes") if isinstance(known, dict) else None
         if not isinstance(sizes, dict) or known != made_with(self._settings, records=state, sizes=sizes):
@@ -92,8 +94,12 @@ class RunFiles:
         except Exception as error:  # any error of one product
             reason = f"{', '.join(self._product.outputs)} is not made: {one_line(error, REASON_LENGTH)}"
             return Failure("", None, type(error).__name__, reason, self.name)
-        self._memory.remember(made_with(self._settings, records=state, sizes=sizes))
+        self._memory.remember(made_with(self._settings, records=self._with_facts(state, facts), sizes=sizes))
         return None
+
+    def _with_facts(self, state: str, facts: RunFacts | None) -> str:
+        told = getattr(self._product, "facts_state", None)
+        return state if told is None or facts is None else f"{state} {told(facts)}"
 
     def _tell(self, photograph: Callable[[PoseResult], np.ndarray] | None, facts: RunFacts | None) -> None:
         """Sets the attributes that the product has besides the records."""

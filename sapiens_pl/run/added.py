@@ -72,7 +72,16 @@ def _holds(cfg: DictConfig, key: str) -> bool:
 def _takes(target: str, argument: str) -> bool:
     """Whether what builds a node has such an argument, or takes any."""
     try:
-        parameters: Sequence[inspect.Parameter] = list(inspect.signature(get_object(target)).parameters.values())
+        built = get_object(target)
+        if isinstance(built, type) and not _has_init(built):
+            return False
+        parameters: Sequence[inspect.Parameter] = list(inspect.signature(built).parameters.values())
     except (ImportError, ValueError, TypeError):  # building it will report what is wrong
         return True
     return any(one.name == argument or one.kind is _ANY_KEYWORD for one in parameters)
+
+
+def _has_init(built: type) -> bool:
+    """Whether any class says how it is built: what a protocol says of it stands for nothing."""
+    classes = [each for each in built.__mro__ if each is not object and not vars(each).get("_is_protocol")]
+    return any("__init__" in vars(each) for each in classes)

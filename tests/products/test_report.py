@@ -135,6 +135,20 @@ def test_every_planted_fault_is_in_the_table_worst_first_with_its_reason(run):
     assert rest == sorted(rest)
 
 
+def test_it_is_made_anew_where_what_it_tells_of_the_run_has_changed(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps({"status": "running", "folder": {"videos": 2}}))
+    make_records(tmp_path, [picture(tmp_path, "a.jpg", [standing()])])
+    first = (made(tmp_path) / "report.html").read_text("utf-8")
+    assert "not counted yet" in first
+    written = (tmp_path / "report.html").stat().st_mtime_ns
+    account = {"status": "running", "folder": {"videos": 2}, "looked_at": "2026-11-29T12:00:00Z", "progress": {"a": 1}}
+    for told, again in (({}, False), ({"status": "complete", "folder": {"videos": 2, "tracks": 5}}, True)):
+        (tmp_path / "run.json").write_text(json.dumps(account | told))
+        made(tmp_path)
+        assert ((tmp_path / "report.html").stat().st_mtime_ns != written) == again
+    assert "not counted yet" not in (tmp_path / "report.html").read_text("utf-8")
+
+
 def test_the_same_records_and_photographs_give_the_same_bytes(run):
     before = {name: (run / name).read_bytes() for name in Report.outputs}
     for name in before:

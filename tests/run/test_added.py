@@ -28,6 +28,7 @@ def looked_at(*overrides):
         ("+data.foo=1", "data.foo is not a setting"),
         ("+model.network.foo=1", "model.network.foo is not a setting"),
         ("+tracking.foo=1", "tracking.foo is not a setting"),
+        ("+products.json.foo=1", "products.json.foo is not a setting"),
     ],
 )
 def test_what_nothing_reads_is_refused(added, words, monkeypatch):
