@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.report import save
-from sapiens_pl.predict import quieten
+from sapiens_pl.core.logs import quieten_libraries
 
 NAMES = ("stages", "choices", "pipeline", "batch_sizes", "precision", "compiled", "memory", "records", "tracking")
 NAMES += ("video_reading", "stream")
@@ -35,7 +35,7 @@ def main() -> None:
     args = parser.parse_args()
     names = args.names or (ON_CUDA if torch.cuda.is_available() else NAMES)
     if len(names) == 1:
-        quieten()
+        quieten_libraries()
         save(importlib.import_module(f"benchmarks.{names[0]}").run(args.quick), args.output)
         return
     failed = []

@@ -74,10 +74,25 @@ def _complete(name: str, rest: list[str]) -> int:
     if len(words) > 1 or (words and line[-1:].isspace()):
         if words[0] in _CONFIGURED:  # to Hydra, the command's words are those of a program without a name between
             os.environ["COMP_LINE"] = line.replace(f" {words[0]}", "", 1)
-            return _become(words[0], [name, *rest])
+            _complete_settings(words[0], [name, *rest])
         return 0
     print(" ".join(each for each in COMMANDS if each.startswith(words[0] if words else "")))
     return 0
+
+
+def _complete_settings(command: str, arguments: list[str]) -> None:
+    """In this process: a Tab waits neither for another Python nor for what a run needs."""
+    import hydra
+
+    from sapiens_pl.core.configs import config_folder
+
+    sys.argv[1:] = arguments
+
+    @hydra.main(version_base="1.3", config_path=config_folder(), config_name=command)
+    def never_called(cfg: object) -> None:
+        raise AssertionError
+
+    never_called()
 
 
 def _install(shell: str) -> int:

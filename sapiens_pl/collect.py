@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import argparse
 
-from sapiens_pl.core.interrupts import run
+from sapiens_pl.core.interrupts import importing, run
+from sapiens_pl.core.logs import log_to_stderr
 from sapiens_pl.core.terminal import keep_going_without_a_terminal
-from sapiens_pl.run.collecting import put_together
 
 
 def main() -> int:
     keep_going_without_a_terminal()
+    log_to_stderr()
     parser = argparse.ArgumentParser(prog="python -m sapiens_pl.collect", description=__doc__)
     parser.add_argument("output", help="the output folder of a run, or its URL")
-    return put_together(parser.parse_args().output)
+    given = parser.parse_args()
+    with importing():  # who asks for help does not wait for it
+        from sapiens_pl.run.collecting import put_together
+
+    return put_together(given.output)
 
 
 if __name__ == "__main__":

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-
-import torch
-from safetensors import SafetensorError
+from typing import TYPE_CHECKING
 
 from sapiens_pl.core.errors import CheckpointError, ConfigError, SapiensError, WriteError, write_error
-from sapiens_pl.core.interrupts import run
+from sapiens_pl.core.interrupts import importing, run
+from sapiens_pl.core.logs import log_to_stderr
 from sapiens_pl.core.terminal import keep_going_without_a_terminal, printable
-from sapiens_pl.models.checkpoints import expanded, load_network, network_metadata, save_network
-from sapiens_pl.models.tensors import checkpoint_sha256
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+if TYPE_CHECKING:
+    with importing():  # who asks for help does not wait for it
+        import torch
+
+        from sapiens_pl.models import checkpoints  # noqa: F401
+
+DTYPES = ("float32", "float16", "bfloat16")
 
 
 def convert(
@@ -48,6 +50,10 @@ def convert(
         ConfigError: the target exists or has another ending.
         WriteError: the target cannot be written.
     """
+    from safetensors import SafetensorError  # who asks for help does not wait for these
+
+    from sapiens_pl.models.checkpoints import expanded, load_network, network_metadata, save_network
+
     path = expanded(target, "The new file's name")
     if path.suffix != ".safetensors":
         raise ConfigError(f"{path} must end in .safetensors; choose such a name.")
@@ -104,6 +110,8 @@ def _exists(path: Path) -> str:
 
 
 def _digest(source: str | Path) -> str:
+    from sapiens_pl.models.tensors import checkpoint_sha256
+
     try:
         return checkpoint_sha256(source)
     except OSError as error:
@@ -119,6 +127,7 @@ def _umask() -> int:
 def main() -> None:
     """Exit codes: 0 written, 1 it could not be written, 2 bad input."""
     keep_going_without_a_terminal()
+    log_to_stderr()
     parser = argparse.ArgumentParser(prog="python -m sapiens_pl.convert", description=__doc__)
     parser.add_argument("source", metavar="IN", help="a checkpoint file, or a folder of one")
     parser.add_argument("target", metavar="OUT.safetensors")
@@ -129,15 +138,19 @@ def main() -> None:
         "--keypoint-set", metavar="NAME|FILE", help="coco_17, coco_wholebody_133, goliath_308, or a YAML that tells it"
     )
     options = parser.parse_args()
+    with importing():  # who asks for help does not wait for it
+        import torch
+
+        from sapiens_pl.models import checkpoints  # noqa: F401
+
     input_hw = tuple(options.input_hw) if options.input_hw else None
     try:
-        dtype, others = DTYPES.get(options.dtype), (options.num_heads, input_hw, options.keypoint_set)
+        dtype = getattr(torch, options.dtype) if options.dtype else None
+        others = options.num_heads, input_hw, options.keypoint_set
         metadata = convert(options.source, options.target, dtype, *others)
     except SapiensError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
     size = Path(options.target).expanduser().stat().st_size / 2**20
     facts = ", ".join(f"{key} {metadata[key]}" for key in ("keypoint_set", "num_keypoints", "input_hw", "num_heads"))
     print(printable(f"{options.target}: {size:.1f} MiB; {facts}."))

@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import argparse
 
-from sapiens_pl.core.interrupts import run
+from sapiens_pl.core.interrupts import importing, run
+from sapiens_pl.core.logs import log_to_stderr
 from sapiens_pl.core.terminal import keep_going_without_a_terminal
-from sapiens_pl.run.making_by_hand import make_by_hand
 
 
 def main() -> int:
     """Exit codes: as of `make_by_hand`."""
     keep_going_without_a_terminal()
+    log_to_stderr()
     parser = argparse.ArgumentParser(prog="python -m sapiens_pl.make", description=__doc__)
     parser.add_argument("output", help="the output folder of a run, or its URL")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="formats=[...] and other settings")
     parser.add_argument("--config-dir", metavar="FOLDER", help="with configuration files of your own")
     given = parser.parse_intermixed_args()
+    with importing():  # who asks for help does not wait for it
+        from sapiens_pl.run.making_by_hand import make_by_hand
+
     return make_by_hand(given.output, given.settings, given.config_dir)
 
 

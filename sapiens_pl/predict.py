@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
-import warnings
+from contextlib import AbstractContextManager, nullcontext
 
 import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from sapiens_pl import demo
 from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.errors import ConfigError, SapiensError
-from sapiens_pl.core.terminal import keep_going_without_a_terminal, make_log_lines_printable
+from sapiens_pl.core.interrupts import say_interrupted
+from sapiens_pl.core.logs import note, quieten_libraries
+from sapiens_pl.core.terminal import keep_going_without_a_terminal
 from sapiens_pl.core.wording import one_line
-from sapiens_pl.run.added import check_added
 from sapiens_pl.run.command import (
     EXIT_BAD_CONFIG,
     EXIT_COMPLETE,
@@ -32,34 +31,27 @@ from sapiens_pl.run.command import (
     sentence_of,
     take_arguments,
 )
-from sapiens_pl.run.hydra_record import record_job_of_sweep
-from sapiens_pl.run.output import run_folder_of_a_url
+from sapiens_pl.run.hydra_folder import follow_output_dir, keep_jobs_in_the_run, remove_empty_folder
 from sapiens_pl.run.overrides import no_run_folder_of_a_dry_run
 from sapiens_pl.run.own_configs import with_own_products
-from sapiens_pl.run.settings import check_settings, in_hydras_words
+from sapiens_pl.run.run_log import held_back
 from sapiens_pl.run.sweep import note_exit_code
 
 
-def quieten() -> None:
-    """Silences other libraries, so that the screen shows the bar and the table."""
-    logging.raiseExceptions = False  # a log file on a full disk must not print a traceback
-    make_log_lines_printable()
-    for name in ("lightning.pytorch", "lightning.fabric", "aiobotocore", "botocore"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for harmless in (
-        "Couldn't infer the batch indices",  # our batches carry their own indices
-        "It will use the implementation from `LightningModule`",  # the copy to the device: as it is meant
-        "across ranks is zero",  # nothing left to do is a result
-        "does not have many workers",
-        "multi-threaded, use of fork",
-        r"`isinstance\(treespec, LeafSpec\)` is deprecated",
-    ):
-        warnings.filterwarnings("ignore", message=f".*{harmless}")
-
-
 def run_job(cfg: DictConfig) -> int:
-    """`pose_run`, with every error for people printed as one sentence."""
-    quieten()
+    """`pose_run`, with every error for people printed as one sentence; the run's log has all that is said."""
+    quieten_libraries()
+    with held_back():
+        code = _told(cfg)
+        note(f"ended with exit code {code}")
+        return code
+
+
+def _told(cfg: DictConfig) -> int:
+    from sapiens_pl import demo  # these and others are imported late: help and Tab need none of them
+    from sapiens_pl.run.added import check_added
+    from sapiens_pl.run.settings import check_settings, in_hydras_words
+
     try:
         check_added(cfg)
         demo.name_film(cfg)
@@ -84,12 +76,22 @@ def run_job(cfg: DictConfig) -> int:
 
 def _pose(cfg: DictConfig) -> int:
     """Imports torch and Lightning, which takes seconds; mistyped settings are reported before."""
+    from sapiens_pl import demo
+
     demo.check_choice(cfg)
     from sapiens_pl.run.dry_run import dry_run
     from sapiens_pl.run.pose_run import pose_run
 
-    quieten()  # once more: Lightning has set its loggers' level when it was imported
+    quieten_libraries()  # once more: Lightning has set its loggers' level when it was imported
     return dry_run(cfg, demo) if cfg.dry_run else pose_run(cfg, demo)
+
+
+def _run_folder_of_a_url() -> AbstractContextManager[None]:
+    if not any("://" in argument for argument in sys.argv[1:]):
+        return nullcontext()
+    from sapiens_pl.run.output import run_folder_of_a_url
+
+    return run_folder_of_a_url()
 
 
 def main() -> None:
@@ -105,6 +107,8 @@ def main() -> None:
 
     @hydra.main(version_base="1.3", config_path=config_folder(), config_name="predict")
     def task(cfg: DictConfig) -> None:
+        from sapiens_pl.run.hydra_record import record_job_of_sweep
+
         begun.append(True)
         record_job_of_sweep(cfg)
         codes.append(run_job(cfg))
@@ -113,14 +117,17 @@ def main() -> None:
             sys.exit(codes[-1])
 
     try:
+        follow_output_dir()
+        keep_jobs_in_the_run()
         sys.argv[1:] = with_own_products(sys.argv[1:])
-        with no_run_folder_of_a_dry_run(), run_folder_of_a_url():
+        with no_run_folder_of_a_dry_run(), _run_folder_of_a_url():
             task()
     except ConfigError as error:
         codes.append(complain(str(error), EXIT_BAD_CONFIG))
     except (HydraException, OmegaConfBaseException) as error:
         codes.append(complain(hydra_sentence(error), EXIT_BAD_CONFIG))
     except KeyboardInterrupt:  # while Hydra puts the configuration together
+        say_interrupted()
         codes.append(128 + signal.SIGINT)
     except Exception as error:
         complaint = array_complaint(error)
@@ -132,6 +139,8 @@ def main() -> None:
         if complaint is None:
             raise
         codes.append(complain(*complaint))
+    finally:
+        remove_empty_folder()
     sys.exit(max(codes, default=EXIT_COMPLETE))
 
 

@@ -10,6 +10,7 @@ from sapiens_pl.accuracy.annotations import Annotations, read_annotations
 from sapiens_pl.accuracy.average_precision import OKS_NMS_THRESHOLD, accuracy_of, table
 from sapiens_pl.accuracy.corrections import MOVED_PIXELS, Corrections, corrections_of
 from sapiens_pl.accuracy.corrections_table import corrections_csv, corrections_table, with_scores
+from sapiens_pl.core.bar import Bar
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.core.terminal import printable
@@ -27,6 +28,7 @@ def evaluate_run(
     oks_nms_threshold: float = OKS_NMS_THRESHOLD,
     handed_out: str | Path | None = None,
     moved_pixels: float = MOVED_PIXELS,
+    bar: Bar | None = None,
 ) -> None:
     """Evaluates all results of a folder, prints the table, and leaves it there as `evaluation.json`.
 
@@ -39,6 +41,7 @@ def evaluate_run(
         oks_nms_threshold: as in `instance_scores.oks_nms`.
         handed_out: the file as people were given it; None: the `coco_annotations.json` in the folder, if there is one.
         moved_pixels: as in `corrections.corrections_of`.
+        bar: shows how far that is.
 
     Raises:
         ConfigError: pycocotools is missing, a result or the file is damaged, nothing is in common, or the annotations
@@ -55,6 +58,9 @@ def evaluate_run(
         _tell_corrections(folder, records, corrections, given.path)
         results = _of_the_handed_out(records, given)
     names = [*records.names(DONE), *records.names(FAILED)]
+    if bar is not None:
+        bar.show(0, records.count(DONE))
+        results = _counted(results, bar)
     found = accuracy_of(results, records.keypoint_set, annotations, names, oks_nms_threshold)
     content = {"annotations": annotations.path, "oks_nms_threshold": oks_nms_threshold, **found._asdict()}
     folder.write(folder.evaluation_file, (json.dumps(content, indent=2) + "\n").encode())
@@ -65,6 +71,12 @@ def evaluate_run(
         *(printable(note) for note in found.notes),
         sep="\n",
     )
+
+
+def _counted(results: Iterable[PoseResult], bar: Bar) -> Iterator[PoseResult]:
+    for result in results:
+        yield result
+        bar.step()
 
 
 def _handed_out(folder: RunFolder, given: str | Path | None) -> Annotations | None:

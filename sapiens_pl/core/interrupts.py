@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 
 _COMMANDS = {
@@ -26,7 +27,29 @@ def module_to_run() -> str | None:
 def end_at_once() -> None:
     """While a command imports what it needs, there is nothing that Ctrl-C could harm."""
     if module_to_run() in _COMMANDS:
-        signal.signal(signal.SIGINT, lambda number, frame: os._exit(_EXIT_CODE))
+        signal.signal(signal.SIGINT, _end)
+
+
+def _end(number: int, frame: object) -> None:
+    with suppress(OSError):
+        os.write(2, b"interrupted.\n")  # no print: the import of what that needs may be under way
+    os._exit(_EXIT_CODE)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Around what a command imports late: libraries may make anything of a Ctrl-C in the midst of it."""
+    before = signal.signal(signal.SIGINT, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def say_interrupted() -> None:
+    """A second Ctrl-C would only add a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    print("interrupted.", file=sys.stderr)
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -38,4 +61,6 @@ def run(main: Callable[[], int | None]) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only add a traceback
         print(_SAID, file=sys.stderr)
         code = _EXIT_CODE
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: one that comes now changes nothing
     sys.exit(code)

@@ -9,6 +9,7 @@ import posixpath
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from sapiens_pl.core.bar import watched
 from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.remote import fetch, hidden, look
 
@@ -48,7 +49,8 @@ def _local_copy(url: str) -> Path:
             old.unlink()  # a process that has it open can still read it
         path.parent.mkdir(exist_ok=True)
         temporary = path.with_name(f".{path.name}")
-        fetch(url, temporary, entry)
+        with watched(f"fetching {path.name}", "B", entry.num_bytes, lambda: temporary.stat().st_size, patient=True):
+            fetch(url, temporary, entry)
         os.replace(temporary, path)
     return path
 

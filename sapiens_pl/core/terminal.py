@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
 import sys
 from collections.abc import Iterable
@@ -21,21 +20,6 @@ def printable(text: str, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() or sign in keep else ascii(sign)[1:-1] for sign in text)
-
-
-class OneLine(logging.Filter):
-    """Makes each of our messages one printable line, on the terminal as in the log file."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.name.startswith("sapiens_pl"):
-            record.msg, record.args = printable(record.getMessage()), None
-        return True
-
-
-def make_log_lines_printable() -> None:
-    """For the handlers that are there now: Hydra sets up those of a job just before it."""
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(OneLine())
 
 
 def keep_going_without_a_terminal() -> None:

@@ -5,7 +5,6 @@ Nothing in a file is run: safetensors hold tensors only, and of PyTorch's pickle
 
 from __future__ import annotations
 
-import os
 import socket
 import urllib.error
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 from torchvision.models import get_model_builder, get_model_weights
 
+from sapiens_pl.core.bar import has_terminal, watched
 from sapiens_pl.core.errors import CheckpointError, ConfigError
 from sapiens_pl.core.wording import one_line
 from sapiens_pl.detection.fcos_small import fcos_small
@@ -67,14 +67,22 @@ def _download(name: str, url: str, path: Path) -> None:
     digest = path.stem.rpartition("-")[2]  # torchvision's file names end in the beginning of their SHA-256
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _impatient():
-            torch.hub.download_url_to_file(url, str(path), digest, progress=os.isatty(2))
+        with (
+            _impatient(),
+            watched(f"downloading {path.name}", "B", None, lambda: _so_far(path), shown=not has_terminal()),
+        ):
+            torch.hub.download_url_to_file(url, str(path), digest, progress=has_terminal())
     except (OSError, RuntimeError, urllib.error.URLError) as error:
         reason = one_line(getattr(error, "reason", None) or error, 120)
         raise ConfigError(
             f"The weights of the person detector {name} are not here and could not be fetched ({reason}): fetch {url} "
             f"and put it to {path} or give it as boxes.weights=FILE, {OTHER_BOXES}."
         ) from None
+
+
+def _so_far(path: Path) -> int:
+    """Bytes: torch.hub downloads into a file beside."""
+    return max((each.stat().st_size for each in path.parent.glob(f"{path.name}.*.partial")), default=0)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sapiens_pl.core.configs import published_models
 from sapiens_pl.core.interrupts import run
+from sapiens_pl.core.logs import log_to_stderr
 from sapiens_pl.core.terminal import keep_going_without_a_terminal
 from sapiens_pl.models.hub import cached_weights
 
@@ -23,6 +24,7 @@ def model_rows() -> list[tuple[str, ...]]:
 
 def main() -> None:
     keep_going_without_a_terminal()
+    log_to_stderr()
     rows = [_HEADINGS, *model_rows()]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
     for row in rows:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 
+from sapiens_pl.core.bar import has_terminal, watched
 from sapiens_pl.core.errors import CheckpointError
 from sapiens_pl.models.transformers_folder import SETTINGS_FILES, choose_transformers_weights
 
@@ -36,9 +38,7 @@ def find_weights(repository: str, file: str, licence: str | None = None) -> Path
 
 def cached_weights(repository: str, file: str) -> Path | None:
     """The weights in the hub's cache on this machine, None if they are not there whole."""
-    from huggingface_hub import constants
-
-    folder = Path(constants.HF_HUB_CACHE, f"models--{repository.replace('/', '--')}")
+    folder = _cache(repository)
     newest_first = sorted(folder.glob("snapshots/*"), key=lambda path: path.stat().st_mtime, reverse=True)
     main = folder / "refs" / "main"
     if main.is_file():
@@ -49,6 +49,12 @@ def cached_weights(repository: str, file: str) -> Path | None:
         if chosen:
             return _location(snapshot, chosen)
     return None
+
+
+def _cache(repository: str) -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE, f"models--{repository.replace('/', '--')}")
 
 
 def choose_files(names: Sequence[str], pattern: str) -> list[str]:
@@ -68,19 +74,28 @@ def _download(repository: str, pattern: str, licence: str | None) -> Path:
     from huggingface_hub import HfApi, hf_hub_download
 
     try:
-        info = HfApi().model_info(repository, timeout=_ANSWER_SECONDS)
+        info = HfApi().model_info(repository, timeout=_ANSWER_SECONDS, files_metadata=True)
         names = [sibling.rfilename for sibling in info.siblings or ()]
         chosen = choose_files(names, pattern)
         if not chosen:
             raise CheckpointError(_no_such_file(repository, pattern, names))
         print(f"Downloading {chosen[-1]} of {repository} (licence: {licence or 'see its model card'}).", flush=True)
-        paths = [Path(hf_hub_download(repository, name, etag_timeout=_ANSWER_SECONDS)) for name in chosen]
+        sizes = {sibling.rfilename: sibling.size for sibling in info.siblings or ()}
+        size, so_far = sizes.get(chosen[-1]), partial(_so_far, repository)
+        with watched(f"downloading {chosen[-1]}", "B", size, so_far, shown=not has_terminal()):
+            paths = [Path(hf_hub_download(repository, name, etag_timeout=_ANSWER_SECONDS)) for name in chosen]
     except CheckpointError:
         raise
     except Exception as error:  # huggingface_hub's own, its HTTP library's (which differs by version), the disk's
         raise CheckpointError(_why_not(repository, pattern, error)) from None
     snapshot = paths[0].parents[chosen[0].count("/")]
     return _location(snapshot, chosen)
+
+
+def _so_far(repository: str) -> int:
+    """Bytes of what is under way; in a terminal the hub's library shows a bar of its own."""
+    files = [path.stat().st_size for path in (_cache(repository) / "blobs").glob("*.incomplete")]
+    return max(files, default=0)
 
 
 def _location(snapshot: Path, chosen: list[str]) -> Path:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
 
+from sapiens_pl.core.bar import Bar
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import Film, MakingStopped, PictureProduct, Records, RunProduct, VideoProduct
 from sapiens_pl.core.run_facts import RunFacts
 from sapiens_pl.core.structures import Failure, PoseResult
+from sapiens_pl.core.terminal import printable
 from sapiens_pl.products.chosen import ChosenProduct, check_keypoint_set
 from sapiens_pl.products.in_turn import FrameTurn, Turns
 from sapiens_pl.products.picture_files import PictureFiles, Rereading, read_again
@@ -169,6 +172,7 @@ def make_missing(
     given_up: Iterable[Failure] = (),
     stopped: Callable[[], bool] = lambda: False,
     note: Callable[[Failure], None] = lambda failure: None,
+    bar: Bar | None = None,
 ) -> Made:
     """Makes what is missing; for a process that is alone in the folder.
 
@@ -179,6 +183,7 @@ def make_missing(
         given_up: products that could not be made before; they are not tried again.
         stopped: True as soon as the run is to stop; what is left stays missing.
         note: called with each failure of a product.
+        bar: shows how far that is, in files of pictures, frames of videos, and products of the whole run.
 
     Raises:
         ConfigError: the records are damaged.
@@ -188,28 +193,37 @@ def make_missing(
     not_again = {(failure.image, failure.product) for failure in given_up}
     made = Made(Counter(), [])
     missing = _missing(products.of_pictures, done, not_again)
-    if missing:
-        _make_of_pictures(products, records, missing, stopped, note, made)
-    num_missing = sum(map(len, missing.values()))
-    num_missing += _make_of_videos(products, records, done, not_again, stopped, note, made)
-    for files in products.of_run:
-        if files.missing(done.state):
-            num_missing += 1
-            with suppress(MakingStopped):  # it stays missing, and is made next time
-                if not stopped():
-                    facts = products.facts(stopped)
-                    made.add(files.name, files.make(records, done.state, products.photograph, facts))
-    return made._replace(num_left=num_missing - made.counts.total() - len(made.failures))
+    of_videos = _missing_of_videos(products, done, not_again)
+    facts = products.facts(stopped)
+    of_run = [files for files in products.of_run if files.missing(done.state, facts)]
+    num_single = sum(map(len, missing.values())) + len(of_run)
+    bar = bar or Bar("products", "file", shown=False)
+    bar.show(0, num_single + sum(len(done.frames[video]) for video, _ in of_videos))
+    work = _Work(products, records, stopped, note, made, bar)
+    _make_of_pictures(work, missing)
+    _make_of_videos(work, done, of_videos)
+    for files in of_run:
+        bar.say(files.name)
+        with suppress(MakingStopped):  # it stays missing, and is made next time
+            if not stopped():
+                made.add(files.name, files.make(records, done.state, products.photograph, facts))
+                bar.step()
+    return made._replace(num_left=num_single + len(of_videos) - made.counts.total() - len(made.failures))
 
 
-def _make_of_pictures(
-    products: Products,
-    records: Records,
-    missing: dict[str, list[str]],
-    stopped: Callable[[], bool],
-    note: Callable[[Failure], None],
-    made: Made,
-) -> None:
+class _Work(NamedTuple):
+    """What making shares."""
+
+    products: Products
+    records: Records
+    stopped: Callable[[], bool]
+    note: Callable[[Failure], None]
+    made: Made
+    bar: Bar
+
+
+def _make_of_pictures(work: _Work, missing: dict[str, list[str]]) -> None:
+    products, records, stopped, note, made, bar = work
     counting, turns = Lock(), products.frames_in_turn()
 
     def make(result: PoseResult, turn: FrameTurn | None) -> None:
@@ -223,6 +237,7 @@ def _make_of_pictures(
         with counting:
             made.failures.extend(outcome.failures)
             made.counts.update(outcome.counts)
+        bar.step(len(missing[result.name]))
 
     pool = BoundedPool(_NUM_THREADS, _MAX_WAITING)
     try:
@@ -235,35 +250,40 @@ def _make_of_pictures(
     pool.raise_error()
 
 
-def _make_of_videos(
-    products: Products,
-    records: Records,
-    done: Done,
-    not_again: Collection[tuple[str, str | None]],
-    stopped: Callable[[], bool],
-    note: Callable[[Failure], None],
-    made: Made,
-) -> int:
-    """How many were missing."""
-    num_missing = 0
-    for video, state in done.states.items():
-        missing = [
-            files
-            for files in products.of_videos
-            if files.missing(video, state)
-            and not ((video, files.name) in not_again and files.failed_before(video, state))
-        ]
-        num_missing += len(missing)
-        if not missing or stopped():
-            continue
-        film = products.film(video, records, stopped)
-        for files in missing:
-            with suppress(MakingStopped):  # it stays missing, and is made next time
-                failure = files.make(film, state)
-                made.add(files.name, failure)
-                if failure is not None:
-                    note(failure)
-    return num_missing
+def _missing_of_videos(
+    products: Products, done: Done, not_again: Collection[tuple[str, str | None]]
+) -> list[tuple[str, VideoFiles]]:
+    """The products that each video lacks."""
+    return [
+        (video, files)
+        for video, state in done.states.items()
+        for files in products.of_videos
+        if files.missing(video, state) and not ((video, files.name) in not_again and files.failed_before(video, state))
+    ]
+
+
+def _make_of_videos(work: _Work, done: Done, missing: Sequence[tuple[str, VideoFiles]]) -> None:
+    products, records, stopped, note, made, bar = work
+    for video, files in missing:
+        if stopped():
+            break
+        bar.say(f"{files.name} of {printable(video)}")
+        film, most = products.film(video, records, stopped), bar.done + len(done.frames[video])
+        film = film._replace(results=partial(_counted, film.results, bar, most))
+        with suppress(MakingStopped):  # it stays missing, and is made next time
+            failure = files.make(film, done.states[video])
+            made.add(files.name, failure)
+            if failure is not None:
+                note(failure)
+        bar.step(most - bar.done)
+
+
+def _counted(results: Callable[[], Iterator[PoseResult]], bar: Bar, most: int) -> Iterator[PoseResult]:
+    """The same, counted up to `most`: some products go through the frames more than once."""
+    for result in results():
+        yield result
+        if bar.done < most:
+            bar.step()
 
 
 def _missing(

@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from sapiens_pl.core import protocols
+from sapiens_pl.core.bar import Bar
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.products.chosen import check_products, choose_products
 from sapiens_pl.products.making import Done, Made, Products, make_missing
@@ -31,6 +32,7 @@ def make_of_run(
     tracking: protocols.Tracking | None = None,
     stopped: Callable[[], bool] = lambda: False,
     again: bool = False,
+    bar: Bar | None = None,
 ) -> Made:
     """Makes what `output.formats` asks for and is missing; for a process that is alone in the folder.
 
@@ -40,6 +42,7 @@ def make_of_run(
         tracking: of its videos; None leaves the ids that box files have given.
         stopped: True as soon as the run is to stop; what is left stays missing.
         again: try also what could not be made before.
+        bar: shows how far that is.
 
     Raises:
         ConfigError: a format or setting that cannot be used, or damaged records.
@@ -62,7 +65,7 @@ def make_of_run(
         folder.failures.settle(lambda failure: (failure.image, failure.product) in outdated)
     given_up = folder.failures.of_products()
     try:
-        return make_missing(products, tracked, done, given_up, stopped, folder.failures.append)
+        return make_missing(products, tracked, done, given_up, stopped, folder.failures.append, bar)
     finally:
         photographs.close()
         folder.failures.settle()
@@ -74,10 +77,8 @@ def make_in_folder(path: Path, cfg: DictConfig, tracking: protocols.Tracking | N
     Raises:
         ConfigError: it holds no records, or a run is writing there; and as above.
     """
-    refuse_first_edition(path)
+    check_is_run(path)
     address = address_of(path)
-    if not (path / FOLDER / "store.json").is_file() and not store_files(path / FOLDER):
-        raise ConfigError(f"{address} holds no records; name the output folder of a run.")
     folder = RunFolder(path, rank="make")
     folder.lock.acquire()
     try:
@@ -86,10 +87,18 @@ def make_in_folder(path: Path, cfg: DictConfig, tracking: protocols.Tracking | N
         folder.remove_unfinished()
         folder.open()
         check_products(cfg)
-        return make_of_run(folder, cfg, tracking, again=True)
+        with Bar("products", "file") as bar:
+            return make_of_run(folder, cfg, tracking, again=True, bar=bar)
     finally:
         folder.close()
         folder.lock.release()
+
+
+def check_is_run(path: Path) -> None:
+    """Raises ConfigError for a folder that holds no records."""
+    refuse_first_edition(path)
+    if not (path / FOLDER / "store.json").is_file() and not store_files(path / FOLDER):
+        raise ConfigError(f"{address_of(path)} holds no records; name the output folder of a run.")
 
 
 def done_of(records: Records, folder: Path, tracks: Any) -> Done:

@@ -43,6 +43,11 @@ class Lanes:
         with self._change:
             return key in self._asked or key in self._under_way
 
+    def num_left(self) -> int:
+        """How much is not done yet."""
+        with self._change:
+            return len(self._asked) + len(self._under_way)
+
     def wait(self) -> None:
         """Returns when all is done."""
         with self._change:

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sapiens_pl.core import remote
+from sapiens_pl.core.bar import watched
 from sapiens_pl.core.errors import MissingRemoteError, SapiensError, WriteError
 from sapiens_pl.core.remote import Entry
 from sapiens_pl.records.claims import claim_object
@@ -125,7 +126,10 @@ class Mirror(Outlet):
         for name in [name for name, is_there in self._own_progress.items() if not is_there]:
             self._own_progress[name] = True
             self._lanes.ask(_lane(name), name, _PUT)
-        self._lanes.wait()
+        total = self._lanes.num_left()
+        name = f"copying to {remote.hidden(self.url)}"
+        with watched(name, "file", total, lambda: total - self._lanes.num_left(), patient=True):
+            self._lanes.wait()
         if self._error is not None:
             raise self._error
 

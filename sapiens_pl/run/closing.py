@@ -17,14 +17,15 @@ import torchvision
 
 from sapiens_pl.accuracy.annotations import read_annotations
 from sapiens_pl.accuracy.of_run import evaluate_run
+from sapiens_pl.core.bar import Bar
 from sapiens_pl.core.devices import device_name, device_peak_gib, host_peak_gib
 from sapiens_pl.core.errors import ConfigError, SapiensError, WriteError
+from sapiens_pl.core.logs import note
 from sapiens_pl.core.remote import requests, retries
 from sapiens_pl.core.terminal import printable
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.inference.module import PoseModule
 from sapiens_pl.products.of_run import make_of_run
-from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.writer import PoseWriter, RunCounts
 from sapiens_pl.run.account import (
     COMPLETE,
@@ -93,8 +94,9 @@ def _close_whole_run(run: Run, account: Account) -> int:
     DetectionRecord(run.folder).settle()
     if account.status in (MERGING, COMPLETE):
         tracking = TrackingOfRun(run.cfg)
-        make = partial(make_of_run, run.folder, run.cfg, tracking, run.stop, run.redo.failed)
-        account = finish(run.folder, account, make)
+        with Bar("products", "file", run.has_bar, patient=True) as bar:
+            make = partial(make_of_run, run.folder, run.cfg, tracking, run.stop, run.redo.failed, bar)
+            account = finish(run.folder, account, make)
         if not run.stop():
             account = count_tracks(run.folder, account, tracking)
         if account.status == INTERRUPTED:  # all pictures are done, but not all products
@@ -102,7 +104,7 @@ def _close_whole_run(run: Run, account: Account) -> int:
     print_summary(run, account)
     annotations = (account.terms.config or {}).get("annotations")
     if account.status == COMPLETE and annotations:
-        exit_code = _tell_accuracy(run.folder, annotations)
+        exit_code = _tell_accuracy(run, annotations)
     if account.incomplete is not None:
         print(f"{account.incomplete} Run all of them again: what is done is not done twice.")
     if account.incomplete is not None or nothing_came_out(account, run.folder):
@@ -166,10 +168,11 @@ def _status(run: Run, counts: Counts, others: list[int]) -> tuple[str, int]:
     return COMPLETE, EXIT_COMPLETE
 
 
-def _tell_accuracy(folder: RunFolder, annotations: str) -> int:
+def _tell_accuracy(run: Run, annotations: str) -> int:
     """The exit code of the evaluation; an error in the annotations does not affect the results."""
     try:
-        evaluate_run(folder, read_annotations(annotations))
+        with Bar("evaluation", "image", run.has_bar, patient=True) as bar:
+            evaluate_run(run.folder, read_annotations(annotations), bar=bar)
     except SapiensError as error:
         code = EXIT_BAD_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
         return complain(f"the run is complete, but its accuracy is not known: {error}", code)
@@ -210,7 +213,9 @@ def _stays_complete(run: Run) -> bool:
 def print_summary(run: Run, account: Account) -> None:
     """Prints the closing table, and what is not as it should be."""
     counts, folder = account.counts or Counts(), run.folder
-    print(f"\n{summary_table(account)}\n  {'results':<16}{printable(folder.address)}")
+    table = f"\n{summary_table(account)}\n  {'results':<16}{printable(folder.address)}"
+    print(table)
+    note(table)
     if counts.images_failed or counts.boxes_failed:
         print(f"  {'reasons':<16}{printable(str(folder.failures.file))}")
     if account.folder is not None and account.folder.failed:

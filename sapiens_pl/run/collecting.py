@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from pathlib import Path
 
+from sapiens_pl.core.bar import Bar
 from sapiens_pl.core.errors import ConfigError, SapiensError
+from sapiens_pl.core.logs import note
 from sapiens_pl.core.terminal import printable
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.products.of_run import make_of_run
@@ -16,6 +19,7 @@ from sapiens_pl.records.store import refuse_first_edition
 from sapiens_pl.run.account import COMPLETE, MERGING, Account
 from sapiens_pl.run.command import complain
 from sapiens_pl.run.make_settings import make_settings
+from sapiens_pl.run.run_log import held_back, logged_in
 from sapiens_pl.run.summing import count_tracks, finish, sum_up
 from sapiens_pl.run.table import summary_table
 from sapiens_pl.tracking.of_records import TrackingOfRun
@@ -31,16 +35,24 @@ def put_together(address: str | Path, with_files: bool = True) -> int:
     Returns:
         0 all processes are complete, 1 some are not, 2 there is nothing to sum up.
     """
+    with held_back():
+        return _put_together(address, with_files)
+
+
+def _put_together(address: str | Path, with_files: bool) -> int:
     try:
         with at_hand(address) as path:
             if not (path / "run.json").is_file():
                 raise ConfigError(f"{shown(address)} holds no run.json; name the output folder of a run.")
             refuse_first_edition(path)
             folder = RunFolder(path, "collect")
-            account, at_work = _summed_up(folder, with_files)
+            with logged_in(path, shlex.join(["collect", shown(address)])):
+                account, at_work = _summed_up(folder, with_files)
+                table = summary_table(account) if account.counts is not None else ""
+                note(f"{table}\nstatus {account.status or 'unknown'}")
     except SapiensError as error:
         return complain(str(error), 2 if isinstance(error, ConfigError) else 1)
-    print(f"{summary_table(account)}\n" if account.counts is not None else "", end="")
+    print(f"{table}\n" if table else "", end="")
     print(f"  {'status':<16}{account.status or 'unknown'}\n  {'results':<16}{printable(folder.address)}")
     if at_work:
         print("The run is still at work; files that hold all of it are written at its end.")
@@ -59,11 +71,12 @@ def _summed_up(folder: RunFolder, with_files: bool) -> tuple[Account, bool]:
             DetectionRecord(folder).settle()
             cfg = make_settings(folder.path, [])
             tracking = TrackingOfRun(cfg)
-            make = partial(make_of_run, folder, cfg, tracking)
-            if account.status == MERGING:
-                account = finish(folder, account, make)
-            else:
-                make()
+            with Bar("products", "file", patient=True) as bar:
+                make = partial(make_of_run, folder, cfg, tracking, bar=bar)
+                if account.status == MERGING:
+                    account = finish(folder, account, make)
+                else:
+                    make()
             account = count_tracks(folder, account, tracking)
         return account, at_work
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import sys
 
 from hydra.errors import HydraException, MissingConfigException
@@ -10,6 +11,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
 
 from sapiens_pl.core.errors import ConfigError, SapiensError
+from sapiens_pl.core.logs import note
 from sapiens_pl.core.terminal import printable
 from sapiens_pl.core.wording import one_line
 from sapiens_pl.run.meant import no_choice, no_setting
@@ -78,6 +80,7 @@ def take_arguments() -> None:
 
 def complain(sentence: str, code: int) -> int:
     print(f"error: {printable(sentence)}", file=sys.stderr)
+    note(sentence, logging.ERROR)
     return code
 
 

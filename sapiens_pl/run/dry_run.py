@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +19,7 @@ from omegaconf import DictConfig
 
 from sapiens_pl.accuracy.annotations import read_annotations
 from sapiens_pl.boxes.matching import WholeImage
+from sapiens_pl.core.bar import watched
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.not_counted import NotCounted
@@ -79,17 +83,27 @@ def _told(cfg: DictConfig, folder: Path) -> int:
     calibrates = bool(cfg.calibrate and data.num_crops)
     if data.goes_by_shards:
         data.plan()  # from the first one on again, for what is looked at; what was counted stays in `planned`
-    sample = look_at_some(cfg, data) if calibrates and finds_people else None
+    sample = None
+    if calibrates and finds_people:
+        with _calibrating(cfg, "detector"):
+            sample = look_at_some(cfg, data)
     people = planned.counts.crops if sample is None else planned.counts.images * sample.people_an_image
     rows = [*_images(data, planned.counts), *_crops(data, planned, facts, finds_people, sample)]
     rows += not_counted_lines(planned.not_counted)
     rows += _space(cfg, folder, bytes_to_write(cfg, data, planned.counts, people, facts), finds_people and not sample)
     rows += _copies(data)
     if calibrates:
-        rows.append(("time", _time(cfg, data, planned.counts.images, people, sample)))
+        with _calibrating(cfg, "poses"):
+            rows.append(("time", _time(cfg, data, planned.counts.images, people, sample)))
     print("Dry run: this is what the run would do; nothing is written.")
     print("\n".join(f"  {name:<16}{printable(value)}" for name, value in rows))
     return 0
+
+
+def _calibrating(cfg: DictConfig, what: str) -> AbstractContextManager[None]:
+    """A bar of the seconds; loading the network comes before them."""
+    begin, seconds = time.monotonic(), math.ceil(cfg.calibrate)
+    return watched(f"calibration, {what}", "s", seconds, lambda: min(int(time.monotonic() - begin), seconds))
 
 
 def _checked_folder(cfg: DictConfig) -> Path:

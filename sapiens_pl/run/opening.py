@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from sapiens_pl.core.columns import Names
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.keypoints import KeypointSet
+from sapiens_pl.core.logs import note
 from sapiens_pl.core.remote_sentences import without_secrets
 from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.data.handed_in import Finished
@@ -39,6 +40,7 @@ from sapiens_pl.run.failed_videos import withdraw_of_whole
 from sapiens_pl.run.hydra_record import HydraRecord
 from sapiens_pl.run.own_configs import as_typed
 from sapiens_pl.run.resume import finished_pictures, prepare_folder, refuse_moved_links
+from sapiens_pl.run.run_log import log_into, log_name
 from sapiens_pl.run.running import Demo, Run
 from sapiens_pl.run.summing import sum_of_work
 
@@ -93,11 +95,14 @@ def take_folder(run: Run, record: HydraRecord, settings: dict[str, Any], keypoin
         if works and run.earlier.work is not None:
             run.earlier_work = sum_of_work(works)
         record.write()
+        log_into(run.folder.path, log_name(run.folder))
         run.folder.outlet.wait()  # the ranks of other machines look at it now
     else:
         run.folder.outlet.refresh()
+        log_into(run.folder.path, log_name(run.folder))
     if not run.is_first and not run.cfg.output.overwrite:
         run.earlier = read_account(run.folder.run_file)
+    note(f"sapiens_pl {versions()['sapiens_pl']}: {command_line() or 'a run begun by a program'}")
     run.terms = Terms(settings, plain_config(run.cfg), versions(), run.earlier.terms.left_out, command_line())
 
 

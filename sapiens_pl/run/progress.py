@@ -77,7 +77,7 @@ class PassProgress(L.Callback):
 
     def _start(self, trainer: L.Trainer) -> None:
         self._device = trainer.strategy.root_device
-        self._several = trainer.world_size > 1
+        self._num_ranks = trainer.world_size
         self._bar = Bar(*_NAME_AND_UNIT[self._state], shown=self._shown and trainer.is_global_zero)
         self._begin = time.monotonic()
         self.look(at_once=True)
@@ -133,12 +133,15 @@ class PassProgress(L.Callback):
             return
         self._looked_at = moment
         own = self._own(moment)
-        if self._several or self._folder.num_shards > 1 or at_once:
+        several = self._num_ranks > 1
+        if several or self._folder.num_shards > 1 or at_once:
             write_live(self._folder, own)
         if self._folder.rank:
             return
-        everybody = read_lives(self._folder, own_shard=True) if self._several else [own]
+        everybody = read_lives(self._folder, own_shard=True) if several else [own]
         note = f"{_images(everybody)}, {peak_gib(self._device):.1f} GiB peak"
+        if len(everybody) < self._num_ranks:  # what the others have to do is not counted yet
+            note += f", {len(everybody)} of {self._num_ranks} processes"
         self._bar.show(sum(live.crops for live in everybody), sum(live.crops_expected for live in everybody), note)
         if at_once or moment - self._told_at > _SECONDS_BETWEEN_ACCOUNTS:
             self._told_at = moment

@@ -4,32 +4,60 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import select
 import struct
 import sys
 import termios
+import time
 
 import pytest
 
-from sapiens_pl.core import bar as module
-from sapiens_pl.core.bar import Bar
+from sapiens_pl.core.bar import Bar, watched
+
+STAMP = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\]\[INFO\] "
 
 
-def test_in_a_log_a_bar_is_a_line_now_and_then(capsys, monkeypatch):
-    bar = Bar("poses", "crop")
-    for done in range(18):
-        bar.show(done, 17, f"{done // 3}/6 images")
-    bar.close()
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2 and lines[0].startswith("poses:   0% 0/17 [") and lines[1].startswith("poses: 100% 17/17 [")
-    assert lines[1].endswith("5/6 images]")
-    monkeypatch.setattr(module, "_SECONDS_BETWEEN_LOG_LINES", -1.0)
-    bar = Bar("people", "image")
-    for done in (0, 40, 80, 80):
-        bar.show(done, 80, "so far")
-    bar.close()
+def told(capsys):
+    """The lines of a log, each of the one form, without their times."""
     said = capsys.readouterr().err
-    assert "\r" not in said and said.count("\n") == 4 and "people:  50% 40/80 [" in said
+    assert "\r" not in said and "\x1b" not in said
+    lines = said.splitlines()
+    assert all(re.match(STAMP, line) for line in lines), said
+    return [re.sub(STAMP, "", line) for line in lines]
+
+
+def test_in_a_log_a_bar_is_a_line_at_its_beginning_and_at_its_end(capsys):
+    with Bar("poses", "crop") as bar:
+        for done in range(18):
+            bar.show(done, 17, f"{done // 3}/6 images")
+    first, last = told(capsys)
+    assert first.startswith("poses:   0% 0/17 [") and last.startswith("poses: 100% 17/17 [")
+    assert last.endswith("5/6 images]")
+
+
+def test_lines_between_come_in_time_also_where_nothing_goes_on(capsys):
+    with Bar("people", "image", seconds=0.02) as bar:
+        bar.show(40, 80, "so far")
+        begin = time.monotonic()
+        while (lines := told(capsys)) == [] or time.monotonic() < begin + 0.1:
+            time.sleep(0.1)
+        assert len(lines) > 1 and all(line.startswith("people:  50% 40/80 [") for line in lines)
+        bar.step(40)
+    assert told(capsys)[-1].startswith("people: 100% 80/80 [")
+
+
+def test_what_says_nothing_itself_is_looked_at(capsys, tmp_path):
+    file = tmp_path / "weights.part"
+    with watched("weights", "B", 3_000_000, lambda: file.stat().st_size, seconds=0.02):
+        time.sleep(0.1)  # there is no file yet
+        file.write_bytes(b"0" * 1_500_000)
+        time.sleep(0.2)
+    lines = told(capsys)
+    assert lines[0].startswith("weights:   0% 0.00/3.00M [") and lines[-1].startswith("weights:  50% 1.50M/3.00M [")
+    with watched("listing", "file", None, lambda: 7):
+        pass
+    assert told(capsys)[-1].startswith("listing: 7file [")
 
 
 @pytest.mark.parametrize(("shown", "total"), [(False, 17), (True, 0)])

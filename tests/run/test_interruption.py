@@ -41,7 +41,7 @@ def left_behind(folder):
         ".hydra",
         "predict.log",
     }
-    known |= {"train_ddp_process_1.log"}  # Hydra's, of the rank that Lightning starts
+    known |= {"predict-rank1.log"}
     of_records = [path for path in (folder / "records").iterdir() if path.suffix not in (".parquet", ".json")]
     return [*sorted({path.name for path in folder.iterdir()} - known), *of_records] + [
         path for path in (folder / "predictions").rglob("*") if path.is_file() and path.suffix != ".json"
