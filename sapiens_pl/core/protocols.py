@@ -89,7 +89,8 @@ class BoxSource(Protocol):
 
     A class may have an attribute `of_each_picture`; True says that the boxes of a picture depend on nothing but that
     picture and what stands beside it, so that pictures may be asked for some at a time. Such a class may have an
-    attribute `is_tried`, which is set to True where an earlier run has found its boxes in the same way.
+    attribute `is_tried`, which is set to True where an earlier run has found its boxes in the same way. One that looks
+    at the pictures themselves has `of_shards` besides (`data.handed_in.LooksAtShards`).
     """
 
     def __call__(self, pictures: Pictures) -> BoxedImages:
