@@ -247,7 +247,8 @@ def _true_pose(person: dict[str, Any], columns: dict[str, tuple[int, ...]]) -> d
 def _coco(image_numbers: Collection[int], people: list[dict[str, Any]]) -> Any:
     coco = pycocotools().coco.COCO()
     images = [{"id": number} for number in image_numbers]
-    coco.dataset = {"images": images, "annotations": people, "categories": [{"id": 1, "name": "person"}]}
+    # Up to its version 2.0.10 pycocotools asks for "info".
+    coco.dataset = {"info": {}, "images": images, "annotations": people, "categories": [{"id": 1, "name": "person"}]}
     coco.createIndex()
     return coco
 
