@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from sapiens_pl.boxes.table import LARGEST_ID
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.local_copies import local_copy
 from sapiens_pl.core.remote import is_url
@@ -81,11 +82,11 @@ def lines_of(path: str) -> Iterator[tuple[int, str]]:
 
 
 def whole(text: str) -> int | None:
-    """The whole number that a text spells, also as "3.0", as some trackers write it."""
+    """Also of "3.0", as some trackers write it; None for what is none, or does not fit into a column."""
     if text.isdecimal() and len(text) < 16:
         return int(text)
     try:
         number = float(text)
     except ValueError:
         return None
-    return int(number) if number.is_integer() else None
+    return int(number) if number.is_integer() and abs(number) < LARGEST_ID else None

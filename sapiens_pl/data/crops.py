@@ -14,6 +14,9 @@ from sapiens_pl.core.structures import CropBatch, CropSpan, Failure, ImageCrops,
 from sapiens_pl.data.cropping import cut_crop
 from sapiens_pl.pictures import TURNED_ORIENTATIONS, upright_bboxes
 
+_LEAST_PX = 1e-6
+"""Of a crop's region: a box that is smaller, or that float32 cannot tell from a point, shows nobody."""
+
 
 class CropCutter:
     """Cuts a picture's boxes out of it, as a network wants its crops.
@@ -69,12 +72,15 @@ def _cut(
     else:
         bboxes = _in_upright_px(task, bboxes[span.start : span.stop], image.orientation, (width, height))
     inside = (bboxes[:, :2] < (width, height)).all(axis=1) & (bboxes[:, 2:] > 0).all(axis=1)
-    failures = [_outside(task, span.start + int(row), width, height) for row in np.flatnonzero(~inside)]
-    bboxes = bboxes[inside]
     centers, scales = box_center_scale(bboxes, input_wh, settings.box_padding)
+    kept = inside & (scales > _LEAST_PX).all(axis=1)
+    failures = [
+        _shows_nobody(task, span.start + int(row), (width, height), bool(inside[row])) for row in np.flatnonzero(~kept)
+    ]
+    bboxes, centers, scales = bboxes[kept], centers[kept], scales[kept]
     matrices = [box_to_crop(center, scale, input_wh) for center, scale in zip(centers, scales)]
     crops = [cut_crop(image.pixels, matrix, input_wh, settings) for matrix in matrices]
-    box_indices = [span.start + int(row) for row in np.flatnonzero(inside)]
+    box_indices = [span.start + int(row) for row in np.flatnonzero(kept)]
     return ImageCrops(span, (width, height), crops, box_indices, bboxes, centers, scales, failures, image.carried)
 
 
@@ -86,8 +92,12 @@ def _in_upright_px(task: ImageTask, bboxes: np.ndarray, orientation: int, uprigh
     return upright_bboxes(bboxes, orientation, upright_wh) if task.raw_exif else bboxes
 
 
-def _outside(task: ImageTask, box_index: int, width: int, height: int) -> Failure:
+def _shows_nobody(task: ImageTask, box_index: int, image_wh: tuple[int, int], is_inside: bool) -> Failure:
+    width, height = image_wh
     instance_id = int(task.instance_ids[box_index])
     where = task.path or task.name
-    message = f"Box {instance_id} of {where} lies fully outside its {width}x{height} px; correct the box file."
+    if is_inside:
+        message = f"Box {instance_id} of {where} is no larger than a point; correct the box file."
+    else:
+        message = f"Box {instance_id} of {where} lies fully outside its {width}x{height} px; correct the box file."
     return Failure(task.name, instance_id, BoxError.__name__, message)
