@@ -19,9 +19,9 @@ test:
 test-fast:
     pytest -m "not slow"
 
-# Which lines the tests run
-coverage:
-    pytest --cov=sapiens_pl --cov-report=term --cov-report=html
+# Which lines the tests run, also in processes of their own; what stands behind goes to pytest: `just coverage tests/boxes`
+coverage *options:
+    pytest --cov --cov-report=term --cov-report=html {{options}}
 
 # The site of docs/, in build/site (pip install -e '.[docs]')
 docs:
@@ -35,6 +35,10 @@ bench *names:
 # Wheel and source archive in dist/, each installed and tried in a folder of its own
 build:
     .ci/build
+
+# The fast tests with the lowest versions that pyproject.toml promises
+lowest:
+    .ci/lowest
 
 # Everything that has to pass
 ci:
