@@ -125,7 +125,7 @@ def cover(path):
         tone = container.add_stream_from_template(given.streams.audio[0])
         art = container.add_stream("mjpeg", rate=1)
         art.width, art.height, art.pix_fmt = 192, 96, "yuvj420p"
-        art.disposition = av.stream.Disposition.attached_pic
+        art.disposition = av.stream.Disposition.attached_pic.value  # PyAV 17 takes nothing else
         for packet in given.demux(given.streams.audio[0]):
             if packet.size:
                 packet.stream = tone

@@ -43,6 +43,10 @@ OWN = """
 class Own:
     def __init__(self, images, max_megapixels):
         self.images = images
+
+    def pictures(self): ...
+
+    def read(self, index): ...
 """
 
 
