@@ -26,8 +26,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 __all__ = ["any_text", "given", "positions", "st"]
 
-any_text = st.text(st.characters(codec=None), min_size=1)
-"""Also what is no Unicode: halves of characters."""
+any_text = st.text(
+    st.characters(exclude_categories=["Cs"]) | st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF), min_size=1
+)
+"""Whatever a file can be called: all of Unicode, and bytes that are not UTF-8, as `os.fsdecode` gives them."""
 
 
 def positions(farthest: float = 1e7) -> st.SearchStrategy[float]:

@@ -33,6 +33,8 @@ from sapiens_pl.products.json_files import COORDINATE_DECIMALS, SCORE_DECIMALS, 
 MAX_KEYPOINTS, MAX_IMAGES = 4_000_000, 50_000
 """What one file holds at most: 48 MB of coordinates and scores, before compression."""
 
+_NULL_WHERE_SMOOTHED = ("bbox", "keypoints_x", "keypoints_y", "keypoints_x_smoothed", "keypoints_y_smoothed")
+
 
 class ParquetTable(RunProduct):
     """`parquet/poses-00000.parquet` and so on, sorted by the pictures' names."""
@@ -71,7 +73,7 @@ def pyarrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise ConfigError("Parquet needs pyarrow: pip install 'sapiens_pl[parquet]'.") from None
+        raise ConfigError("Parquet needs pyarrow, which is missing here: pip install pyarrow") from None
     return pyarrow
 
 
@@ -86,7 +88,7 @@ def pose_table(results: Sequence[PoseResult], keypoint_set: KeypointSet, told: O
     With a video among the pictures also video, frame (the index of the frame that a player shows, from 0), pts,
     seconds, track_id, which are null for photographs; and, where poses are smoothed, bridged, keypoints_x_smoothed and
     keypoints_y_smoothed (K each). Of somebody who is bridged in a frame, what was not found is null: instance_id,
-    bbox, bbox_score, score, keypoints_x and keypoints_y.
+    bbox, bbox_score, score, keypoints_x and keypoints_y. Lists that may be null have no fixed length in the schema.
 
     With pictures from tars or tables also shard, __key__ (what the sample is called inside), and `data.carry`'s.
     """
@@ -97,6 +99,7 @@ def pose_table(results: Sequence[PoseResult], keypoint_set: KeypointSet, told: O
         columns |= _of_frames(pa, results)
     if told.smoothed:
         columns |= _smoothed(pa, results, keypoint_set.num_keypoints)
+        columns |= {name: _of_any_length(pa, columns[name]) for name in _NULL_WHERE_SMOOTHED}
     columns |= _of_samples(pa, results)
     table = pa.table(columns)
     return table.replace_schema_metadata(
@@ -199,6 +202,13 @@ def _joined(arrays: list[np.ndarray], *shape: int) -> np.ndarray:
 def _lists(pa: Any, values: np.ndarray, nulls: np.ndarray | None = None) -> Any:
     mask = None if nulls is None or not nulls.any() else pa.array(nulls)
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1], mask=mask)
+
+
+def _of_any_length(pa: Any, lists: Any) -> Any:
+    """The same lists; pyarrow 17 to 21 write no nulls among lists of a fixed length into a file."""
+    valid = lists.is_valid().to_numpy(zero_copy_only=False)
+    offsets = np.concatenate([[0], np.cumsum(valid * lists.type.list_size)]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, lists.flatten(), mask=pa.array(~valid))
 
 
 def _as_int64(number: int | None) -> int | None:

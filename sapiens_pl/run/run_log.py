@@ -77,7 +77,7 @@ def log_into(folder: Path, name: str = LOG_NAME) -> None:
         handler.begin(folder / name)
     except OSError as error:
         raise ConfigError(
-            f"{folder / name} cannot be used ({error.strerror}); mend that and run the same command again."
+            f"{folder / name} cannot be used ({error.strerror}); fix that and run the same command again."
         ) from None
 
 
