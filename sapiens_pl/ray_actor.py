@@ -100,7 +100,7 @@ class PoseActor:
             return (cell[..., self._channels] if cell.ndim == 3 and cell.shape[2] == 3 else cell), None
         if isinstance(cell, str | os.PathLike):
             return cell, None
-        return None, f"The column {self._image} holds {type(cell).__name__}, no bytes, path or array."
+        return None, f"The column {self._image} holds {type(cell).__name__}, not bytes, a path or an array."
 
 
 def _pairs(pairs: Iterable[tuple[Any, str | None]]) -> tuple[list[Any], list[str | None]]:

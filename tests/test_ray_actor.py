@@ -76,7 +76,7 @@ def test_what_is_wrong_with_a_row_stands_in_it_and_harms_no_other(actor, expecte
     assert (
         "The picture is cut off or damaged" in errors[0]
         and "holds NoneType" in errors[1]
-        and "no (N, 4) numbers" in errors[2]
+        and "not (N, 4) numbers" in errors[2]
     )
     assert [table[name].to_pylist()[:3] for name in COLUMNS.keys() - {"error"}] == [[[], [], []]] * 5
     assert errors[3] and table["keypoints"][3].as_py() == expected[3].keypoints.tolist()  # of the other boxes

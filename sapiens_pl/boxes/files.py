@@ -82,7 +82,7 @@ def lines_of(path: str) -> Iterator[tuple[int, str]]:
 
 
 def whole(text: str) -> int | None:
-    """Also of "3.0", as some trackers write it; None for what is none, or does not fit into a column."""
+    """The whole number that a text spells, also as "3.0", as some trackers write it; None if it fits into no column."""
     if text.isdecimal() and len(text) < 16:
         return int(text)
     try:

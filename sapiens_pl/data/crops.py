@@ -71,7 +71,7 @@ def _cut(
         bboxes = np.array([[0.0, 0.0, width, height]])
     else:
         bboxes = _in_upright_px(task, bboxes[span.start : span.stop], image.orientation, (width, height))
-    inside: np.ndarray = (bboxes[:, :2] < (width, height)).all(axis=1) & (bboxes[:, 2:] > 0).all(axis=1)
+    inside = np.logical_and((bboxes[:, :2] < (width, height)).all(axis=1), (bboxes[:, 2:] > 0).all(axis=1))
     centers, scales = box_center_scale(bboxes, input_wh, settings.box_padding)
     kept = inside & (scales > _LEAST_PX).all(axis=1)
     failures = [

@@ -124,7 +124,7 @@ def _loaded(name: Any) -> type[PictureSource]:
     missing = [each for each in ("pictures", "read") if not callable(getattr(kind, each, None))]
     if missing:
         raise ConfigError(
-            f"data.source={name} is a class without {' and '.join(missing)}; a PictureSource is due, as "
+            f"data.source={name} is a class without {' and '.join(missing)}; write a PictureSource, as "
             "sapiens_pl/core/protocols.py describes it."
         )
     return kind

@@ -154,7 +154,7 @@ MALFORMED = {
             "row",
             {"image_id": "a", "bbox": [0, 0, 5, 5], "score": "high"},
         ]),
-        {2: "which image", 3: "which image", 4: "high.*no finite number"},
+        {2: "which image", 3: "which image", 4: "high.*not a finite number"},
     ),
 }  # fmt: skip
 

@@ -81,7 +81,7 @@ def test_folders_that_nobody_can_read_are_refused(tmp_path, files, videos, sente
 def test_one_file_of_several_videos(tmp_path, caplog):
     two = pictures_of({"walk.mp4": 5, "run.mp4": 5})
     assert by_frame(MotBoxes(write(tmp_path / "walk.txt", mot_text()))(two)) == of_video("walk.mp4")
-    assert "nobody is in them: run.mp4" in caplog.text
+    assert "they get no people: run.mp4" in caplog.text
     assert by_frame(MotBoxes(write(tmp_path / "run" / "gt" / "gt.txt", mot_text()))(two)) == of_video("run.mp4")
     with pytest.raises(ConfigError, match="not called after one of the 2 videos.*a folder with a file for each"):
         MotBoxes(write(tmp_path / "det.txt", mot_text()))(two)

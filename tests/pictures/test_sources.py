@@ -89,7 +89,7 @@ def test_a_file_in_conf_sources_is_all_that_a_new_source_needs(strip, tmp_path, 
         source.read(5)
     assert open_source(str(tmp_path / "STRIP.NPY".lower()), source="strip").damaged == 5
     assert isinstance(open_source(str(tmp_path)), ImageFiles)
-    with pytest.raises(ConfigError, match="no strip"):
+    with pytest.raises(ConfigError, match="not a strip"):
         open_source("a.tar", source="strip")
     with pytest.raises(ConfigError, match=r"data.source=tape is not known; choose one of files, strip\."):
         open_source(str(strip), source="tape")

@@ -286,7 +286,7 @@ def test_products_go_up_leave_this_machine_and_are_known_by_their_names(line, tm
     ("url", "sentence"),
     [
         ("s3://nobody/run", "There is no bucket nobody"),
-        ("ftpx://x/run", "ftpx:// is no protocol that is known here"),
+        ("ftpx://x/run", "ftpx:// is not a known protocol"),
         ("s3://bucket/file", "output.dir=s3://bucket/file is a file; name a folder"),
     ],
 )
