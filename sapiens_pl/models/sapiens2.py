@@ -93,8 +93,8 @@ class _Rotation(nn.Module):
 
     def _angles(self, size: int) -> Tensor:
         """(size, D / 4) of the patches along one side, which are at the middles of equal parts of -1 to 1."""
-        middles = torch.arange(0.5, size, dtype=ROPE_DTYPE, device=self.periods.device) / size
-        return 2 * math.pi * (2 * middles - 1)[:, None] / self.periods
+        middles = _rounded(torch.arange(0.5, size, dtype=ROPE_DTYPE, device=self.periods.device).float() / size)
+        return _rounded(2 * math.pi * (2 * middles - 1).float())[:, None] / self.periods
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> _Rotation:
         """Moves the periods; they are never converted."""
@@ -102,6 +102,11 @@ class _Rotation(nn.Module):
         super()._apply(fn, recurse)
         self.periods = self.periods.to(ROPE_DTYPE) if periods.is_meta else periods.to(self.periods.device)
         return self
+
+
+def _rounded(numbers: Tensor) -> Tensor:
+    """In float32 until here: the compiler of PyTorch 2.15 would round a Python number, such as pi, to bfloat16 first."""
+    return numbers.to(ROPE_DTYPE)
 
 
 def _turned(tokens: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
