@@ -39,7 +39,7 @@ def main() -> int:
     if given.json:
         print(json.dumps({"fit": not faults, "findings": [finding._asdict() for finding in found]}, indent=2))
     else:
-        print("\nRuns can work here." if not faults else f"\n{faults} things must be mended first.")
+        print("\nRuns can work here." if not faults else f"\nFix the faults first: {faults}.")
     return 1 if faults else 0
 
 

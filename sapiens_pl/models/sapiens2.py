@@ -105,7 +105,7 @@ class _Rotation(nn.Module):
 
 
 def _rounded(numbers: Tensor) -> Tensor:
-    """In float32 until here: the compiler of PyTorch 2.15 would round a Python number, such as pi, to bfloat16 first."""
+    """Of float32: the compiler of PyTorch 2.15 rounds a Python number, such as pi, to bfloat16 before it is used."""
     return numbers.to(ROPE_DTYPE)
 
 

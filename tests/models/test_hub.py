@@ -70,8 +70,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.hub.refusal:
             headers = {"X-Error-Code": self.hub.refusal, "X-Error-Message": "no"}
             self._answer(403 if "Gated" in self.hub.refusal else 404, b"", headers)
-        elif self.path == f"/api/models/{OWNER}/{NAME}":
-            siblings = [{"rfilename": each} for each in self.hub.files]
+        elif self.path.partition("?")[0] == f"/api/models/{OWNER}/{NAME}":
+            siblings = [{"rfilename": each, "size": len(data)} for each, data in self.hub.files.items()]
             body = json.dumps({"id": f"{OWNER}/{NAME}", "sha": COMMIT, "siblings": siblings}).encode()
             self._answer(200, body, {"Content-Type": "application/json"})
         elif name in self.hub.files:
