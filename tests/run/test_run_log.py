@@ -80,5 +80,5 @@ def test_each_process_has_a_file_of_its_own(tmp_path):
 
 def test_a_file_that_cannot_be_written_is_a_sentence(tmp_path):
     (tmp_path / "predict.log").mkdir()
-    with held_back(), pytest.raises(ConfigError, match=r"predict\.log cannot be used \(Is a directory\); mend that"):
+    with held_back(), pytest.raises(ConfigError, match=r"predict\.log cannot be used \(Is a directory\); fix that"):
         log_into(tmp_path)
