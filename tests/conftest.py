@@ -195,6 +195,24 @@ def mini(tmp_path_factory) -> list[str]:
     return [f"model.checkpoint={path}", "model.num_heads=2", "trainer.accelerator=cpu"]
 
 
+def hungry(network: str, limit: int) -> str:
+    """Code to inject: passes of more than so many end as if memory ran out.
+
+    Args:
+        network: its class by its dotted name.
+    """
+    module, _, name = network.rpartition(".")
+    return f"""
+from {module} import {name}
+forward = {name}.forward
+def hungry_forward(self, batch):
+    if len(batch) > {limit}:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    return forward(self, batch)
+{name}.forward = hungry_forward
+"""
+
+
 def check_same(results: dict[str, dict], reference: dict[str, dict], but_one_in: int = 10_000) -> None:
     """The same images and instances in the same order, all but 1 in `but_one_in` keypoints within 0.01 px.
 

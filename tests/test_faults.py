@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import Started, check_same
+from conftest import Started, check_same, hungry
 from forked import fork_command
 
 from sapiens_pl.core.devices import is_out_of_memory
@@ -158,15 +158,15 @@ def test_out_of_memory_halves_the_working_batch_for_good(error, flip_indices, ca
     with torch.inference_mode():
         expected = PoseModule(network, flip_indices).predict_step(batch)
         rows = 1 if flip_indices is None else 2  # a crop and its mirror image go through together
-        hungry = _Hungry(network, 3 * rows, error)
-        module = PoseModule(hungry, flip_indices)
+        limited = _Hungry(network, 3 * rows, error)
+        module = PoseModule(limited, flip_indices)
         for _ in range(2):
             found = module.predict_step(batch)
             near = np.abs(found.keypoints - expected.keypoints).max(axis=2) < 0.01
             assert near.mean() > 0.95  # the others have peaks too flat to be refined
             np.testing.assert_allclose(found.keypoint_scores, expected.keypoint_scores, atol=1e-5)
     assert module.largest_working_batch == 3
-    assert hungry.sizes == [size * rows for size in [13, 6] + [3] * 4 + [1] + [3] * 4 + [1]]
+    assert limited.sizes == [size * rows for size in [13, 6] + [3] * 4 + [1] + [3] * 4 + [1]]
     assert [record.message for record in caplog.records] == ["Out of memory on cpu: going on with 3 crops at a time."]
 
 
@@ -176,26 +176,18 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
         assert not is_out_of_memory(error)
 
 
-HUNGRY_FORWARD = """
-from sapiens_pl.models.sapiens import SapiensPose
-forward = SapiensPose.forward
-def hungry_forward(self, crops):
-    if len(crops) > {limit}:
-        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-    return forward(self, crops)
-SapiensPose.forward = hungry_forward
-"""
+POSES = "sapiens_pl.models.sapiens.SapiensPose"
 
 
 def test_a_run_that_is_short_of_memory_gives_the_same_results(predict, pictures, mini, expected):
-    run = predict(*mini, *on(pictures), "data.batch_size=16", inject=HUNGRY_FORWARD.format(limit=5))
+    run = predict(*mini, *on(pictures), "data.batch_size=16", inject=hungry(POSES, 5))
     assert run.code == 0 and run.info["largest_working_batch"] == 4, run.err
     assert (run.out + run.err).count("going on with 4 crops at a time") == 1
     check_same(run.results, expected, 100)
 
 
 def test_a_single_crop_that_does_not_fit_is_a_sentence_with_the_numbers(predict, pictures, mini):
-    run = predict(*mini, *on(pictures), inject=HUNGRY_FORWARD.format(limit=0))
+    run = predict(*mini, *on(pictures), inject=hungry(POSES, 0))
     assert run.code == 1 and "Traceback" not in run.err
     sentence = run.err.strip().splitlines()[-1]
     assert sentence.startswith("error: A single crop of 48x64 px does not fit into the memory of cpu beside 0.00 GiB")

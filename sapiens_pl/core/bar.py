@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Lock, Thread
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 from sapiens_pl.core.logs import rank, say_line
+
+Item = TypeVar("Item")
 
 SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -89,6 +91,13 @@ class Bar:
         with self._counting:
             self._done += num
             self._draw()
+
+    def counted(self, items: Callable[[], Iterator[Item]], most: int) -> Iterator[Item]:
+        """The items, each a step until `most` are done: they may be gone through more than once."""
+        for item in items():
+            yield item
+            if self._done < most:
+                self.step()
 
     def say(self, note: str) -> None:
         """What stands behind the numbers from now on."""

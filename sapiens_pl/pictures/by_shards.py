@@ -51,10 +51,6 @@ class ByShards(ABC):
         """The size of the files that are copied in order to be read (`scratch`); None for files on a disk."""
         return self._files.bytes_at_urls()
 
-    def will_need(self, numbers: Sequence[int]) -> None:
-        """Starts to fetch shards from URLs that `some_shards` will be asked for, as far as there is room."""
-        scratch.want_all(self._files.paths[number] for number in numbers)
-
     def release(self) -> None:
         """Removes the copies of shards from behind URLs, whose pictures are all read."""
         scratch.drop(filter(is_url, self._files.paths))

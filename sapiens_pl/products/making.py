@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from threading import Lock
@@ -197,8 +197,9 @@ def make_missing(
     facts = products.facts(stopped)
     of_run = [files for files in products.of_run if files.missing(done.state, facts)]
     num_single = sum(map(len, missing.values())) + len(of_run)
+    num_missing = num_single + sum(map(len, of_videos.values()))
     bar = bar or Bar("products", "file", shown=False)
-    bar.show(0, num_single + sum(len(done.frames[video]) for video, _ in of_videos))
+    bar.show(0, num_single + sum(len(done.frames[video]) * len(files) for video, files in of_videos.items()))
     work = _Work(products, records, stopped, note, made, bar)
     _make_of_pictures(work, missing)
     _make_of_videos(work, done, of_videos)
@@ -208,7 +209,7 @@ def make_missing(
             if not stopped():
                 made.add(files.name, files.make(records, done.state, products.photograph, facts))
                 bar.step()
-    return made._replace(num_left=num_single + len(of_videos) - made.counts.total() - len(made.failures))
+    return made._replace(num_left=num_missing - made.counts.total() - len(made.failures))
 
 
 class _Work(NamedTuple):
@@ -252,38 +253,33 @@ def _make_of_pictures(work: _Work, missing: dict[str, list[str]]) -> None:
 
 def _missing_of_videos(
     products: Products, done: Done, not_again: Collection[tuple[str, str | None]]
-) -> list[tuple[str, VideoFiles]]:
+) -> dict[str, list[VideoFiles]]:
     """The products that each video lacks."""
-    return [
-        (video, files)
-        for video, state in done.states.items()
-        for files in products.of_videos
-        if files.missing(video, state) and not ((video, files.name) in not_again and files.failed_before(video, state))
-    ]
+
+    def lacks(video: str, files: VideoFiles, state: str) -> bool:
+        is_left_out = (video, files.name) in not_again and files.failed_before(video, state)
+        return not is_left_out and files.missing(video, state)
+
+    states = done.states.items()
+    return {video: [files for files in products.of_videos if lacks(video, files, state)] for video, state in states}
 
 
-def _make_of_videos(work: _Work, done: Done, missing: Sequence[tuple[str, VideoFiles]]) -> None:
+def _make_of_videos(work: _Work, done: Done, missing: Mapping[str, Sequence[VideoFiles]]) -> None:
     products, records, stopped, note, made, bar = work
-    for video, files in missing:
-        if stopped():
-            break
-        bar.say(f"{files.name} of {printable(video)}")
-        film, most = products.film(video, records, stopped), bar.done + len(done.frames[video])
-        film = film._replace(results=partial(_counted, film.results, bar, most))
-        with suppress(MakingStopped):  # it stays missing, and is made next time
-            failure = files.make(film, done.states[video])
-            made.add(files.name, failure)
-            if failure is not None:
-                note(failure)
-        bar.step(most - bar.done)
-
-
-def _counted(results: Callable[[], Iterator[PoseResult]], bar: Bar, most: int) -> Iterator[PoseResult]:
-    """The same, counted up to `most`: some products go through the frames more than once."""
-    for result in results():
-        yield result
-        if bar.done < most:
-            bar.step()
+    for video, lacking in missing.items():
+        if not lacking or stopped():
+            continue
+        film = products.film(video, records, stopped)
+        for files in lacking:
+            bar.say(f"{files.name} of {printable(video)}")
+            most = bar.done + len(done.frames[video])
+            counted = film._replace(results=partial(bar.counted, film.results, most))
+            with suppress(MakingStopped):  # it stays missing, and is made next time
+                failure = files.make(counted, done.states[video])
+                made.add(files.name, failure)
+                if failure is not None:
+                    note(failure)
+            bar.step(most - bar.done)
 
 
 def _missing(

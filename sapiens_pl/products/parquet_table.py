@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from sapiens_pl.core.columns import as_unicode
-from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.instance_scores import instance_scores
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import Records, RunProduct
@@ -42,12 +41,14 @@ class ParquetTable(RunProduct):
     outputs = ("parquet/",)
 
     def write(self, records: Records, folder: Path) -> None:
+        from pyarrow.parquet import write_table
+
         (folder / "parquet").mkdir()
         told = told_of_videos(records)
         for number, results in enumerate(_chunks(records.results())):
             table = pose_table(results, records.keypoint_set, told)
             target = folder / "parquet" / f"poses-{number:05}.parquet"
-            pyarrow().parquet.write_table(table, target, compression="zstd", write_page_checksum=True)
+            write_table(table, target, compression="zstd", write_page_checksum=True)
 
 
 def _chunks(results: Iterable[PoseResult]) -> Iterator[list[PoseResult]]:
@@ -61,20 +62,6 @@ def _chunks(results: Iterable[PoseResult]) -> Iterator[list[PoseResult]]:
         chunk.append(result)
         num_keypoints += result.keypoint_scores.size + bridged_scores(result).size
     yield chunk
-
-
-def pyarrow() -> Any:
-    """The library, imported only where Parquet is asked for.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise ConfigError("Parquet needs pyarrow, which is missing here: pip install pyarrow") from None
-    return pyarrow
 
 
 def pose_table(results: Sequence[PoseResult], keypoint_set: KeypointSet, told: OfVideos = NO_VIDEOS) -> Any:
@@ -92,7 +79,8 @@ def pose_table(results: Sequence[PoseResult], keypoint_set: KeypointSet, told: O
 
     With pictures from tars or tables also shard, __key__ (what the sample is called inside), and `data.carry`'s.
     """
-    pa = pyarrow()
+    import pyarrow as pa
+
     images = [result.listing for result in results]
     columns = _columns(pa, results, images, keypoint_set.num_keypoints)
     if told.frames:

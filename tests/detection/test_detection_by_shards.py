@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import hungry
 from safetensors.torch import save_file
 
 from sapiens_pl.boxes.json_boxes import JsonBoxes
@@ -18,6 +19,7 @@ from sapiens_pl.detection.fcos_small import fcos_small
 from sapiens_pl.pictures.sources import open_source
 from sapiens_pl.records.reading import Records
 
+DETECTOR = "sapiens_pl.detection.torchvision_detector.TorchvisionDetector"
 NUM_TARS, NUM_PICTURES = 6, 5
 BROKEN = "1.tar/002.jpg"
 SMALL_PORTIONS = "from sapiens_pl.data import planning; planning.PICTURES_A_PORTION = 10\n"
@@ -154,19 +156,14 @@ def test_ranks_look_at_their_own_tars_and_another_division_knows_what_they_saw(p
 
 
 def test_memory_that_runs_out_halves_the_batch_and_too_many_failures_end_it(predict, settings, expected):
-    hungry = """
-from sapiens_pl.detection.torchvision_detector import TorchvisionDetector
-forward = TorchvisionDetector.forward
-def hungry_forward(self, images):
-    if len(images) > 3:
-        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-    return forward(self, images)
-TorchvisionDetector.forward = hungry_forward
-"""
     few = predict(*settings, "output.max_failures=0", inject=SMALL_PORTIONS)
     assert few.code == 1 and "More than 0 images failed" in few.out and few.info["status"] == "failed", few.err
     assert [row["image"] for row in few.failures] == [BROKEN] and len(lines(few.folder)) < NUM_TARS * NUM_PICTURES
-    run = predict(*settings, "boxes.images_per_batch=8", inject=SMALL_PORTIONS + hungry)
+    run = predict(
+        *settings,
+        "boxes.images_per_batch=8",
+        inject=SMALL_PORTIONS + hungry("sapiens_pl.detection.torchvision_detector.TorchvisionDetector", 3),
+    )
     assert run.code == 0 and run.info["detection"]["largest_working_batch"] in (2, 3), run.err
     assert records(run.folder) == expected
     over = predict(*settings, "output.overwrite=true", inject=SMALL_PORTIONS + NO_DETECTION)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import check_same
+from conftest import check_same, hungry
 from safetensors.torch import save_file
 
 from sapiens_pl.detection.fcos_small import fcos_small
@@ -208,19 +208,11 @@ def test_shards_share_the_images_and_the_last_writes_the_file(start, predict, se
 
 
 def test_memory_that_runs_out_halves_the_batch(predict, settings, alone):
-    hungry = """
-from sapiens_pl.detection.torchvision_detector import TorchvisionDetector
-forward = TorchvisionDetector.forward
-def hungry_forward(self, images):
-    if len(images) > {limit}:
-        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-    return forward(self, images)
-TorchvisionDetector.forward = hungry_forward
-"""
-    run = predict(*settings, "boxes.images_per_batch=8", "data.num_workers=0", inject=hungry.format(limit=3))
+    detector = "sapiens_pl.detection.torchvision_detector.TorchvisionDetector"
+    run = predict(*settings, "boxes.images_per_batch=8", "data.num_workers=0", inject=hungry(detector, 3))
     assert run.code == 0 and run.info["detection"]["largest_working_batch"] == 3, run.err
     check_equal(run, alone)
-    none = predict(*settings, "data.num_workers=0", inject=hungry.format(limit=0), folder="none")
+    none = predict(*settings, "data.num_workers=0", inject=hungry(detector, 0), folder="none")
     assert none.code == 1 and "Traceback" not in none.err
     assert "error: The person detector fcos_small does not fit" in none.err and "boxes.model" in none.err
 

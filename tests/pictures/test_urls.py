@@ -154,7 +154,6 @@ def test_some_tars_come_and_go(line):
     assert list(source.shard_names()) == ["0.tar", "1.tar", "2.tar"]
     line.asked.clear()
     first = source.some_shards([0])
-    source.will_need([1])
     assert shades(first) == [0] and gets(line, "some/2.tar") == 0
     stamp = first._indexes[0].stamp.mtime_ns
     with multiprocessing.get_context("fork").Pool(1) as pool:

@@ -9,21 +9,11 @@ import warnings
 import cv2
 import numpy as np
 import pytest
-from conftest import COCO, check_same
+from conftest import COCO, check_same, hungry
 
 from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.run.sweep_report import SweepRow, compare, draw, read_sweep, recommended, table
 from tests.records.made_up import make_records
-
-ODD_MEMORY = """
-from sapiens_pl.models.sapiens import SapiensPose
-forward = SapiensPose.forward
-def hungry_forward(self, crops):
-    if len(crops) > 6:
-        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-    return forward(self, crops)
-SapiensPose.forward = hungry_forward
-"""
 
 
 def row_of(batch_size, speed, status="complete"):
@@ -40,7 +30,7 @@ def swept(start, tmp_path):
         "output.overlay=false",
         "data.num_workers=0",
         f"hydra.sweep.dir={tmp_path / 'sweep'}",
-        inject=ODD_MEMORY,
+        inject=hungry("sapiens_pl.models.sapiens.SapiensPose", 6),
     ).finish()
     return run, tmp_path / "sweep"
 
