@@ -206,6 +206,14 @@ def test_a_bad_setting_is_one_sentence_and_exit_code_2(predict, overrides, words
     assert not run.results and not run.failures
 
 
+def test_a_folder_without_images_becomes_no_run(predict, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "readme.txt").write_text("none here")
+    run = predict(f"data.images={tmp_path / 'notes'}", "boxes=whole_image")
+    assert run.code == 2 and "holds no images" in run.err and run.err.count("\n") == 1, run.err
+    assert not (run.folder / "run.json").exists() and not (run.folder / "records").exists()
+
+
 def test_the_demo_network_is_for_photographs_only_when_it_is_asked_for(predict):
     photographs = [f"data.images={COCO}", "boxes=whole_image", "data.num_workers=0"]
     refused = predict("model=sapiens", *photographs)  # no model: as the command has it by itself

@@ -8,7 +8,7 @@ import sys
 
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.logs import note
@@ -27,8 +27,8 @@ NO_MORE_PROCESSES = (
 
 def sentence_of(error: BaseException) -> str:
     """The useful part of an error in the configuration: its root, without the wrapping errors."""
-    while error.__cause__ is not None and not isinstance(error, SapiensError):
-        error = error.__cause__
+    while error.__cause__ is not None and not isinstance(error, SapiensError | OmegaConfBaseException):
+        error = error.__cause__  # OmegaConf's own errors have a cause only under a debugger; it says less than they do
     if isinstance(error, SapiensError):
         return str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:  # an OSError as well

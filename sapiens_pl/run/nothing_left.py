@@ -22,7 +22,7 @@ from sapiens_pl.run.closing import versions
 from sapiens_pl.run.detecting import plan_detection, take_record
 from sapiens_pl.run.hydra_record import HydraRecord
 from sapiens_pl.run.launch import check_same_shard
-from sapiens_pl.run.opening import begin, image_data, plain_config, take_folder
+from sapiens_pl.run.opening import begin, plain_config, take_folder
 from sapiens_pl.run.ranks import are_independent, as_first_rank_finds, build_trainer, place_of
 from sapiens_pl.run.running import Run
 
@@ -42,6 +42,8 @@ def nothing_is_left(run: Run, record: HydraRecord, boxes: Any) -> bool:
     Raises:
         ConfigError: the results in the folder may not be continued like this.
     """
+    data = run.data
+    assert data is not None
     trainer = build_trainer(run.cfg, [])
     check_same_shard(run.cfg, trainer)
 
@@ -51,8 +53,7 @@ def nothing_is_left(run: Run, record: HydraRecord, boxes: Any) -> bool:
         if store is None or settings is None:
             return False
         take_folder(run, record, settings, store.keypoint_set)
-        run.data = image_data(run, boxes)
-        run.data.place = partial(place_of, trainer)
+        data.place = partial(place_of, trainer)
         begin(run, trainer)
         return not _is_anything_left(run, boxes)
 
@@ -60,14 +61,12 @@ def nothing_is_left(run: Run, record: HydraRecord, boxes: Any) -> bool:
         return False
     if not run.is_first:
         take_folder(run, record, {}, None)
-        run.data = image_data(run, boxes)
-        run.data.place = partial(place_of, trainer)
+        data.place = partial(place_of, trainer)
         begin(run, trainer)
         _is_anything_left(run, boxes)
     elif run.report is not None and are_independent(trainer):
         run.report = run.report._replace(world_size=1)  # the others are not started
-        assert run.data is not None
-        run.data.place = Place
+        data.place = Place
     return True
 
 

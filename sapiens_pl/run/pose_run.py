@@ -15,15 +15,13 @@ from sapiens_pl.core.devices import start_afresh
 from sapiens_pl.core.keypoints import flip_indices_for
 from sapiens_pl.core.protocols import PoseNetwork, ShardedSource
 from sapiens_pl.core.remote import is_url
-from sapiens_pl.data.dealing import Taker
-from sapiens_pl.data.planning import goes_by_shards
+from sapiens_pl.data.datamodule import ImageDataModule
 from sapiens_pl.detection.boxes import DetectorBoxes
 from sapiens_pl.inference.batch_size import best_batch_size
 from sapiens_pl.inference.module import PoseModule
 from sapiens_pl.models.hub import cached_weights, find_weights
 from sapiens_pl.models.pose_network import checked_network
 from sapiens_pl.models.truncation import zeros_for_what_is_cut_off
-from sapiens_pl.pictures.sources import open_source
 from sapiens_pl.products.chosen import all_products, choose_products
 from sapiens_pl.products.making import Products
 from sapiens_pl.products.removing import check_places, remove_of_pictures
@@ -67,8 +65,8 @@ def pose_run(cfg: DictConfig, demo: Demo) -> int:
         start_afresh()
         run.shard_from = share.taken_from
         boxes = instantiate(cfg.boxes, _convert_="all")  # before the weights are fetched: its file may not be there
-        if needs_download(cfg):
-            check_before_download(run, boxes)
+        data = run.data = image_data(run, boxes)
+        check_pictures(run, data, boxes, before_download=needs_download(cfg))
         fill_in_weights(cfg)
         if nothing_is_left(run, record, boxes):
             return close_run(run, record_failures(run), run.earlier_work, [])
@@ -81,7 +79,6 @@ def pose_run(cfg: DictConfig, demo: Demo) -> int:
         take_folder(run, record, settings, network.keypoint_set)
         if run.is_first and run.folder.lock.only_one and products.are_any:
             products.settle(run.folder.read_records().names())
-        data = run.data = run.data or image_data(run, boxes)
         data.cut_for(network.input_hw, network.crop_settings)
         module = pose_module(cfg, network)
         writer = _writer(run, network, products)
@@ -125,24 +122,25 @@ def needs_download(cfg: DictConfig) -> bool:
     return cfg.model.checkpoint is None and hub.repository is not None and not cached_weights(hub.repository, hub.file)
 
 
-def check_before_download(run: Run, boxes: Any) -> None:
-    """Checks the box file and the folder before a download, so that their errors come first.
+def check_pictures(run: Run, data: ImageDataModule, boxes: Any, before_download: bool) -> None:
+    """Sees that there are pictures before anything is written, and checks box file and folder before a download.
 
     Raises:
         ConfigError: one of them cannot be used.
     """
     if not run.is_first:
         return
-    check_folder(run.folder, run.cfg)
-    if not isinstance(boxes, DetectorBoxes):
-        data = run.cfg.data
-        source = open_source(data.images, data.max_megapixels, data.source, data.video, data.columns)
-        if goes_by_shards(source, boxes, Taker()):  # the first one says how all are
-            assert isinstance(source, ShardedSource)
-            source = source.some_shards([0])
-        pictures = source.pictures()
-        if len(pictures.names):
-            boxes(pictures)
+    if before_download:
+        check_folder(run.folder, run.cfg)
+    if not data.goes_by_shards:
+        pictures = data.pictures()
+    elif before_download:  # the first one says how all are
+        assert isinstance(data.source, ShardedSource)
+        pictures = data.source.some_shards([0]).pictures()
+    else:
+        return
+    if before_download and not isinstance(boxes, DetectorBoxes) and len(pictures.names):
+        boxes(pictures)
 
 
 def pose_module(cfg: DictConfig, network: PoseNetwork) -> PoseModule:
