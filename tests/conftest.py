@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.process import BaseProcess as Process
 from pathlib import Path
 
@@ -135,11 +135,18 @@ def start(tmp_path: Path):
 
     Images without a model get the demo's network (`model=sapiens` is what the command itself has by default).
     It runs in a fork of a process that has imported the package already; with `fresh`, truly as
-    `python -m sapiens_pl.predict` (or as a script, if there is code to inject).
+    `python -m sapiens_pl.predict` (or as a script, if there is code to inject). `environment` is what it has beside
+    the tests' own.
     """
     started: list[Started] = []
 
-    def start(*overrides: object, folder: str | Path = "run", inject: str = "", fresh: bool = False) -> Started:
+    def start(
+        *overrides: object,
+        folder: str | Path = "run",
+        inject: str = "",
+        fresh: bool = False,
+        environment: Mapping[str, object] | None = None,
+    ) -> Started:
         arguments = [f"hydra.run.dir={tmp_path / folder}", *map(str, overrides)]
         if any(text.startswith("data.images=") for text in arguments) and not any(map(_names_a_model, arguments)):
             arguments.append("model=demo")
@@ -154,10 +161,15 @@ def start(tmp_path: Path):
                 how = [str(script)]
             with open(output.with_suffix(".out"), "w") as out, open(output.with_suffix(".err"), "w") as err:
                 process = subprocess.Popen(
-                    [sys.executable, *how, *arguments], cwd=working, stdout=out, stderr=err, start_new_session=True
+                    [sys.executable, *how, *arguments],
+                    cwd=working,
+                    stdout=out,
+                    stderr=err,
+                    start_new_session=True,
+                    env=os.environ | {name: str(value) for name, value in (environment or {}).items()},
                 )
         else:
-            process = fork_command(arguments, working, output, inject)
+            process = fork_command(arguments, working, output, inject, environment=environment)
         started.append(Started(process, output, tmp_path / folder))
         return started[-1]
 

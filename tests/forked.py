@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.hydra import Hydra
+from waiting_ranks import Start, ranks_in_waiting
 
 _SERVER = multiprocessing.get_context("forkserver")
 _CAN_CHANGE_THE_MODE = ("-", "hydra/", "hydra.mode", "hydra.searchpath", "experiment", "+experiment")
@@ -24,11 +25,21 @@ command that is started afresh lets it look.
 
 
 def fork_command(
-    arguments: list[str], working: Path, output: Path, inject: str = "", module: str = "sapiens_pl.predict"
+    arguments: list[str],
+    working: Path,
+    output: Path,
+    inject: str = "",
+    module: str = "sapiens_pl.predict",
+    environment: Mapping[str, object] | None = None,
 ) -> BaseProcess:
-    """Starts a command in a working directory; what it prints goes to `output` with the suffixes .out and .err."""
+    """Starts a command in a working directory; what it prints goes to `output` with the suffixes .out and .err.
+
+    Args:
+        environment: what it has beside this process's.
+    """
     _start_server()
-    process = _SERVER.Process(target=_command, args=(arguments, working, output, inject, module))
+    variables = os.environ | {name: str(value) for name, value in (environment or {}).items()}
+    process = _SERVER.Process(target=_command, args=(arguments, working, output, inject, module, variables))
     process.start()
     return process
 
@@ -79,14 +90,29 @@ def leave_path(before: str | None) -> None:
         os.environ["PYTHONPATH"] = before
 
 
-def _command(arguments: list[str], working: Path, output: Path, inject: str, module: str) -> None:
+def _command(
+    arguments: list[str], working: Path, output: Path, inject: str, module: str, variables: dict[str, str]
+) -> None:
     multiprocessing.set_start_method("fork", force=True)  # the system's own, which being forked has changed
     os.setsid()
-    os.chdir(working)
     for number, stream in ((1, "out"), (2, "err")):
         os.dup2(os.open(output.with_suffix(f".{stream}"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    sys.argv = [f"{module.rpartition('.')[2]}.py", *arguments]
     if not any(text.startswith(_CAN_CHANGE_THE_MODE) for text in arguments):
         setattr(Hydra, "get_mode", lambda *given, **options: None)  # noqa: B010
+    start = Start(arguments, working, variables)
+    if (rank := ranks_in_waiting(arguments)) is not None:
+        start = rank
+    os.environ.clear()
+    os.environ.update(start.variables)
+    _let_lightning_look_for_its_rank()
+    os.chdir(start.working)
+    sys.argv = [f"{module.rpartition('.')[2]}.py", *start.arguments]
     exec(inject, {})
     sys.exit(import_module(module).main())
+
+
+def _let_lightning_look_for_its_rank() -> None:
+    """Which it does when it is imported."""
+    from lightning.fabric.utilities.rank_zero import _get_rank, rank_zero_only
+
+    rank_zero_only.rank = _get_rank() or 0

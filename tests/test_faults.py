@@ -257,33 +257,33 @@ TWO_RANKS = ["trainer.devices=2", "trainer.strategy=ddp"]
 @pytest.mark.parametrize("end", ["raise ValueError('a bug')", "os.kill(os.getpid(), 9)"])
 def test_a_rank_that_breaks_off_alone_is_no_success_and_the_other_finishes_its_share(predict, pictures, mini, end):
     settings = [*mini, *on(pictures), *TWO_RANKS]
-    run = predict(*settings, inject=SLOW_RANK.format(rank=1, end=end), fresh=True)
+    run = predict(*settings, inject=SLOW_RANK.format(rank=1, end=end))
     assert run.code == 1 and "Another process of this run broke off" in run.out, run.err
     assert run.info["status"] == "failed" and len(run.results) == 30 + 12
-    again = predict(*settings, fresh=True)
+    again = predict(*settings)
     assert again.code == 0 and len(again.results) == 60, again.err
 
 
 def test_the_other_rank_finishes_its_share_when_the_first_is_killed(predict, pictures, mini):
     settings = [*mini, *on(pictures), *TWO_RANKS]
     inject = SLOW_RANK.replace('"{rank}":', '"1":').replace("{end}", "os.kill(os.getppid(), 9)")
-    run = predict(*settings, inject=inject, fresh=True)
+    run = predict(*settings, inject=inject)
     assert run.code == -9
     end = time.monotonic() + 60
     while len(run.results) < 60 and time.monotonic() < end:
         time.sleep(0.2)
     assert len(run.results) == 60  # rank 0 had done its own before
-    again = predict(*settings, fresh=True)
+    again = predict(*settings)
     assert again.code == 0 and again.info["counts"]["images_planned"] == 0, again.err
 
 
 def test_two_ranks_with_one_image_left(predict, pictures, mini, expected, tmp_path):
     settings = [*mini, *on(pictures), *TWO_RANKS]
-    first = predict(*settings, fresh=True)
+    first = predict(*settings)
     assert first.code == 0, first.err
     (tmp_path / "again.txt").write_text("31.jpg\n")
     for left, redo in ((1, [f"output.redo={tmp_path / 'again.txt'}"]), (0, [])):
-        again = predict(*settings, *redo, fresh=True)
+        again = predict(*settings, *redo)
         assert again.code == 0 and "Traceback" not in again.err, again.err
         assert again.info["counts"]["images_done_before"] == 60 - left
     check_same(again.results, expected, 100)

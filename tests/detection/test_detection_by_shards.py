@@ -146,7 +146,7 @@ def test_a_run_that_ends_while_it_looks_goes_on_where_it_was(start, predict, set
 
 def test_ranks_look_at_their_own_tars_and_another_division_knows_what_they_saw(predict, settings, expected):
     two = ["trainer.devices=2", "trainer.strategy=ddp"]
-    ranks = predict(*settings, *two, inject=LOOKED.format(seconds=0), fresh=True)
+    ranks = predict(*settings, *two, inject=LOOKED.format(seconds=0))
     assert ranks.code == 0 and records(ranks.folder) == expected, ranks.err
     assert ranks.out.count("looked at 0") == ranks.out.count("looked at 1") == NUM_TARS * NUM_PICTURES // 2
     for part in ranks.folder.glob("records/p*.parquet"):

@@ -184,7 +184,7 @@ def timed_end(self, trainer, module):
 DetectionWriter.on_predict_end = timed_end
 """
     two = ["trainer.devices=2", "trainer.strategy=ddp", "data.num_workers=1"]
-    run = predict(*settings, *two, inject=slow + note, fresh=True)
+    run = predict(*settings, *two, inject=slow + note)
     assert run.code == 0, run.err
     check_equal(run, alone)
     times: dict = {}

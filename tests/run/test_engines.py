@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 import polars
 import pytest
 from conftest import check_same
 from hydra import compose, initialize_config_dir
+from launchers import of_srun, of_torchrun
 from omegaconf import OmegaConf
-from test_shards import NUM_IMAGES, SLOW_STEP, torchrun
+from test_shards import NUM_IMAGES, SLOW_STEP
 from test_shards import alone as alone  # fixtures
 from test_shards import figures as figures
 from test_slurm import srun
@@ -101,23 +100,19 @@ def test_a_shell_of_a_job_array_does_not_surprise(monkeypatch, tmp_path, capsys)
     assert code == 2 and "do not agree" in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
-def in_environment(variables):
-    return f"import os; os.environ.update({variables!r})\n"
-
-
 @pytest.mark.parametrize("engine", ENGINES)
 def test_three_jobs_of_an_engine_of_which_one_is_killed_are_complete_in_the_end(start, predict, figures, alone, engine):
     settings = [*figures, "trainer.accelerator=cpu", "data.num_workers=1"]
-    jobs = [in_environment(ENGINES[engine](index)) for index in range(3)]
-    victim = start(*settings, inject=jobs[1] + SLOW_STEP)
-    others = [start(*settings, inject=jobs[index]) for index in (0, 2)]
+    jobs = [ENGINES[engine](index) for index in range(3)]
+    victim = start(*settings, environment=jobs[1], inject=SLOW_STEP)
+    others = [start(*settings, environment=jobs[index]) for index in (0, 2)]
     victim.wait_until(lambda: "1of3" in str(list((victim.folder / ".processes").glob("*.progress"))))
     victim.kill()
     for other in others:
         ended = other.finish()
         assert ended.code == 0 and "of data.num_shards=3, as the environment says" in ended.out + ended.err, ended.err
     assert 0 < other.count() < NUM_IMAGES + 6
-    last = predict(*settings, inject=jobs[1])
+    last = predict(*settings, environment=jobs[1])
     assert last.code == 0 and last.info["status"] == "complete", last.err
     check_same(last.results, alone.results)
     pictures = [
@@ -132,24 +127,24 @@ def test_three_jobs_of_an_engine_of_which_one_is_killed_are_complete_in_the_end(
 
 
 def test_a_job_of_an_array_needs_a_named_folder_and_is_told_why(start, tmp_path):
-    begin = f"import sys; sys.argv = ['predict.py']\n{in_environment(ENGINES['slurm'](1))}"
-    run = start(inject=begin).finish()
+    begin = "import sys; sys.argv = ['predict.py']"
+    run = start(environment=ENGINES["slurm"](1), inject=begin).finish()
     assert run.code == 2 and "hydra.run.dir=" in run.err and run.err.count("\n") == 1, run.err
     assert "SLURM_ARRAY_TASK_ID=15" in run.err and "data.num_shards=1 does all images" in run.err
 
 
 def test_jobs_of_a_sweep_are_no_shards_whatever_has_started_them(start, mini, tmp_path):
     sweep = ["-m", "data.batch_size=2,4", f"hydra.sweep.dir={tmp_path / 'sweep'}", "data.num_workers=0", *mini]
-    run = start(*sweep, inject=in_environment(ENGINES["slurm"](1))).finish()
+    run = start(*sweep, environment=ENGINES["slurm"](1)).finish()
     assert run.code == 0 and "SLURM_ARRAY" not in run.out + run.err, run.err
     for job in ("0", "1"):
         assert len(list((tmp_path / "sweep" / job / "predictions").rglob("*.json"))) == 6
 
 
-def test_tasks_of_srun_share_the_shards_of_a_job_array(figures, alone, tmp_path):
-    settings = [*figures, "trainer.accelerator=cpu", "data.num_workers=1", f"output.dir={tmp_path / 'srun'}"]
+def test_tasks_of_srun_share_the_shards_of_a_job_array(start, figures, alone):
+    settings = [*figures, "trainer.accelerator=cpu", "data.num_workers=1"]
     for index in (0, 1):
-        job = srun(settings, tmp_path, 1, 2, **array(0, 1, 1, index), SLURM_JOB_ID=str(4711 + index))
+        job = srun(start, settings, **array(0, 1, 1, index), SLURM_JOB_ID=str(4711 + index))
         assert [run.code for run in job] == [0, 0], job[0].err + job[1].err
     processes = job[0].info["processes"]
     assert [(process["shard"], process["rank"]) for process in processes] == [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -158,26 +153,21 @@ def test_tasks_of_srun_share_the_shards_of_a_job_array(figures, alone, tmp_path)
     assert job[0].info["status"] == "complete" and job[0].info["counts"] == alone.info["counts"]
 
 
-def test_tasks_of_torchrun_share_a_shard_that_was_given(figures, alone, tmp_path):
-    settings = [*figures, "trainer.accelerator=cpu", "data.num_workers=1", f"output.dir={tmp_path / 'torchrun'}"]
+def test_tasks_of_torchrun_share_a_shard_that_was_given(start, figures, alone):
+    settings = [*figures, "trainer.accelerator=cpu", "data.num_workers=1", "data.num_shards=2"]
     for shard in (0, 1):
-        (ended,) = torchrun([*settings, "data.num_shards=2", f"data.shard={shard}"], tmp_path / "torchrun", ranks=2)
-        assert ended.returncode == 0, ended.stderr
-    pictures = polars.read_parquet(tmp_path / "torchrun/records/pictures-*.parquet")["name"]
+        tasks = [start(*settings, f"data.shard={shard}", environment=each) for each in of_torchrun(1, 2)]
+        ended = [task.finish() for task in tasks]
+        assert [run.code for run in ended] == [0, 0], ended[0].err + ended[1].err
+    pictures = polars.read_parquet(ended[0].folder / "records/pictures-*.parquet")["name"]
     expected = polars.read_parquet(alone.folder / "records/pictures-*.parquet")["name"]
     assert sorted(pictures) == sorted(expected)  # none twice, none left out
 
 
-@pytest.mark.slow
-def test_tasks_of_srun_that_were_given_a_shard_each_are_told_to_share_one(mini, figures, tmp_path):
+def test_tasks_of_srun_that_were_given_a_shard_each_are_told_to_share_one(start, mini, figures):
     """Each would do half of its shard, and nobody the other half."""
-    script = tmp_path / "task.py"
-    script.write_text(
-        "import os, sys\nsys.argv += ['data.num_shards=2', 'data.shard=' + os.environ['SLURM_PROCID']]\n"
-        "from sapiens_pl.predict import main\nmain()"
-    )
-    settings = [*figures, *mini, f"output.dir={tmp_path / 'srun'}"]
-    runs = srun(settings, tmp_path, 1, 2, command=[sys.executable, str(script)])
-    for run in runs:
+    settings = [*figures, *mini, "data.num_shards=2"]
+    tasks = [start(*settings, f"data.shard={rank}", environment=each) for rank, each in enumerate(of_srun(1, 2))]
+    for run in [task.finish() for task in tasks]:
         assert run.code == 2 and "were given different shards (0 of 2, 1 of 2)" in run.err, run.err
-    assert not (tmp_path / "srun" / "run.json").exists()
+        assert not (run.folder / "run.json").exists()

@@ -118,7 +118,7 @@ def test_a_run_that_is_killed_again_and_again_comes_to_the_same(start, predict, 
 @pytest.mark.parametrize("alone", [[ONE_BY_ONE]], indirect=True, ids=["one by one"])
 def test_two_ranks_and_three_shards_come_to_the_same(start, predict, films, alone):
     films, two = [*films, ONE_BY_ONE], ["trainer.devices=2", "trainer.strategy=ddp", "data.num_workers=1"]
-    check_same_tables(predict(*films, *two, folder="ranks", fresh=True), alone)
+    check_same_tables(predict(*films, *two, folder="ranks"), alone)
     three = [*films, "data.num_workers=1", "data.num_shards=3"]
     runs = [shard.finish() for shard in [start(*three, f"data.shard={shard}", folder="shards") for shard in range(3)]]
     assert [run.code for run in runs] == [0, 0, 0], runs[0].err

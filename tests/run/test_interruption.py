@@ -87,7 +87,7 @@ def test_a_signal_ends_the_run_in_order_and_the_next_run_completes_it(start, fig
 
 def test_sigterm_reaches_the_ranks_that_lightning_started(start, predict, figures, mini):
     settings = [*figures, *mini, "data.batch_size=2", "trainer.devices=2", "trainer.strategy=ddp", "data.num_workers=1"]
-    run = start(*settings, inject=SLOW_STEP.format(seconds=0.05), fresh=True)
+    run = start(*settings, inject=SLOW_STEP.format(seconds=0.05))
     run.wait_until(lambda: run.count() > 40)
     began = time.monotonic()
     run.send_signal(signal.SIGTERM)
@@ -95,7 +95,7 @@ def test_sigterm_reaches_the_ranks_that_lightning_started(start, predict, figure
     assert stopped.code == 143 and stopped.info["status"] == "interrupted", stopped.err
     time.sleep(max(0, began + 15 - time.monotonic()))
     assert not left_behind(stopped.folder)  # the other rank has come to its end too
-    completed = predict(*settings, fresh=True)
+    completed = predict(*settings)
     assert completed.code == 0 and len(completed.results) == NUM_IMAGES, completed.err
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from test_shards import free_port
+from launchers import of_torchrun
 
 from sapiens_pl import demo
 
@@ -21,16 +21,6 @@ def refuse(*given, **options):
     os.write(2, b"NETWORK")
     os._exit(99)
 checkpoints.load_network = L.Trainer.predict = RankLauncher._call_children_scripts = refuse
-"""
-OF_TORCHRUN = """
-import os
-try:
-    os.mkdir("first")
-    rank = "0"
-except FileExistsError:
-    rank = "1"
-os.environ.update(TORCHELASTIC_RUN_ID="x", WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", GROUP_RANK="0", RANK=rank,
-                  LOCAL_RANK=rank, MASTER_ADDR="127.0.0.1", MASTER_PORT="{port}", GLOO_SOCKET_IFNAME="lo")
 """
 COST = ("device", "seconds", "crops_per_second", "peak_memory", "loading", "batch_size", "worked_until")
 
@@ -98,7 +88,7 @@ def test_the_weights_are_looked_at_byte_by_byte(predict, album, mini, tmp_path):
 
 def test_no_rank_is_started_for_nothing(predict, album, mini):
     two = ["trainer.devices=2"]
-    first = predict(*mini, *album, *two, fresh=True)
+    first = predict(*mini, *album, *two)
     assert first.code == 0 and first.info["processes_ended"] == 2, first.err
     again = predict(*mini, *album, *two, inject=NO_NETWORK)
     check_kept(again, first.info)
@@ -111,8 +101,7 @@ def test_ranks_of_torchrun_and_shards_end_alike(start, predict, album, mini):
         assert predict(*shards, f"data.shard={shard}").code == 0
     before = predict(*shards, "data.shard=1", inject=NO_NETWORK)
     assert before.code == 0 and before.info["crops"] == 5 and before.info["processes_ended"] == 2, before.err
-    inject = OF_TORCHRUN.format(port=free_port()) + NO_NETWORK
-    ranks = [start(*mini, *album, inject=inject, fresh=True) for _ in range(2)]
+    ranks = [start(*mini, *album, inject=NO_NETWORK, environment=each) for each in of_torchrun(1, 2)]
     ended = [rank.finish() for rank in ranks]
     for run in ended:
         check_kept(run, before.info)

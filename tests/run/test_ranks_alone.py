@@ -164,7 +164,7 @@ def _look_of_rank(rank: int, port: int, answers) -> None:
 
 @pytest.mark.slow
 def test_ranks_that_torchrun_has_started_all_hear_what_the_first_one_finds():
-    from test_shards import free_port
+    from launchers import free_port
 
     fork = multiprocessing.get_context("fork")
     port, answers = free_port(), fork.Queue()
@@ -195,7 +195,7 @@ def _second_pass_of_rank(rank: int, port: int, released) -> None:
 
 
 def test_a_rank_that_has_ended_its_first_pass_does_not_wait_for_the_others():
-    from test_shards import free_port
+    from launchers import free_port
 
     fork = multiprocessing.get_context("fork")
     port, released = free_port(), fork.Event()

@@ -7,21 +7,22 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 
 import numpy as np
 import polars
 import pytest
-from conftest import Run, check_same
+from conftest import Run, Started, check_same
+from forked import fork_command
+from launchers import free_port, of_torchrun
 
 from sapiens_pl import demo
 from sapiens_pl.data.packing import shard_images
 from sapiens_pl.demo.draw import write_scenes
 from sapiens_pl.demo.figures import draw_scene
 
-NUM_IMAGES = 120
+NUM_IMAGES = 72
 SLOW_STEP = """
 import time
 from sapiens_pl.inference.module import PoseModule
@@ -44,10 +45,12 @@ def figures(tmp_path_factory):
     return [*settings, "model=demo", "data.batch_size=3", "output.formats=[json,coco,parquet,csv]"]
 
 
-@pytest.fixture
-def alone(predict, figures):
+@pytest.fixture(scope="module")
+def alone(figures, tmp_path_factory):
     """What one process makes of it, with the demo network."""
-    run = predict(*figures, "trainer.accelerator=cpu", "data.num_workers=1", folder="alone")
+    folder = tmp_path_factory.mktemp("alone")
+    settings = [*figures, "trainer.accelerator=cpu", "data.num_workers=1", f"hydra.run.dir={folder}"]
+    run = Started(fork_command(settings, folder, folder / "output"), folder / "output", folder).finish()
     assert run.code == 0 and len(run.results) == NUM_IMAGES, run.err
     return run
 
@@ -77,42 +80,7 @@ def check_tables_equal(folder, reference) -> None:
     assert frames[0].select(columns).equals(frames[1].select(columns)) and len(frames[0]) == len(ids[0])
 
 
-def collect(folder) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "sapiens_pl.collect", str(folder)], capture_output=True, text=True, timeout=60
-    )
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def torchrun(arguments, folder, nodes=1, ranks=1) -> list[subprocess.CompletedProcess]:
-    """The command by torchrun, on so many nodes of so many ranks."""
-    port = free_port()
-    where = [f"--nnodes={nodes}", f"--nproc-per-node={ranks}"]
-    where += ["--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=here"]
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-m", "torch.distributed.run", *where, "-m", "sapiens_pl.predict", *arguments],
-            cwd=folder.parent,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"GLOO_SOCKET_IFNAME": "lo"},
-        )
-        for _ in range(nodes)
-    ]
-    ended = []
-    for process in running:
-        out, err = process.communicate(timeout=240)
-        ended.append(subprocess.CompletedProcess(process.args, process.returncode, out, err))
-    return ended
-
-
-def test_three_shards_at_once_give_what_one_process_gives(start, predict, figures, alone):
+def test_three_shards_at_once_give_what_one_process_gives(start, predict, forked, figures, alone):
     settings = [*figures, "trainer.accelerator=cpu", "data.num_workers=1", "data.num_shards=3"]
     shards = [start(*settings, f"data.shard={shard}") for shard in range(3)]
     runs = [shard.finish() for shard in shards]
@@ -129,10 +97,10 @@ def test_three_shards_at_once_give_what_one_process_gives(start, predict, figure
     assert before == {path: path.stat().st_mtime_ns for path in (again.folder / "predictions").iterdir()}
     assert again.info["counts"]["images_planned"] < alone.info["counts"]["images_planned"]
     settled = again.info
-    assert collect(again.folder).returncode == 0 and again.info == settled
+    assert forked("collect", again.folder).code == 0 and again.info == settled
 
 
-def test_a_killed_shard_costs_the_others_nothing_and_completes_when_started_again(start, predict, figures, alone):
+def test_a_killed_shard_costs_the_others_nothing_and_is_completed_later(start, predict, forked, figures, alone):
     settings = [*figures, "trainer.accelerator=cpu", "data.num_workers=1", "data.num_shards=2"]
     victim = start(*settings, "data.shard=0", inject=SLOW_STEP)
     victim.wait_until(lambda: victim.count() > 3)
@@ -140,15 +108,15 @@ def test_a_killed_shard_costs_the_others_nothing_and_completes_when_started_agai
     os.killpg(victim.pid, signal.SIGKILL)
     rest = other.finish()
     assert rest.code == 0 and 0 < len(rest.results) < NUM_IMAGES, rest.err
-    found = collect(rest.folder)
-    assert found.returncode == 1 and "1 of 2 ended" in found.stdout, found.stderr
+    found = forked("collect", rest.folder)
+    assert found.code == 1 and "1 of 2 ended" in found.out, found.err
     assert rest.info["status"] == "incomplete"
     completed = predict(*settings, "data.shard=0")
     assert completed.code == 0, completed.err
     check_same(completed.results, alone.results)
     assert sorted(map(str, completed.failures)) == sorted(map(str, alone.failures))
     assert completed.info["status"] == "complete" and not list(completed.folder.glob(".unfinished*"))
-    assert collect(completed.folder).returncode == 0
+    assert forked("collect", completed.folder).code == 0
 
 
 def test_shards_that_cannot_work_are_refused(predict, forked, figures, mini, tmp_path):
@@ -159,8 +127,8 @@ def test_shards_that_cannot_work_are_refused(predict, forked, figures, mini, tmp
     assert run.code == 2 and "other shards have written" in run.err, run.err
     unnamed = forked("predict", "data.num_shards=2", "data.shard=0")
     assert unnamed.code == 2 and "hydra.run.dir=" in unnamed.err, unnamed.err
-    nothing = collect(tmp_path)
-    assert nothing.returncode == 2 and "holds no run.json" in nothing.stderr
+    nothing = forked("collect", tmp_path)
+    assert nothing.code == 2 and "holds no run.json" in nothing.err
 
 
 def test_shards_of_another_number_at_the_same_time_are_refused(start, predict, figures, mini):
@@ -252,13 +220,26 @@ lock.release()
     leave(whole)
 
 
-@pytest.mark.parametrize("nodes, ranks", [(1, 2), (2, 1)])
-def test_torchrun_on_one_node_and_on_two(figures, alone, tmp_path, nodes, ranks):
-    folder = tmp_path / "torchrun"
-    settings = [*figures, "trainer.accelerator=cpu", "data.num_workers=1", f"hydra.run.dir={folder}"]
-    ended = torchrun(settings, folder, nodes, ranks)
-    assert [process.returncode for process in ended] == [0] * nodes, ended[-1].stderr
-    run = Run(0, "".join(process.stdout for process in ended), "", folder)
+@pytest.mark.slow
+def test_torchrun(figures, alone, tmp_path):
+    """Itself, with processes of its own; what it is like on two nodes, its variables tell."""
+    where = ["--nproc-per-node=2", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{free_port()}", "--rdzv-id=here"]
+    settings = [*figures, "trainer.accelerator=cpu", "data.num_workers=1", f"hydra.run.dir={tmp_path / 'torchrun'}"]
+    command = [sys.executable, "-m", "torch.distributed.run", *where, "-m", "sapiens_pl.predict", *settings]
+    environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo"}
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    assert ended.returncode == 0, ended.stderr
+    check_shared(Run(0, ended.stdout, ended.stderr, tmp_path / "torchrun"), alone)
+
+
+def test_torchrun_on_two_nodes(start, figures, alone):
+    settings = [*figures, "trainer.accelerator=cpu", "data.num_workers=1"]
+    runs = [run.finish() for run in [start(*settings, environment=each) for each in of_torchrun(nodes=2, ranks=1)]]
+    assert [run.code for run in runs] == [0, 0], runs[0].err + runs[1].err
+    check_shared(Run(0, runs[0].out + runs[1].out, "", runs[0].folder), alone)
+
+
+def check_shared(run: Run, alone: Run) -> None:
     check_equal(run, alone)
     assert [process["rank"] for process in run.info["processes"]] == [0, 1]
     assert run.out.count("fastest") == 1

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 from conftest import COCO, Run, check_same
-from test_shards import free_port
+from launchers import of_srun
 
 from sapiens_pl.run.command import array_complaint
 
@@ -30,7 +26,7 @@ def alone(predict, settings):
 def test_an_array_of_jobs_does_one_run(start, settings, alone, tmp_path):
     array = ["experiment=slurm", "hydra/launcher=submitit_local", "data.num_shards=2", "trainer.devices=1"]
     where = [f"output.dir={tmp_path / 'array'}", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
-    run = start(*array, *settings, *where, fresh=True).finish()
+    run = start(*array, *settings, *where).finish()
     assert run.code == 0 and "Traceback" not in run.err, run.err
     run = Run(run.code, run.out, run.err, tmp_path / "array")
     check_same(run.results, alone.results, but_one_in=100)
@@ -38,7 +34,7 @@ def test_an_array_of_jobs_does_one_run(start, settings, alone, tmp_path):
     assert "fastest" in run.out and "complete" in run.out  # the table of all jobs, here
     assert list((tmp_path / "sweep" / ".submitit").rglob("*_log.out"))
 
-    refused = start(*array, *settings, *where, "data.read_timeout=0", fresh=True).finish()
+    refused = start(*array, *settings, *where, "data.read_timeout=0").finish()
     assert refused.code == 2 and "Traceback" not in refused.err, refused.err  # though it happened in other processes
 
 
@@ -52,33 +48,24 @@ def test_a_machine_that_knows_no_slurm_says_so(start, mini, tmp_path):
     assert code == 2 and "cannot submit SLURM jobs" in sentence and "sbatch" in sentence
 
 
-def srun(arguments, folder, nodes, ranks, command=(sys.executable, "-m", "sapiens_pl.predict"), **more):
-    """The command as srun would start it on so many nodes, of so many ranks each."""
-    common = {
-        "SLURM_JOB_ID": "4711",
-        "SLURM_JOB_NAME": "sapiens",
-        "SLURM_STEP_ID": "0",
-        "SLURM_NTASKS": nodes * ranks,
-        "SLURM_NNODES": nodes,
-        "SLURM_NTASKS_PER_NODE": ranks,
-        "SLURM_NODELIST": "localhost",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": free_port(),
-        "GLOO_SOCKET_IFNAME": "lo",
-    }
-    running = []
-    for rank in range(nodes * ranks):
-        own = {"SLURM_PROCID": rank, "SLURM_LOCALID": rank % ranks, "SLURM_NODEID": rank // ranks}
-        env = os.environ | {key: str(value) for key, value in (common | own | more).items() if value is not None}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        running.append(subprocess.Popen([*command, *arguments], cwd=folder, env=env, text=True, **pipes))
-    ended = [(*process.communicate(timeout=240), process.returncode) for process in running]
-    return [Run(code, out, err, folder / "srun") for out, err, code in ended]
+def srun(start, settings, **more):
+    """The command as two tasks of srun, of which `more` says what else their environment has."""
+    tasks = [start(*settings, environment=each) for each in of_srun(1, 2, **more)]
+    return [task.finish() for task in tasks]
 
 
-@pytest.mark.parametrize("nodes, ranks", [(1, 2), (2, 1)])
-def test_tasks_of_srun_share_a_run(settings, alone, tmp_path, nodes, ranks):
-    runs = srun([*settings, f"hydra.run.dir={tmp_path / 'srun'}"], tmp_path, nodes, ranks)
+def test_tasks_of_srun_share_a_run(start, settings, alone):
+    """Each a process of its own from the beginning, as srun starts them."""
+    tasks = [start(*settings, environment=each, fresh=True) for each in of_srun(nodes=1, ranks=2)]
+    check_shared([task.finish() for task in tasks], alone)
+
+
+def test_tasks_of_srun_on_two_nodes_share_a_run(start, settings, alone):
+    tasks = [start(*settings, environment=each) for each in of_srun(nodes=2, ranks=1)]
+    check_shared([task.finish() for task in tasks], alone)
+
+
+def check_shared(runs, alone):
     assert [run.code for run in runs] == [0, 0], runs[0].err + runs[1].err
     check_same(runs[0].results, alone.results, but_one_in=100)
     assert [process["rank"] for process in runs[0].info["processes"]] == [0, 1]

@@ -65,7 +65,7 @@ def test_portions_ranks_and_shards_leave_the_same_records(start, predict, settin
     by_portions = predict(*settings, folder="portions", inject=SMALL_PORTIONS)
     assert by_portions.code == 0 and records(by_portions.folder) == alone
     two = ["trainer.devices=2", "trainer.strategy=ddp"]
-    ranks = predict(*settings, *two, folder="ranks", inject=SMALL_PORTIONS, fresh=True)
+    ranks = predict(*settings, *two, folder="ranks", inject=SMALL_PORTIONS)
     assert ranks.code == 0 and records(ranks.folder) == alone
     assert [process["tars"] for process in ranks.info["processes"]] == [NUM_TARS // 2] * 2
     for shard in (1, 0):
@@ -129,7 +129,7 @@ def test_broken_tars_are_told_by_whoever_takes_them_and_every_time(predict, sett
     for number in (2, 5):
         (tmp_path / "tars" / f"{number}.tar").write_bytes(b"no tar")
     for _ in range(2):
-        run = predict(*settings, "trainer.devices=2", "trainer.strategy=ddp", inject=SMALL_PORTIONS, fresh=True)
+        run = predict(*settings, "trainer.devices=2", "trainer.strategy=ddp", inject=SMALL_PORTIONS)
         broken = [row["image"] for row in run.failures if row["error"] == "UnreadableShardError"]
         assert run.code == 0 and broken == ["2.tar", "5.tar"]
 
@@ -144,7 +144,7 @@ def fall(self, *given):
     return slow(self, *given)
 PoseModule.predict_step = fall
 """
-    run = predict(*settings, "trainer.devices=2", "trainer.strategy=ddp", inject=fall, fresh=True)
+    run = predict(*settings, "trainer.devices=2", "trainer.strategy=ddp", inject=fall)
     assert run.code == 1 and run.info["status"] == "failed" and "rank 1 by SIGKILL" in run.out
     assert run.info["counts"]["shards_not_reached"] > 0
     assert predict(*settings).code == 0
