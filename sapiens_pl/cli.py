@@ -126,9 +126,15 @@ _BASH = """_sapiens_pl()
 complete -o nospace -o default -F _sapiens_pl sapiens-pl"""
 _FISH = """function __sapiens_pl
     set -lx COMP_LINE (commandline -cp)
-    sapiens-pl -sc query=fish 2> /dev/null | string split ' '
+    set -l choices (sapiens-pl -sc query=fish 2> /dev/null | string split -n ' ')
+    if set -q choices[1]
+        printf '%s\\n' $choices
+    else
+        set -l setting (string match -r '^.*=' -- (commandline -ct))
+        __fish_complete_path (string replace -r '^.*=' '' -- (commandline -ct)) | string replace -r '^' -- "$setting"
+    end
 end
-complete -c sapiens-pl -a '(__sapiens_pl)'"""
+complete -c sapiens-pl -f -a '(__sapiens_pl)'"""
 
 if __name__ == "__main__":
     sys.exit(main())

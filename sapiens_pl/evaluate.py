@@ -12,21 +12,20 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from sapiens_pl import __version__
 from sapiens_pl.accuracy.annotations import read_annotations
 from sapiens_pl.accuracy.of_run import evaluate_run
 from sapiens_pl.core.bar import Bar
 from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.interrupts import run
-from sapiens_pl.core.logs import note, quieten_libraries
+from sapiens_pl.core.logs import quieten_libraries
 from sapiens_pl.core.settings import check, number
 from sapiens_pl.core.terminal import keep_going_without_a_terminal
 from sapiens_pl.records.at_hand import at_hand, shown
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.store import FOLDER
 from sapiens_pl.run.command import complain, disk_error, disk_sentence, hydra_sentence, sentence_of, take_arguments
-from sapiens_pl.run.run_log import held_back, log_into
+from sapiens_pl.run.run_log import held_back, logged_in
 
 
 def _evaluate(cfg: DictConfig) -> None:
@@ -41,10 +40,9 @@ def _evaluate(cfg: DictConfig) -> None:
         annotations = read_annotations(cfg.annotations)
         folder = RunFolder(path, rank="evaluate")
         folder.open()
-        log_into(path)
-        note(f"sapiens_pl {__version__}: {shlex.join(['evaluate', *HydraConfig.get().overrides.task])}")
+        command = shlex.join(["evaluate", *HydraConfig.get().overrides.task])
         try:
-            with Bar("evaluation", "image") as bar:
+            with logged_in(path, command), Bar("evaluation", "image") as bar:
                 evaluate_run(folder, annotations, cfg.oks_nms_threshold, cfg.handed_out, cfg.moved_pixels, bar)
         finally:
             folder.close()

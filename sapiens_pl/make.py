@@ -21,7 +21,7 @@ def main() -> int:
     log_to_stderr()
     parser = argparse.ArgumentParser(prog="python -m sapiens_pl.make", description=__doc__)
     parser.add_argument("output", help="the output folder of a run, or its URL")
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="formats=[...] and other settings")
+    parser.add_argument("settings", nargs="*", default=[], metavar="KEY=VALUE", help="formats=[...] and other settings")
     parser.add_argument("--config-dir", metavar="FOLDER", help="with configuration files of your own")
     given = parser.parse_intermixed_args()
     with importing():  # who asks for help does not wait for it

@@ -20,7 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sapiens_pl.report", description=__doc__)
     parser.add_argument("output", help="the output folder of a run, or its URL")
     parser.add_argument(
-        "settings", nargs="*", metavar="KEY=VALUE", help="other settings, as overlay_score_threshold=0.5"
+        "settings", nargs="*", default=[], metavar="KEY=VALUE", help="other settings, as overlay_score_threshold=0.5"
     )
     given = parser.parse_args()
     with importing():  # who asks for help does not wait for it

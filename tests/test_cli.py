@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -60,6 +61,9 @@ def test_commands_settings_and_choices_are_completed():
     assert completed("sapiens-pl predict data.batch") == ["data.batch_size="]
     assert {"boxes=coco", "boxes=csv"} == {*completed("sapiens-pl predict data.batch_size=3 boxes=c")}
     assert completed("sapiens-pl make out") == []  # files, which the shell completes itself
+    assert {"boxes=auto"} == {
+        each for each in completed("sapiens-pl predict boxes=") if each.startswith(("boxes=_", "boxes=a"))
+    }
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -73,6 +77,25 @@ def test_shells_take_the_script(shell):
         )
         assert ran.stdout.split() == ["evaluate"], ran.stderr
     assert cli("completion", "tcsh").returncode == 2
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish")
+def test_fish_completes_files_only_where_there_is_no_choice(tmp_path):
+    (tmp_path / "evening.jpg").touch()
+    script = f"{cli('completion', 'fish').stdout}\nfunction sapiens-pl; echo $offered; end"
+    for offered, word, completed in (
+        ("evaluate", "ev", ["evaluate"]),
+        ("", "ev", ["evening.jpg"]),
+        ("", "predict boxes.file=ev", ["boxes.file=evening.jpg"]),
+    ):
+        command = ["fish", "--no-config", "-c", f"set -g offered {offered}\n{script}\ncomplete -C 'sapiens-pl {word}'"]
+        ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+        assert ran.stdout.split() == completed, ran.stderr
+
+
+def test_help_offers_no_file_that_others_build_on():
+    told = cli("predict", "--help").stdout.partition("Groups and their choices")[2]
+    assert "boxes: auto, coco" in told and "products: coco, " in told and not re.search(r"[ ,]_\w", told)
 
 
 def test_the_help_tells_the_defaults_there_are():

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
+
+_options_with_parts = ConfigRepository.get_group_options
 
 
 def config_folder() -> str:
@@ -15,16 +19,22 @@ def config_folder() -> str:
     inside = package / "conf"
     folder = inside if inside.is_dir() else package.parent / "conf"
     _compose_whole(folder / "products")
+    setattr(ConfigRepository, "get_group_options", _options)  # noqa: B010
     return str(folder)
 
 
+def _options(repository: ConfigRepository, *given: Any, **named: Any) -> list[str]:
+    """What help, Tab and `glob(*)` offer: no file whose name begins with _, which others build on, is a choice."""
+    return [name for name in _options_with_parts(repository, *given, **named) if not name.startswith("_")]
+
+
 def _compose_whole(folder: Path) -> None:
-    """Makes `products/all` a config that has every file of the folder in its defaults, so that nothing need list them.
+    """Makes `products/_all` a config that has every file of the folder in its defaults, so that nothing need list them.
 
     It lies in Hydra's store of configs that are not files, which Hydra searches after `conf/`.
     """
     names = sorted(path.stem for path in folder.glob("*.yaml") if not path.name.startswith("."))
-    ConfigStore.instance().store(group=folder.name, name="all", node={"defaults": names})
+    ConfigStore.instance().store(group=folder.name, name="_all", node={"defaults": names})
 
 
 def published_models() -> Iterator[tuple[str, DictConfig]]:

@@ -10,7 +10,9 @@ from urllib.parse import urlsplit, urlunsplit
 from sapiens_pl.core.errors import MissingRemoteError, RemoteError, SapiensError, StoreRefusedError
 from sapiens_pl.core.wording import one_line
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://[^\s'\"<>]+")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://(?:(?!,[A-Za-z][A-Za-z0-9+.-]+://)[^\s'\"<>])+")
+"""Of several with commas between, each."""
+_CLOSING = {"]": "[", "}": "{", ")": "("}
 _AMAZON = ("s3", "s3a")
 _WEB = ("http", "https")
 _AGAIN = "run the same command again: what is done stays"
@@ -65,7 +67,15 @@ def hidden(url: str) -> str:
 
 def without_secrets(text: str) -> str:
     """What a library says, with every URL in it hidden."""
-    return _URL.sub(lambda match: hidden(match[0]), text)
+    return _URL.sub(lambda match: _hidden_within(match[0]), text)
+
+
+def _hidden_within(url: str) -> str:
+    """Of a list's last URL, the bracket behind it is none of the URL's."""
+    end = len(url)
+    while url[end - 1] in _CLOSING and url.count(url[end - 1], 0, end) > url.count(_CLOSING[url[end - 1]], 0, end):
+        end -= 1
+    return hidden(url[:end]) + url[end:]
 
 
 def judged(error: Exception, url: str, done: str = "read") -> Verdict:

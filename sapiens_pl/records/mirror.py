@@ -26,7 +26,16 @@ from sapiens_pl.records.claims import claim_object
 from sapiens_pl.records.copies import Copies
 from sapiens_pl.records.lanes import Lanes
 from sapiens_pl.records.outlet import Outlet
-from sapiens_pl.records.shown_files import KEPT, is_appended, is_kept, is_of_shard, is_part, is_progress, is_shown
+from sapiens_pl.records.shown_files import (
+    KEPT,
+    is_appended,
+    is_kept,
+    is_log,
+    is_of_shard,
+    is_part,
+    is_progress,
+    is_shown,
+)
 
 _NUM_LANES, _MAX_WAITING = 16, 512
 _SECONDS_BETWEEN_PROGRESS = 10.0
@@ -89,12 +98,13 @@ class Mirror(Outlet):
 
     def fetch(self, path: Path) -> None:
         name = self._copies.name(path)
-        if name not in self._copies.known or path.exists():
+        if path.exists() or not (name in self._copies.known or is_log(name)):
             return
         try:
             self._copies.bring(name)
-        except MissingRemoteError:  # another process has merged it into another
-            self.refresh()
+        except MissingRemoteError:
+            if not is_log(name):  # another process has merged it into another
+                self.refresh()
             raise FileNotFoundError(str(path)) from None
         except SapiensError as error:
             raise self._sentence(error) from None

@@ -52,6 +52,11 @@ def is_appended(name: str) -> bool:
     return name.startswith("detections/")
 
 
+def is_log(name: str) -> bool:
+    """True for what processes have said: no other process reads it, and it may be written to when others change."""
+    return "/" not in name and name.endswith(".log")
+
+
 def is_of_shard(name: str) -> bool:
     """True for what was detected in one tar or table."""
     return name.startswith("detections/shards/")

@@ -14,12 +14,16 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 _JOBS = ".jobs"
-_made_by_time: list[Path] = []
+_not_there_before: list[Path] = []
+"""Folders of runs and those above them, the innermost first."""
 
 
 def follow_output_dir() -> None:
     """Lets the configuration say `${output_dir_or:DEFAULT}`: the run's folder, and DEFAULT where none is named."""
     OmegaConf.register_new_resolver("output_dir_or", _output_dir_or, replace=True)
+    named = _plain_text("hydra.run.dir", _given())
+    if named:
+        _note_missing(Path(named))
 
 
 def _output_dir_or(default: str, *, _root_: DictConfig) -> str:
@@ -27,29 +31,36 @@ def _output_dir_or(default: str, *, _root_: DictConfig) -> str:
     raw: Any = OmegaConf.to_container(output, resolve=False) if isinstance(output, DictConfig) else {}
     given = raw.get("dir")
     if not isinstance(given, str) or not given or "${hydra:" in given:
-        if not Path(default).exists():
-            _made_by_time.append(Path(default).absolute())
+        _note_missing(Path(default))
         return default
     named = str(output.dir)
     if "://" in named:
         from sapiens_pl.records.scratch import scratch_folder
 
         return str(scratch_folder(named, output.get("scratch")))
-    return str(Path(named).expanduser())
+    folder = Path(named).expanduser()
+    _note_missing(folder)
+    return str(folder)
+
+
+def _note_missing(folder: Path) -> None:
+    for place in (folder.absolute(), *folder.absolute().parents):
+        if place in _not_there_before or os.path.lexists(place):
+            return
+        _not_there_before.append(place)
 
 
 def remove_empty_folder() -> None:
-    """Removes the folder that is called by the time if the run has been refused, and so has left nothing there."""
-    for folder in _made_by_time:
+    """Removes the run's folder, which Hydra has made, if the run has been refused, and so has left nothing there."""
+    for place in _not_there_before:
         with suppress(OSError):
-            for place in (folder, folder.parent, folder.parent.parent):
-                place.rmdir()
-    _made_by_time.clear()
+            place.rmdir()
+    _not_there_before.clear()
 
 
 def keep_jobs_in_the_run() -> None:
     """Has a multirun whose jobs share one `output.dir` (shards) leave what Hydra writes in that folder too."""
-    given = {name.lstrip("+"): value for name, sign, value in (each.partition("=") for each in sys.argv[1:]) if sign}
+    given = _given()
     named = _plain_text("output.dir", given)
     if {"-m", "--multirun"}.isdisjoint(sys.argv[1:]) or "hydra.sweep.dir" in given or not named or "://" in named:
         return
@@ -57,6 +68,10 @@ def keep_jobs_in_the_run() -> None:
     folder = os.path.join(os.path.expanduser(named), _JOBS, when)
     text = folder.replace("\\", "\\\\").replace("'", "\\'")
     sys.argv[1:] = [f"hydra.sweep.dir='{text}'", *sys.argv[1:]]
+
+
+def _given() -> dict[str, str]:
+    return {name.lstrip("+"): value for name, sign, value in (each.partition("=") for each in sys.argv[1:]) if sign}
 
 
 def _plain_text(key: str, given: dict[str, str]) -> str:

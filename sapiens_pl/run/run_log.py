@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +73,8 @@ def log_into(folder: Path, name: str = LOG_NAME) -> None:
     handler = next((each for each in logging.getLogger().handlers if isinstance(each, _RunLog)), None)
     if handler is None or handler.file is not None:
         return
+    with suppress(FileNotFoundError):  # of an earlier run or command: what is said now follows
+        outlet_of(folder).fetch(folder / name)
     try:
         handler.begin(folder / name)
     except OSError as error:

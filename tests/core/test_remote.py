@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from sapiens_pl.core import remote
 from sapiens_pl.core.errors import ConfigError, MissingRemoteError, RemoteError, StoreRefusedError
 from sapiens_pl.core.local_copies import local_copy
+from sapiens_pl.core.remote_sentences import without_secrets
 
 BIG = os.urandom(20 << 20)
 
@@ -177,3 +178,18 @@ def test_unknown_protocols_and_missing_libraries(monkeypatch):
 )
 def test_a_url_is_shown_without_its_secrets(url, shown):
     assert remote.hidden(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("x=https://me:pass@host/a.jpg,https://me:pass@host/b.jpg y", "x=https://host/a.jpg,https://host/b.jpg y"),
+        ("hydra.searchpath=[file://conf]", "hydra.searchpath=[file://conf]"),
+        ("hydra.searchpath=[pkg://a.b,file:///c]", "hydra.searchpath=[pkg://a.b,file:///c]"),
+        ("[https://host/a?key=1]", "[https://host/a?...]"),
+        ("(https://me:pass@[::1]/a)", "(https://[::1]/a)"),
+        ("https://me:pass@[", "https://..."),
+    ],
+)
+def test_every_url_of_a_text_is_shown_without_its_secrets(text, shown):
+    assert without_secrets(text) == shown

@@ -64,3 +64,15 @@ def test_a_refused_command_leaves_nothing(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and not done.stdout, done
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("named", ["output.dir=a/b", "hydra.run.dir=c"])
+def test_a_refused_command_leaves_no_folder_that_it_was_to_make(forked, tmp_path, named):
+    working = tmp_path / "working"
+    working.mkdir()
+    assert forked("predict", "data.images=nowhere", "model=demo", named, working=working).code == 2
+    assert not [*working.iterdir()]
+    place = working / named.partition("=")[2]
+    place.mkdir(parents=True)
+    assert forked("predict", "data.images=nowhere", "model=demo", named, working=working).code == 2
+    assert place.is_dir() and not [*place.iterdir()]

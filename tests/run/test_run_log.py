@@ -7,9 +7,12 @@ import re
 import warnings
 
 import pytest
+from conftest import COCO
+from records.made_up import make_records, pose_result
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.logs import note, quieten_libraries
+from sapiens_pl.records.at_hand import at_hand
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.run.run_log import held_back, log_into, log_name, logged_in
 
@@ -68,6 +71,20 @@ def test_a_command_on_a_run_goes_on_in_its_log(tmp_path):
         log.info("making")
     first, command, making = (tmp_path / "predict.log").read_text().splitlines()
     assert first == "of the run" and command.endswith(": make https://host/run") and making.endswith("making")
+
+
+def test_at_a_url_it_goes_on_too(forked, tmp_path):
+    there = tmp_path / "run"
+    make_records(there, [pose_result("000000000785.jpg", 1)])
+    (there / "predict.log").write_text("of the run\n")
+    with at_hand(there.as_uri(), only_read=True) as folder, held_back(), logged_in(folder, "make"):
+        log.info("making")
+    evaluated = forked("evaluate", f"predictions={there.as_uri()}", f"annotations={COCO / 'test_coco.json'}")
+    assert evaluated.code == 0, evaluated.err
+    said = (there / "predict.log").read_text().splitlines()
+    assert (
+        said[0] == "of the run" and said[2].endswith("making") and f": evaluate predictions={there.as_uri()}" in said[3]
+    )
 
 
 def test_each_process_has_a_file_of_its_own(tmp_path):
