@@ -13,20 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+
+# Before torch begins, which pytest's first process does not need: it hands out the tests, and imports nothing heavy.
+os.environ.update(OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
+
 from forked import fork_command
 from stores import Line, s3_line
-
-from sapiens_pl.models.checkpoints import save_network
-from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
-from sapiens_pl.records.reading import Records
 
 GOLDEN = Path(__file__).parent / "golden"
 COCO = GOLDEN / "coco"
 TINY = GOLDEN / "tiny_mmpose.pth"
 TINY_HEADS = 4
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +38,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _STARTING.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
-        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
-            item.add_marker(pytest.mark.skip(reason="there is no GPU"))
+        if item.get_closest_marker("gpu"):
+            import torch
+
+            if not torch.cuda.is_available():
+                item.add_marker(pytest.mark.skip(reason="there is no GPU"))
 
 
 _STARTING = frozenset(["start", "predict", "forked"])
@@ -95,6 +95,8 @@ class Started:
 
     def count(self) -> int:
         """Pictures that are done, as the records have it."""
+        from sapiens_pl.records.reading import Records
+
         return Records.read(self.folder).count("done")
 
     def children(self) -> list[int]:
@@ -120,9 +122,6 @@ class Started:
     def _text(self, stream: str) -> str:
         path = self._output.with_suffix(f".{stream}")
         return path.read_text(errors="replace") if path.exists() else ""  # killed before it could say a word
-
-
-os.environ.update(OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")  # of the commands
 
 
 def _names_a_model(argument: str) -> bool:
@@ -200,6 +199,11 @@ def forked(tmp_path):
 @pytest.fixture(scope="session")
 def mini(tmp_path_factory) -> list[str]:
     """Overrides: a network of Sapiens' architecture that costs next to nothing (random weights, 64x48 px)."""
+    import torch
+
+    from sapiens_pl.models.checkpoints import save_network
+    from sapiens_pl.models.sapiens import SapiensPose, SapiensShape
+
     torch.manual_seed(0)
     shape = SapiensShape(8, 1, 2, 16, (8, 8), (8,), 17, (64, 48))
     path = tmp_path_factory.mktemp("mini") / "mini.safetensors"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import groupby, zip_longest
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,17 @@ from omegaconf import DictConfig, OmegaConf
 from sapiens_pl.core.configs import config_folder
 
 CHOICES = [
-    f"{path.parent.relative_to(config_folder()).as_posix()}={path.stem}"
+    (path.parent.relative_to(config_folder()).as_posix(), path.stem)
     for path in sorted(Path(config_folder()).rglob("*.yaml"))
     if path.parent.name not in (Path(config_folder()).name, "products", "sources") and not path.name.startswith("_")
 ]
-"""Files whose names begin with _ are not choices: others build on them."""
+"""Groups and their files. Files whose names begin with _ are not choices: others build on them."""
+GROUPS = [[f"{group}={name}" for _, name in choices] for group, choices in groupby(CHOICES, key=itemgetter(0))]
+ALONE = [group for group in GROUPS if group[0].startswith("experiment=")]  # they choose in other groups
+TOGETHER = [
+    [choice for choice in row if choice] for row in zip_longest(*(group for group in GROUPS if group not in ALONE))
+]
+"""The first choices of all groups, the second ones, ...: each composition costs a tenth of a second."""
 
 
 def targets(node):
@@ -26,10 +34,10 @@ def targets(node):
                 yield from targets(node[key])
 
 
-@pytest.mark.parametrize("choice", CHOICES)
-def test_every_choice_composes_and_names_what_exists(choice):
+@pytest.mark.parametrize("choices", [*TOGETHER, *([choice] for (group,) in [ALONE] for choice in group)], ids=" ".join)
+def test_every_choice_composes_and_names_what_exists(choices):
     with initialize_config_dir(config_folder(), version_base="1.3"):
-        cfg = compose("predict", overrides=[choice])
+        cfg = compose("predict", overrides=choices)
     found = list(targets(cfg))
     assert len(found) >= 4
     for target in found:

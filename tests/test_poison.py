@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -56,62 +57,72 @@ WIDE, HIGH, SMALL = (400, 300), (300, 400), (40, 30)
 LONG = "n" * 251 + ".jpg"
 UNDECODABLE = os.fsdecode(b"bytes \xff\xfe.jpg")
 
-# Name in the folder: content (or what makes it), outcome. The outcome is the upright picture's width and
-# height, with the one box's person found; the class of the error that is recorded; or None, left out and counted.
-FILES = {
-    "good/0.jpg": (PHOTO, (640, 425)),
-    "good/1.png": (encoded(".png"), WIDE),
-    "good/2.webp": (encoded(".webp"), WIDE),
-    "good/3.bmp": (encoded(".bmp"), WIDE),
-    "good/4.tif": (encoded(".tif"), WIDE),
-    # damaged
-    "truncated.jpg": (cut(PHOTO), "DamagedImageError"),
-    "almost whole.jpg": (cut(PHOTO, 0.97), "DamagedImageError"),
-    "hole.jpg": (PHOTO[:9000] + PHOTO[30000:], "DamagedImageError"),
-    "truncated.png": (cut(encoded(".png")), "DamagedImageError"),
-    "truncated.webp": (cut(encoded(".webp")), "UnreadableImageError"),
-    "truncated.bmp": (cut(encoded(".bmp")), "DamagedImageError"),
-    "truncated.tif": (cut(encoded(".tif")), "UnreadableImageError"),
-    "truncated.gif": (cut(with_pillow("GIF")), "DamagedImageError"),
-    "header only.jpg": (PHOTO[:20], "UnreadableImageError"),
-    "zero bytes.jpg": (b"", "UnreadableImageError"),
-    "text.jpg": (b"<html>404 not found</html>", "UnreadableImageError"),
-    "zeros.png": (bytes(5000), "UnreadableImageError"),
-    # unusual
-    "cmyk.jpg": (with_pillow("JPEG", "CMYK"), WIDE),
-    "grey.jpg": (with_pillow("JPEG", "L"), WIDE),
-    "progressive.jpg": (with_pillow("JPEG", progressive=True), WIDE),
-    "sixteen bits.png": (encoded(".png", PIXELS.astype(np.uint16) * 257), WIDE),
-    "palette.png": (with_pillow("PNG", "P"), WIDE),
-    "alpha.png": (with_pillow("PNG", "RGBA"), WIDE),
-    "one bit.png": (with_pillow("PNG", "1"), WIDE),
-    "animated.gif": (animated("GIF"), SMALL),
-    "animated.webp": (animated("WEBP"), SMALL),
-    "a png called.jpg": (encoded(".png"), WIDE),
-    **{f"exif {n}.jpg": (turned(n), WIDE if n < 5 else HIGH) for n in range(1, 9)},
-    "exif 9.jpg": (turned(9), WIDE),
-    # too large, too small, too long
-    "bomb.png": (bomb, "OversizedImageError"),
-    "endless.tif": (lambda: os.truncate(os.open("endless.tif", os.O_CREAT | os.O_RDWR), 2**40), "OversizedImageError"),
-    "dot.png": (encoded(".png", PIXELS[:1, :1]), (1, 1)),
-    "strip.png": (encoded(".png", np.full((20, 30_000, 3), 99, np.uint8)), (30_000, 20)),
-    # names
-    "a 'quoted' \"name\".jpg": (encoded(".jpg"), WIDE),
-    "new\nline.jpg": (encoded(".jpg"), WIDE),
-    UNDECODABLE: (encoded(".jpg"), WIDE),
-    "Case.jpg": (encoded(".jpg"), WIDE),
-    "case.jpg": (encoded(".jpg", PIXELS[:100]), (400, 100)),
-    "twin.jpg": (encoded(".jpg"), WIDE),
-    "twin.png": (encoded(".png", PIXELS[:100]), (400, 100)),
-    "SHOUTED.JPG": (encoded(".jpg"), WIDE),
-    LONG: (encoded(".jpg"), "ResultNameError"),
-    # no files
-    "loop.jpg": (lambda: os.symlink("loop.jpg", "loop.jpg"), "UnreadableImageError"),
-    "dangling.jpg": (lambda: os.symlink("nowhere", "dangling.jpg"), "MissingImageError"),
-    "fifo.jpg": (lambda: os.mkfifo("fifo.jpg"), "UnreadableImageError"),
-    "folder.jpg/inside.jpg": (encoded(".jpg"), WIDE),
-    "link.jpg": (lambda: os.symlink("good/0.jpg", "link.jpg"), None),  # the same box by a second name counts once
-}
+
+@cache
+def files() -> dict:
+    """Name in the folder: content (or what makes it), outcome.
+
+    The outcome is the upright picture's width and height, with the one box's person found; the class of the error that
+    is recorded; or None, left out and counted.
+    """
+    return {
+        "good/0.jpg": (PHOTO, (640, 425)),
+        "good/1.png": (encoded(".png"), WIDE),
+        "good/2.webp": (encoded(".webp"), WIDE),
+        "good/3.bmp": (encoded(".bmp"), WIDE),
+        "good/4.tif": (encoded(".tif"), WIDE),
+        # damaged
+        "truncated.jpg": (cut(PHOTO), "DamagedImageError"),
+        "almost whole.jpg": (cut(PHOTO, 0.97), "DamagedImageError"),
+        "hole.jpg": (PHOTO[:9000] + PHOTO[30000:], "DamagedImageError"),
+        "truncated.png": (cut(encoded(".png")), "DamagedImageError"),
+        "truncated.webp": (cut(encoded(".webp")), "UnreadableImageError"),
+        "truncated.bmp": (cut(encoded(".bmp")), "DamagedImageError"),
+        "truncated.tif": (cut(encoded(".tif")), "UnreadableImageError"),
+        "truncated.gif": (cut(with_pillow("GIF")), "DamagedImageError"),
+        "header only.jpg": (PHOTO[:20], "UnreadableImageError"),
+        "zero bytes.jpg": (b"", "UnreadableImageError"),
+        "text.jpg": (b"<html>404 not found</html>", "UnreadableImageError"),
+        "zeros.png": (bytes(5000), "UnreadableImageError"),
+        # unusual
+        "cmyk.jpg": (with_pillow("JPEG", "CMYK"), WIDE),
+        "grey.jpg": (with_pillow("JPEG", "L"), WIDE),
+        "progressive.jpg": (with_pillow("JPEG", progressive=True), WIDE),
+        "sixteen bits.png": (encoded(".png", PIXELS.astype(np.uint16) * 257), WIDE),
+        "palette.png": (with_pillow("PNG", "P"), WIDE),
+        "alpha.png": (with_pillow("PNG", "RGBA"), WIDE),
+        "one bit.png": (with_pillow("PNG", "1"), WIDE),
+        "animated.gif": (animated("GIF"), SMALL),
+        "animated.webp": (animated("WEBP"), SMALL),
+        "a png called.jpg": (encoded(".png"), WIDE),
+        **{f"exif {n}.jpg": (turned(n), WIDE if n < 5 else HIGH) for n in range(1, 9)},
+        "exif 9.jpg": (turned(9), WIDE),
+        # too large, too small, too long
+        "bomb.png": (bomb, "OversizedImageError"),
+        "endless.tif": (
+            lambda: os.truncate(os.open("endless.tif", os.O_CREAT | os.O_RDWR), 2**40),
+            "OversizedImageError",
+        ),
+        "dot.png": (encoded(".png", PIXELS[:1, :1]), (1, 1)),
+        "strip.png": (encoded(".png", np.full((20, 30_000, 3), 99, np.uint8)), (30_000, 20)),
+        # names
+        "a 'quoted' \"name\".jpg": (encoded(".jpg"), WIDE),
+        "new\nline.jpg": (encoded(".jpg"), WIDE),
+        UNDECODABLE: (encoded(".jpg"), WIDE),
+        "Case.jpg": (encoded(".jpg"), WIDE),
+        "case.jpg": (encoded(".jpg", PIXELS[:100]), (400, 100)),
+        "twin.jpg": (encoded(".jpg"), WIDE),
+        "twin.png": (encoded(".png", PIXELS[:100]), (400, 100)),
+        "SHOUTED.JPG": (encoded(".jpg"), WIDE),
+        LONG: (encoded(".jpg"), "ResultNameError"),
+        # no files
+        "loop.jpg": (lambda: os.symlink("loop.jpg", "loop.jpg"), "UnreadableImageError"),
+        "dangling.jpg": (lambda: os.symlink("nowhere", "dangling.jpg"), "MissingImageError"),
+        "fifo.jpg": (lambda: os.mkfifo("fifo.jpg"), "UnreadableImageError"),
+        "folder.jpg/inside.jpg": (encoded(".jpg"), WIDE),
+        "link.jpg": (lambda: os.symlink("good/0.jpg", "link.jpg"), None),  # the same box by a second name counts once
+    }
+
 
 # Image: boxes in the file, indices of those that give a person. The others are recorded, each as a BoxError.
 BOXES = {
@@ -141,17 +152,17 @@ def put(root: Path, name: str, content) -> None:
 def poisoned(tmp_path_factory):
     """The folder that the tables describe, a folder with the good pictures alone, and their box files."""
     root = tmp_path_factory.mktemp("poison")
-    for name, (content, _) in FILES.items():
+    for name, (content, _) in files().items():
         put(root / "all", name, content)
         if name.startswith("good/"):
             put(root / "clean", name, content)
     for name in (*BOXES, "not in the box file.jpg"):
         put(root / "all", name, encoded(".jpg"))
-    boxes = {name: [GOOD_BOX if name not in ("dot.png", "strip.png") else [0, 0, 1, 1]] for name in FILES}
+    boxes = {name: [GOOD_BOX if name not in ("dot.png", "strip.png") else [0, 0, 1, 1]] for name in files()}
     boxes |= {name: rows for name, (rows, _) in BOXES.items()} | {"not there.jpg": [GOOD_BOX]}
     text = json.dumps(boxes, ensure_ascii=False)
     (root / "boxes.json").write_bytes(text.encode("utf-8", "surrogateescape"))
-    (root / "clean.json").write_text(json.dumps({name: [GOOD_BOX] for name in FILES if name.startswith("good/")}))
+    (root / "clean.json").write_text(json.dumps({name: [GOOD_BOX] for name in files() if name.startswith("good/")}))
     return root
 
 
@@ -162,7 +173,7 @@ def test_the_folder_and_its_boxes(predict, poisoned, mini):
     results, failed = run.results, {row["image"]: row for row in run.failures if row["instance_id"] is None}
     assert len(failed) == sum(row["instance_id"] is None for row in run.failures), "an image is recorded twice"
     assert run.info["left_out"]["links"] == 1
-    for name, (_, outcome) in FILES.items():
+    for name, (_, outcome) in files().items():
         if outcome is None:
             assert name not in results and name not in failed, name
         elif isinstance(outcome, str):
@@ -180,7 +191,7 @@ def test_the_folder_and_its_boxes(predict, poisoned, mini):
         assert all(row["error"] == "BoxError" and name in row["message"] for row in recorded)
     assert results["not in the box file.jpg"]["instance_info"] == []
     assert failed["not there.jpg"]["error"] == "MissingImageError"
-    listed = {name for name, (_, outcome) in FILES.items() if outcome is not None}
+    listed = {name for name, (_, outcome) in files().items() if outcome is not None}
     assert set(results) | set(failed) == {*listed, *BOXES, "not in the box file.jpg", "not there.jpg"}
 
     clean = predict(
@@ -189,7 +200,9 @@ def test_the_folder_and_its_boxes(predict, poisoned, mini):
     check_same({name: results[name] for name in clean.results}, clean.results, 100)
 
     again = predict(*settings, f"data.images={poisoned / 'all'}", f"boxes.file={poisoned / 'boxes.json'}")
-    not_there = [name for name, (_, outcome) in FILES.items() if outcome == "MissingImageError"]  # looked for once more
+    not_there = [
+        name for name, (_, outcome) in files().items() if outcome == "MissingImageError"
+    ]  # looked for once more
     assert again.code == 0 and again.info["counts"]["images_planned"] == len(not_there) == 1, again.err
     assert again.info["counts"]["images_absent"] == 1 and again.info["counts"]["images_done"] == 0
     assert again.results == results and again.failures == run.failures

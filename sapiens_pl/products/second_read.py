@@ -17,7 +17,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from queue import LifoQueue
+from queue import Empty, LifoQueue
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +45,8 @@ _SECONDS_AFTER_STOP = 5.0
 """Seconds that reads which have begun get when the run is to stop."""
 _LONGEST_ALARM_SECONDS = 1_000_000
 _NUM_READERS = 2
+_SECONDS_BEFORE_ANOTHER = 1.0
+"""That a thread waits for a reader at work before it starts another: one reads a few pictures sooner than two start."""
 
 
 class ReadingStopped(Exception):
@@ -59,16 +62,27 @@ class Photographs:
 
     def __init__(self, reader: Callable[[], PictureReader]) -> None:
         self._readers: LifoQueue[PictureReader] = LifoQueue()
-        for _ in range(_NUM_READERS):
-            self._readers.put(reader())
+        self._unused = [reader() for _ in range(_NUM_READERS)]
+        self._lock = Lock()
 
     def read(self, path: str, name: str = "", pts: int | None = None) -> np.ndarray:
         """As `PictureReader.read`; waits for a reader."""
-        reader = self._readers.get()
+        reader = self._next()
         try:
             return reader.read(path, name, pts)
         finally:
             self._readers.put(reader)
+
+    def _next(self) -> PictureReader:
+        with self._lock:
+            if len(self._unused) == _NUM_READERS:
+                return self._unused.pop()
+        with suppress(Empty):
+            return self._readers.get(timeout=_SECONDS_BEFORE_ANOTHER)
+        with self._lock:
+            if self._unused:
+                return self._unused.pop()
+        return self._readers.get()
 
     def close(self) -> None:
         """Ends the readers' processes; to be called when no thread reads. The next read starts another."""

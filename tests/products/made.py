@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Iterator, Sequence
-from functools import cache
 from pathlib import Path
 
 import numpy as np
-from hydra import compose, initialize_config_dir
+from composed import composed
 from omegaconf import DictConfig
 from records.made_up import make_records
 
-from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.keypoints import KeypointSet
 from sapiens_pl.core.protocols import Film
 from sapiens_pl.core.structures import PoseResult, SmoothedPoses
@@ -21,13 +18,7 @@ from sapiens_pl.records.run_folder import RunFolder
 
 
 def settings(*overrides: str) -> DictConfig:
-    return copy.deepcopy(_composed(overrides))
-
-
-@cache
-def _composed(overrides: tuple[str, ...]) -> DictConfig:
-    with initialize_config_dir(config_folder(), version_base="1.3"):
-        return compose("make", overrides=list(overrides))
+    return composed("make", overrides)
 
 
 def run_folder(path: Path) -> RunFolder:

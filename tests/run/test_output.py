@@ -8,10 +8,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from composed import composed
 from omegaconf import DictConfig
 
-from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.products.chosen import chosen_formats
 from sapiens_pl.records.scratch import scratch_folder
@@ -20,8 +19,7 @@ from sapiens_pl.run.settings import check_settings
 
 
 def checked(*overrides: str) -> DictConfig:
-    with initialize_config_dir(config_folder(), version_base="1.3"):
-        cfg = compose("predict", overrides=["output.dir=out", *overrides])
+    cfg = composed("predict", ["output.dir=out", *overrides])
     check_settings(cfg)
     return cfg
 

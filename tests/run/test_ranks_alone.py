@@ -9,7 +9,7 @@ from datetime import timedelta
 import lightning as L
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from composed import composed
 from lightning.fabric.utilities import rank_zero as of_fabric
 from lightning.pytorch.overrides.distributed import _sync_module_states
 from lightning.pytorch.plugins.environments import LightningEnvironment
@@ -18,7 +18,6 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 from torch.utils.data import DataLoader
 
-from sapiens_pl.core.configs import config_folder
 from sapiens_pl.run.ranks import (
     RUN_ID,
     IndependentRanks,
@@ -67,8 +66,7 @@ class Doubling(L.LightningModule):
 
 
 def trainer_of(*overrides, callbacks=()):
-    with initialize_config_dir(config_folder(), version_base="1.3"):
-        return build_trainer(compose("predict", ["trainer.accelerator=cpu", *overrides]), list(callbacks))
+    return build_trainer(composed("predict", ["trainer.accelerator=cpu", *overrides]), list(callbacks))
 
 
 def test_a_rank_works_through_its_share_though_no_other_is_there():

@@ -5,11 +5,10 @@ from __future__ import annotations
 import errno
 
 import pytest
+from composed import composed
 from conftest import COCO
-from hydra import compose, initialize_config_dir
 
 from sapiens_pl.core import errors
-from sapiens_pl.core.configs import config_folder
 from sapiens_pl.predict import run_job
 from sapiens_pl.run import pose_run
 
@@ -55,8 +54,7 @@ REFUSED = {
 
 
 def outcome(overrides, capsys) -> tuple[int, str]:
-    with initialize_config_dir(config_folder(), version_base="1.3"):
-        code = run_job(compose("predict", overrides))
+    code = run_job(composed("predict", overrides))
     return code, capsys.readouterr().err
 
 
@@ -67,8 +65,7 @@ def test_a_setting_that_cannot_work_is_one_sentence(mini, tmp_path, capsys, over
     usual = [each for each in usual if each.partition("=")[0] != key]
     usual += ["+boxes.file=null"] if key == "boxes.file" else []
     if override == "trainer=null":
-        with initialize_config_dir(config_folder(), version_base="1.3"):
-            cfg = compose("predict", usual)
+        cfg = composed("predict", usual)
         cfg.trainer = None
         code, err = run_job(cfg), capsys.readouterr().err
     else:

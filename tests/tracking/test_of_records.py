@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
+from composed import composed
 from products.made import run_folder
 from records.made_up import pose_result
 from tracking.walkers import COCO_17, walk, without
 
-from sapiens_pl.core.configs import config_folder
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import NO_TRACK_ID
 from sapiens_pl.products.of_run import make_of_run
@@ -20,8 +19,7 @@ from sapiens_pl.tracking.of_records import TrackingOfRun
 
 
 def settings(*overrides: str):
-    with initialize_config_dir(config_folder(), version_base="1.3"):
-        return compose("make", overrides=list(overrides))
+    return composed("make", overrides)
 
 
 def record(run, results, a_batch: int, ranks: int = 1) -> None:
