@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,13 +26,15 @@ class Module(NamedTuple):
 
     file: str
     tree: ast.Module
+    classes: list[ast.ClassDef]
+    functions: list[ast.FunctionDef]
     constants: dict[str, ast.expr]
 
 
 def sentences(package: Path) -> dict[str, str]:
     """Each sentence, and the first line of code that has it (`pictures/header.py:72`)."""
     modules = [_module(file, package) for file in sorted(package.rglob("*.py"))]
-    search = _Search(_error_classes([module.tree for module in modules]), _functions(modules))
+    search = _Search(_error_classes(modules), _functions(modules))
     for module in modules:
         search.look_through(module)
     return search.found
@@ -39,7 +42,10 @@ def sentences(package: Path) -> dict[str, str]:
 
 def _module(file: Path, package: Path) -> Module:
     tree = ast.parse(file.read_text("utf-8"))
-    return Module(file.relative_to(package).as_posix(), tree, dict(_assigned(tree.body)))
+    defined = [node for node in ast.walk(tree) if isinstance(node, (ast.ClassDef, ast.FunctionDef))]
+    classes = [node for node in defined if isinstance(node, ast.ClassDef)]
+    functions = [node for node in defined if isinstance(node, ast.FunctionDef)]
+    return Module(file.relative_to(package).as_posix(), tree, classes, functions, dict(_assigned(tree.body)))
 
 
 def _assigned(statements: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
@@ -50,14 +56,9 @@ def _assigned(statements: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
             yield node.target.id, node.value
 
 
-def _error_classes(trees: list[ast.Module]) -> set[str]:
+def _error_classes(modules: list[Module]) -> set[str]:
     """Names of errors that users see: those of the package, and Python's own that end in Error."""
-    bases = {
-        node.name: {_name(base) for base in node.bases}
-        for tree in trees
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef)
-    }
+    bases = {node.name: {_name(base) for base in node.bases} for module in modules for node in module.classes}
     errors = {"Exception"}
     while more := {name for name, above in bases.items() if name not in errors and (above & errors or _ends(above))}:
         errors |= more
@@ -71,9 +72,8 @@ def _ends(names: set[str]) -> bool:
 def _functions(modules: list[Module]) -> dict[str, list[tuple[ast.FunctionDef, Module]]]:
     found: dict[str, list[tuple[ast.FunctionDef, Module]]] = {}
     for module in modules:
-        for node in ast.walk(module.tree):
-            if isinstance(node, ast.FunctionDef):
-                found.setdefault(node.name, []).append((node, module))
+        for node in module.functions:
+            found.setdefault(node.name, []).append((node, module))
     return found
 
 
@@ -87,12 +87,11 @@ class _Search:
 
     def look_through(self, module: Module) -> None:
         """Notes the sentences of one file: what errors and warnings are given, and loose strings with a remedy."""
-        for scope in ast.walk(module.tree):
-            if isinstance(scope, (ast.FunctionDef, ast.Module)):
-                for node in _own_nodes(scope):
-                    if isinstance(node, ast.Call) and self._tells(_name(node.func)):
-                        for given in [*node.args, *(keyword.value for keyword in node.keywords)]:
-                            self._follow(given, scope, module)
+        for scope in (module.tree, *module.functions):
+            for node in _own_nodes(scope):
+                if isinstance(node, ast.Call) and self._tells(_name(node.func)):
+                    for given in [*node.args, *(keyword.value for keyword in node.keywords)]:
+                        self._follow(given, scope, module)
         if not module.file.startswith(ELSEWHERE):
             self._take_loose(module.tree, module)
 
@@ -141,16 +140,24 @@ class _Search:
             self._follow(child, scope, module)
 
 
-def _own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
+@cache
+def _own_nodes(scope: ast.AST) -> list[ast.AST]:
     """All nodes below, but not those of functions inside."""
-    for child in ast.iter_child_nodes(scope):
-        if not isinstance(child, ast.FunctionDef):
-            yield child
-            yield from _own_nodes(child)
+    found, waiting = [], [scope]
+    while waiting:
+        children = [child for child in ast.iter_child_nodes(waiting.pop()) if not isinstance(child, ast.FunctionDef)]
+        found += children
+        waiting += children
+    return found
 
 
-def _assigned_in(scope: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-    for node in _own_nodes(scope):
+@cache
+def _assigned_in(scope: ast.AST) -> list[tuple[str, ast.expr]]:
+    return [*_all_assigned(_own_nodes(scope))]
+
+
+def _all_assigned(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, ast.expr]]:
+    for node in nodes:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             yield node.targets[0].id, node.value
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
