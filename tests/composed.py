@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,18 +19,21 @@ def composed(name: str, overrides: Sequence[str]) -> DictConfig:
 
     Args:
         name: "predict" or "make".
-        overrides: as on the command line. Values of settings that exist are put in afterwards, as Hydra does it.
+        overrides: as on the command line. Values are put in afterwards, as Hydra does it.
     """
     values = [text for text in overrides if _is_value(text)]
     cfg = copy.deepcopy(_composed(name, tuple(text for text in overrides if text not in values)))
     for override in OverridesParser.create().parse_overrides(values):
-        OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True)
+        added = override.is_add() or override.is_force_add()
+        OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True, force_add=added)
     return cfg
 
 
 def _is_value(text: str) -> bool:
-    """Choices of groups have no point in their names."""
-    return "." in text.partition("=")[0] and text[0].isalpha()
+    """Not the choice of a group, which has no point in its name, nor a setting of Hydra's own."""
+    key = text.lstrip("+").partition("=")[0]
+    is_choice = "." not in key and (Path(config_folder(), key).is_dir() or text[0] != "+")
+    return key[:1].isalpha() and "@" not in key and not key.startswith("hydra.") and not is_choice
 
 
 @cache

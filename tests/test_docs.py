@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
+from composed import composed
 
-from sapiens_pl.core.configs import config_folder
 from sapiens_pl.run.engines import SIZE, share_of
 from sapiens_pl.run.settings import check_settings
 
@@ -28,8 +27,7 @@ def blocks(page: str, language: str) -> list[str]:
 def check_overrides(overrides: list[str]) -> None:
     assert len(overrides) > 4 and any(each.startswith("output.dir=") for each in overrides)
     own = [each.replace("$NUM_SHARDS", "20").replace("$SHARD", "7") for each in overrides]
-    with initialize_config_dir(config_folder(), version_base="1.3"):
-        cfg = compose("predict", [each for each in own if not each.startswith("hydra.")] + ["output.dir=outputs/run"])
+    cfg = composed("predict", [each for each in own if not each.startswith("hydra.")] + ["output.dir=outputs/run"])
     cfg.data.images = None  # which are not here
     check_settings(cfg)
 
@@ -46,8 +44,7 @@ def test_the_kubernetes_job_is_indexed_and_knows_its_size():
     variables = {each["name"]: each["value"] for each in container["env"]}
     assert spec["completionMode"] == "Indexed" and spec["backoffLimitPerIndex"] and pod["restartPolicy"] == "Never"
     assert variables[SIZE] == str(spec["completions"]) and spec["parallelism"] <= spec["completions"]
-    with initialize_config_dir(config_folder(), version_base="1.3"):
-        data = compose("predict", container["args"][:1]).data
+    data = composed("predict", container["args"][:1]).data
     assert share_of(data, variables | {"JOB_COMPLETION_INDEX": "19"})[:2] == (20, 19)
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
     (by_exit_code,) = [rule for rule in spec["podFailurePolicy"]["rules"] if "onExitCodes" in rule]

@@ -8,11 +8,10 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from composed import composed
 from conftest import COCO, GOLDEN, TINY, TINY_HEADS, keypoints_of
-from hydra import compose, initialize_config_dir
 
 from sapiens_pl import demo
-from sapiens_pl.core.configs import config_folder
 from sapiens_pl.demo.draw import random_scenes, write_scenes
 
 SMALL_CPU = ["trainer.accelerator=cpu", "boxes=json"]
@@ -229,14 +228,13 @@ def test_the_demo_network_is_for_photographs_only_when_it_is_asked_for(predict):
 
 @pytest.mark.parametrize("images", [demo.IMAGES, f"{demo.IMAGES}/../images/", demo.IMAGES / "one.jpg"])
 def test_the_demos_images_have_the_demo_network_wherever_they_are_named(images):
-    with initialize_config_dir(config_folder(), version_base="1.3"):
-        cfg = compose("predict", [f"data.images={images}"])
-        demo.fill_in(cfg)
-        assert cfg.model.checkpoint == str(demo.CHECKPOINT) and cfg.output.overlay is False
-        assert cfg.boxes.demo_file == (None if str(images).endswith("one.jpg") else str(demo.PEOPLE))
-        named = compose("predict", [f"data.images={images}", "model=sapiens_1b_308"])
-        demo.fill_in(named)
-        assert named.model.checkpoint is None
+    cfg = composed("predict", [f"data.images={images}"])
+    demo.fill_in(cfg)
+    assert cfg.model.checkpoint == str(demo.CHECKPOINT) and cfg.output.overlay is False
+    assert cfg.boxes.demo_file == (None if str(images).endswith("one.jpg") else str(demo.PEOPLE))
+    named = composed("predict", [f"data.images={images}", "model=sapiens_1b_308"])
+    demo.fill_in(named)
+    assert named.model.checkpoint is None
 
 
 def test_the_demos_images_with_other_boxes(predict):

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from hydra import compose, initialize_config_dir
+from composed import composed
 
-from sapiens_pl.core.configs import config_folder
 from sapiens_pl.predict import run_job
 from sapiens_pl.run.launch import fit_to_launcher
 
@@ -15,19 +14,17 @@ TORCHRUN = {"TORCHELASTIC_RUN_ID": "1", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "
 def test_tasks_share_the_images_of_their_shard(monkeypatch, variables):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with initialize_config_dir(config_folder(), version_base="1.3"):
-        cfg = compose("predict", ["data.num_shards=3", "data.shard=1"])
-        assert fit_to_launcher(cfg)[:2] == (3, 1)
-        assert cfg.trainer.devices * cfg.trainer.num_nodes == 2 and cfg.trainer.strategy == "ddp"
-        assert fit_to_launcher(compose("predict"))[:2] == (1, 0)
+    cfg = composed("predict", ["data.num_shards=3", "data.shard=1"])
+    assert fit_to_launcher(cfg)[:2] == (3, 1)
+    assert cfg.trainer.devices * cfg.trainer.num_nodes == 2 and cfg.trainer.strategy == "ddp"
+    assert fit_to_launcher(composed("predict", []))[:2] == (1, 0)
 
 
 @pytest.mark.parametrize("variables", [{"SLURM_NTASKS": "1"}, TORCHRUN | {"LOCAL_WORLD_SIZE": "1", "WORLD_SIZE": "1"}])
 def test_a_shard_in_a_job_of_one_task_stands_alone(monkeypatch, variables):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with initialize_config_dir(config_folder(), version_base="1.3"):
-        fit_to_launcher(compose("predict", ["data.num_shards=2", "data.shard=1"]))
+    fit_to_launcher(composed("predict", ["data.num_shards=2", "data.shard=1"]))
 
 
 @pytest.mark.parametrize(
@@ -42,8 +39,7 @@ def test_a_shard_in_a_job_of_one_task_stands_alone(monkeypatch, variables):
 def test_what_srun_and_the_settings_disagree_on_is_told(monkeypatch, tmp_path, capsys, override, more, sentence):
     for name, value in (SRUN | more).items():
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
-    with initialize_config_dir(config_folder(), version_base="1.3"):
-        code = run_job(compose("predict", [f"output.dir={tmp_path / 'run'}", override]))
+    code = run_job(composed("predict", [f"output.dir={tmp_path / 'run'}", override]))
     told = capsys.readouterr().err
     assert code == 2 and sentence in told and told.count("\n") == 1
     assert not (tmp_path / "run" / "run.json").exists()
