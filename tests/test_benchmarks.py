@@ -13,7 +13,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("name", ["stages", "choices", "pipeline", "gpu", "tracking", "video_reading", "stream"])
+LONGER = ["stages", "choices", "pipeline", "gpu", "tracking", "video_reading"]
+
+
+@pytest.mark.parametrize("name", ["stream", *(pytest.param(name, marks=pytest.mark.slow) for name in LONGER)])
 def test_a_benchmark_gives_whole_tables(monkeypatch, name):
     if name in ("stages", "gpu"):
         pytest.importorskip("transformers", minversion="5.10")

@@ -45,17 +45,20 @@ def test_what_is_no_command_is_refused_in_a_line(word, said):
     assert refused.returncode == 2 and said in refused.stderr and len(refused.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_there_and_explains_itself(name):
     ran = cli(name, "--help") if name != "models" else cli(name)
     assert ran.returncode == 0 and len(ran.stdout.splitlines()) > 2 and not ran.stderr
 
 
+@pytest.mark.slow
 def test_a_command_has_its_arguments_and_its_exit_code():
     refused = cli("predict", "data.batchsize=3")
     assert refused.returncode == 2 and "did you mean data.batch_size?" in refused.stderr
 
 
+@pytest.mark.slow
 def test_commands_settings_and_choices_are_completed():
     assert completed("sapiens-pl ") == [*COMMANDS] and completed("sapiens-pl ev") == ["evaluate"]
     assert completed("sapiens-pl predict data.batch") == ["data.batch_size="]

@@ -8,6 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, get_method
 from omegaconf import DictConfig, OmegaConf
+from slowness import a_third
 
 from sapiens_pl.core.configs import config_folder
 
@@ -34,7 +35,9 @@ def targets(node):
                 yield from targets(node[key])
 
 
-@pytest.mark.parametrize("choices", [*TOGETHER, *([choice] for (group,) in [ALONE] for choice in group)], ids=" ".join)
+@pytest.mark.parametrize(
+    "choices", a_third([*TOGETHER, *([choice] for (group,) in [ALONE] for choice in group)]), ids=" ".join
+)
 def test_every_choice_composes_and_names_what_exists(choices):
     with initialize_config_dir(config_folder(), version_base="1.3"):
         cfg = compose("predict", overrides=choices)

@@ -17,7 +17,7 @@ from benchmarks import fuzz as fuzzing
 from benchmarks.fuzz_samples import KINDS, Kind
 from sapiens_pl.core.errors import CheckpointError
 
-TRIALS = {"pose": 150, "detector": 25, "detector_folder": 15, "boxes": 400, "pictures": 300}
+TRIALS = {"pose": 75, "detector": 25, "detector_folder": 15, "boxes": 200, "pictures": 150}
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -34,6 +34,7 @@ def test_damaged_and_crafted_files_are_read_or_refused_in_a_sentence(tmp_path, n
     assert max(trial.grown_mb for trial in trials) < 200
 
 
+@pytest.mark.slow
 def test_the_fuzz_sees_what_it_looks_for(tmp_path, monkeypatch):
     def read(path):
         match int(path.read_bytes()[:1] or b"0"):

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from records.made_up import make_records, pose_result
+from slowness import a_third
 
 from sapiens_pl import make
 
@@ -47,6 +48,7 @@ def remembered(run, name):
     return json.loads((run / ".products" / f"{name}.json").read_text())["settings"]
 
 
+@pytest.mark.slow
 def test_it_makes_what_the_run_was_asked_for_or_what_is_named_and_says_which_photographs_are_gone(run, command):
     code, said = command(run)
     assert code == 0 and "json                3 made" in said
@@ -73,24 +75,26 @@ def test_it_makes_what_the_run_was_asked_for_or_what_is_named_and_says_which_pho
 
 @pytest.mark.parametrize(
     ("settings", "words"),
-    [
-        (["formats=[overlai]"], "output.formats=overlai is not a format; did you mean overlay? There are coco,"),
-        (["formats=[xml,json]"], "output.formats=xml is not a format; choose from coco,"),
-        (["formats=3"], "output.formats=3 is not a format"),
-        (["fromats=[csv]"], "output.fromats is not a setting; did you mean output.formats?"),
-        (["output.resume=true"], "output.resume is not a setting"),
-        (["data.batch_size=3"], "data.batch_size is not a setting"),
-        (["formats=json,csv"], "if it is a list, write 'formats=[json,csv]'"),
-        (["overlay=perhaps"], "output.overlay=perhaps must be true or false"),
-        (["formats"], "formats is not a setting; write KEY=VALUE"),
-        (["formats=[overlay]", "overlay_score_threshold=high"], "overlay_score_threshold=high must be a number"),
-        (["formats=[overlay]", "data.read_timeout=-1"], "data.read_timeout=-1 must be"),
-        (["formats=[overlay]", "data.max_megapixels=many"], "data.max_megapixels=many must be"),
-        (["tracking=trakcs"], "tracking=trakcs is not a choice; did you mean tracks? There are none, tracks."),
-        (["tracking=null"], "tracking must be a choice; see conf/tracking/"),
-        (["tracking.max_lost_seconds=-1"], "tracking.max_lost_seconds=-1 must be a number of at least 0."),
-        (["smoothing.beta=1"], "smoothing.beta belongs to smoothing=one_euro"),
-    ],
+    a_third(
+        [
+            (["formats=[overlai]"], "output.formats=overlai is not a format; did you mean overlay? There are coco,"),
+            (["formats=[xml,json]"], "output.formats=xml is not a format; choose from coco,"),
+            (["formats=3"], "output.formats=3 is not a format"),
+            (["fromats=[csv]"], "output.fromats is not a setting; did you mean output.formats?"),
+            (["output.resume=true"], "output.resume is not a setting"),
+            (["data.batch_size=3"], "data.batch_size is not a setting"),
+            (["formats=json,csv"], "if it is a list, write 'formats=[json,csv]'"),
+            (["overlay=perhaps"], "output.overlay=perhaps must be true or false"),
+            (["formats"], "formats is not a setting; write KEY=VALUE"),
+            (["formats=[overlay]", "overlay_score_threshold=high"], "overlay_score_threshold=high must be a number"),
+            (["formats=[overlay]", "data.read_timeout=-1"], "data.read_timeout=-1 must be"),
+            (["formats=[overlay]", "data.max_megapixels=many"], "data.max_megapixels=many must be"),
+            (["tracking=trakcs"], "tracking=trakcs is not a choice; did you mean tracks? There are none, tracks."),
+            (["tracking=null"], "tracking must be a choice; see conf/tracking/"),
+            (["tracking.max_lost_seconds=-1"], "tracking.max_lost_seconds=-1 must be a number of at least 0."),
+            (["smoothing.beta=1"], "smoothing.beta belongs to smoothing=one_euro"),
+        ]
+    ),
 )
 def test_a_setting_that_cannot_be_is_a_sentence_and_nothing_is_made(run, command, settings, words):
     code, said = command(run, *settings)
@@ -98,6 +102,7 @@ def test_a_setting_that_cannot_be_is_a_sentence_and_nothing_is_made(run, command
     assert not list(run.glob("*/*.jpg*"))
 
 
+@pytest.mark.slow
 def test_folders_that_are_none_of_a_run_or_at_work_are_refused(run, command, tmp_path):
     for folder in (tmp_path / "nothing", tmp_path / "photographs"):
         code, said = command(folder)
@@ -144,6 +149,7 @@ sys.stdin.readline()
 """
 
 
+@pytest.mark.slow
 def test_tables_need_neither_torch_nor_lightning(run):
     script = (
         "import sys; from sapiens_pl import make; code = make.main(); "

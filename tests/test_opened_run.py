@@ -127,6 +127,7 @@ def test_what_is_no_run(tmp_path):
         open_run(tmp_path / "nowhere")
 
 
+@pytest.mark.slow
 def test_torch_is_not_loaded(run):
     code = f"""
 import sys, sapiens_pl

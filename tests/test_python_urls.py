@@ -23,6 +23,7 @@ def line(s3_server: Line, monkeypatch: pytest.MonkeyPatch) -> Line:
     return s3_server
 
 
+@pytest.mark.slow
 def test_an_image_behind_a_url_is_one_like_others(line):
     remote.put("s3://bucket/one.jpg", (IMAGES / "one.jpg").read_bytes())
     estimator = PoseEstimator.from_checkpoint(CHECKPOINT, device="cpu")
@@ -34,6 +35,7 @@ def test_an_image_behind_a_url_is_one_like_others(line):
     assert secret.image_failed and "hush" not in secret.error + secret.name + repr(secret)
 
 
+@pytest.mark.slow
 def test_a_run_behind_a_url_is_read_from_a_copy_that_goes(line, tmp_path):
     results = [pose_result("a.jpg", 2), pose_result("b.jpg", 1)]
     make_records(tmp_path / "run", results)

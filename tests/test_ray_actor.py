@@ -58,6 +58,7 @@ def test_rows_come_back_in_their_order_with_the_poses_that_the_estimator_gives(a
     assert table["number"].type == pa.int64() and table["people"].to_pylist() == list(TRUTH.values())
 
 
+@pytest.mark.slow
 def test_pictures_are_bytes_paths_or_arrays(actor, expected):
     of_paths = PoseActor(str(demo.CHECKPOINT), image="path", boxes="people", batch_size=4, device="cpu")
     check_equal(of_paths(batch() | {"path": np.array(list(map(str, PATHS)))}), expected)

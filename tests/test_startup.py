@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
 LARGE = ["torch", "torchvision", "lightning", "matplotlib", "pandas", "transformers", "scipy", "pyarrow.dataset"]
 EACH = """
 import contextlib, importlib, io, json, os, sys

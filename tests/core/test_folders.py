@@ -13,6 +13,7 @@ from sapiens_pl.records.run_folder import RunFolder
 DEEP = "d/" * 1100
 
 
+@pytest.mark.slow
 def test_files_in_1100_folders_in_each_other_are_written_and_removed(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.open()

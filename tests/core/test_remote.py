@@ -61,6 +61,7 @@ def test_only_one_of_many_creates_a_file(line):
     remote.remove("s3://bucket/lock")
 
 
+@pytest.mark.slow
 def test_a_large_file_comes_in_pieces_each_tried_again(line, tmp_path):
     remote.put("s3://bucket/big.tar", BIG)
     before = remote.retries()
@@ -92,6 +93,7 @@ class Reads(Dataset):
         return os.getpid(), remote.read(f"s3://bucket/fork/{index}")
 
 
+@pytest.mark.slow
 def test_forked_workers_read_while_their_parent_does(line):
     for index in range(12):
         remote.put(f"s3://bucket/fork/{index}", b"%d" % index)
@@ -134,6 +136,7 @@ def test_what_is_wrong_with_the_whole_store_is_no_picture_s_fault(line, code, st
     assert isinstance(pickle.loads(pickle.dumps(caught.value)), StoreRefusedError)
 
 
+@pytest.mark.slow
 def test_a_store_that_is_busy_for_ever_costs_one_and_after_some_all(line, monkeypatch):
     monkeypatch.setenv("SAPIENS_REMOTE_TRIES", "2")
     line.spoil = lambda number, method, path: Answer(503)
@@ -148,6 +151,7 @@ def test_a_store_that_is_busy_for_ever_costs_one_and_after_some_all(line, monkey
     assert remote.read("s3://bucket/x") == b"x"
 
 
+@pytest.mark.slow
 def test_no_credentials_is_said(line, monkeypatch, tmp_path):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)

@@ -100,6 +100,7 @@ def test_settings_that_cannot_work_are_named(folder, options):
         module_of(folder, **options)
 
 
+@pytest.mark.slow
 def test_small_batches_do_not_wait_for_one_answer_after_the_other(s3_server, monkeypatch, tmp_path):
     s3_server.lead(monkeypatch, XDG_CACHE_HOME=str(tmp_path))
     picture = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from sapiens_pl.core.columns import NO_IMAGE_ID, BoxColumns, Names, whole_pictures
 from sapiens_pl.core.plan import FrameColumns
@@ -48,6 +49,7 @@ def test_neighbours_and_the_sign_of_zero_change_nothing():
     assert len(digests(columns([]))) == 0
 
 
+@pytest.mark.slow
 def test_a_million_pictures_have_a_million_digests():
     count = 1_000_000
     boxes = np.zeros((count, 4))

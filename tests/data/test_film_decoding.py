@@ -95,6 +95,7 @@ def test_ranks_have_about_the_same_to_decode_and_together_no_more(folder, world_
     assert max(decoded) <= 1.35 * total / world_size  # a stretch of 60 frames is somebody's
 
 
+@pytest.mark.slow
 def test_each_frame_gives_its_own_pixels_whoever_reads_it(folder):
     crops = {}
     for num_workers in (0, 3):

@@ -69,6 +69,7 @@ def test_many_images_without_boxes_do_not_wait_for_ever():
     assert len(batch.crops) == 0 and 10 < len(batch.parts) < 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_few_images_are_alive_at_any_time(estimator, workers):
     alive = weakref.WeakSet()
@@ -143,6 +144,7 @@ def test_a_broken_image_or_box_costs_its_own_place(estimator, tmp_path):
     assert len(results[4].keypoints) == 1 and results[4].instance_ids.tolist() == [1]
 
 
+@pytest.mark.slow
 def test_the_detector_brings_the_boxes_and_their_scores(estimator, tmp_path):
     paths = sorted(IMAGES.rglob("*.*"))
     results = estimator.predict(paths, boxes="detector", batch_size=4)

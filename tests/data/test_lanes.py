@@ -145,6 +145,7 @@ class Film:
         return LoadedImage(pixels, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_workers", [0, 1, 3])
 def test_the_loader_gives_each_lane_to_one_process(num_workers):
     dataset = dataset_of(film("regular"), np.ones(1000, int), 8, source=Film())

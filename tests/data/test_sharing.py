@@ -24,6 +24,7 @@ def last_of(tasks, batches, answers):
     answers.put((tasks[len(tasks) - 1].name, batches[len(batches) - 1][-1].image_index))
 
 
+@pytest.mark.slow
 def test_a_plan_is_not_copied_to_each_process_that_is_not_forked(shared):
     count = 200_000
     names = Names.of(f"folder/photograph_{index:07d}.jpg" for index in range(count))

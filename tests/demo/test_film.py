@@ -22,6 +22,7 @@ def decoded(every: int) -> dict[int, np.ndarray]:
         return {index: frame.to_ndarray(format="bgr24") for index, frame in shown if index % every == 0}
 
 
+@pytest.mark.slow
 def test_the_bundled_film_can_be_drawn_again():
     assert json.loads(demo.FILM_PEOPLE.read_text()) == json.loads(json.dumps(people()))
     with av.open(str(demo.FILM)) as container:
@@ -48,6 +49,7 @@ def test_its_people_cross_and_one_comes_late():
     assert {(0, 1), (1, 0)} <= orders, "the order of the boxes does not say who it is"
 
 
+@pytest.mark.slow
 def test_the_demo_network_poses_the_films_figures():
     truth, shown = Truth.read(demo.FILM_PEOPLE), decoded(every=10)
     drawn = [truth[f"{NAME}/crossing_{index:012d}"] for index in shown]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import save_file
 
@@ -77,6 +78,7 @@ class Shards:
         raise AssertionError("nobody reads it")
 
 
+@pytest.mark.slow
 def test_many_tars_leave_no_more_in_memory_than_the_last_ones(tmp_path, monkeypatch):
     monkeypatch.setattr(planning, "PICTURES_A_PORTION", 1)
     torch.manual_seed(0)

@@ -49,6 +49,7 @@ def random_network(name: str) -> torch.nn.Module:
     return network
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALLER)
 def test_boxes_equal_torchvisions_own_call(name, images):
     network = random_network(name)
@@ -67,6 +68,7 @@ def test_boxes_equal_torchvisions_own_call(name, images):
     assert num_people > 3
 
 
+@pytest.mark.slow
 def test_a_frame_of_zeros_would_change_the_boxes(images):
     """Why images of different sizes do not share a pass."""
     network = random_network("retinanet_resnet50_fpn_v2")
@@ -86,6 +88,7 @@ def ssd(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_weights_come_from_pth_and_safetensors_alike(ssd, tmp_path):
     state = torch.load(ssd, weights_only=True)
     save_file(state, tmp_path / "ssd.safetensors")

@@ -96,6 +96,7 @@ def images() -> list[np.ndarray]:
     return [*photographs, photographs[0][:, :200].copy(), photographs[0][::-1].copy()]
 
 
+@pytest.mark.slow
 def test_boxes_equal_the_librarys_own_call(folder, images):
     processor = transformers.AutoImageProcessor.from_pretrained(folder)
     network = transformers.AutoModelForObjectDetection.from_pretrained(folder).eval()

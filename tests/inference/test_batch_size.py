@@ -48,6 +48,7 @@ def test_memory_that_runs_out_ends_the_search():
         measure(broken, CPU, ENOUGH)
 
 
+@pytest.mark.slow
 def test_the_memory_ceiling_holds():
     tried = []
 

@@ -51,6 +51,7 @@ def check_alike(found, expected):
     assert np.corrcoef(found.keypoint_scores.ravel(), expected.keypoint_scores.ravel())[0, 1] > 0.99
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 @torch.autocast("cpu", torch.bfloat16)
 def test_one_graph_does_for_batches_of_all_sizes_until_memory_runs_out(monkeypatch):
@@ -83,6 +84,7 @@ def test_one_graph_does_for_batches_of_all_sizes_until_memory_runs_out(monkeypat
     assert counters["stats"]["unique_graphs"] == 2
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_sapiens2_is_one_graph_too(monkeypatch):
     if not rounds_on_cpu():
@@ -117,6 +119,7 @@ class Rotation(torch.nn.Module):
         return _turned(queries, *turn).float()
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_compiled_sapiens2_rounds_as_it_does_uncompiled():
     """Inductor would keep positions and products in float32."""

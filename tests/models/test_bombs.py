@@ -23,6 +23,7 @@ def peak_kb() -> int:
     return int(STATUS.read_text().split("VmHWM:")[1].split()[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", bombs())
 def test_no_bomb_goes_off(tmp_path, name):
     path = tmp_path / name

@@ -127,6 +127,7 @@ def test_nothing_in_the_form_before_zip_runs(tmp_path, network):
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.slow
 def test_an_exported_program_of_this_pytorch(tmp_path, network):
     program = torch.export.export(network, (torch.zeros(1, 3, 64, 48),))
     torch.export.save(program, tmp_path / "program.pt2")

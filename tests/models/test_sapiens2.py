@@ -50,6 +50,7 @@ def test_heatmaps_are_the_originals(inputs):
     check_close(heatmaps[..., ::4, ::4].numpy(), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flip_test", [False, True])
 def test_images_and_boxes_in_give_the_originals_keypoints_and_scores(people, flip_test):
     estimator = PoseEstimator.from_checkpoint(TINY2, device="cpu", flip_test=flip_test)
@@ -146,6 +147,7 @@ def cut(people):
     return cases
 
 
+@pytest.mark.slow
 def test_transformers_crops_are_not_rounded_to_bytes_nor_to_parts_of_a_pixel(cut):
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in SAPIENS2_CROPS[2:])
     for case in cut:
@@ -153,12 +155,14 @@ def test_transformers_crops_are_not_rounded_to_bytes_nor_to_parts_of_a_pixel(cut
         assert difference.mean() < 0.5 and difference.max() < 10
 
 
+@pytest.mark.slow
 def test_normalisation_equals_transformers(cut):
     crops = cut[0].crops
     expected = cut[0].processor(list(crops.flip(1)), do_resize=False, return_tensors="pt")["pixel_values"]
     assert torch.allclose(normalise(crops, torch.float32, SAPIENS2_CROPS), expected, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_decoding_equals_transformers(cut):
     """But where a map, blurred, is nowhere positive (there the original turns it over, and we with it), and where
     transformers leaves the map. Random networks give spikes, on which the Newton step is ill-conditioned now and then.

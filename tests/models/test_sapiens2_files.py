@@ -33,6 +33,7 @@ def crops():
     return torch.randn(2, 3, 256, 192, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_every_route_gives_the_same_heatmaps(crops, tmp_path):
     weights = load_file(TINY2)
@@ -206,6 +207,7 @@ def test_a_folder_may_hold_its_weights_in_parts(tmp_path):
         load_network(folder)
 
 
+@pytest.mark.slow
 def test_what_transformers_saves_is_read(tmp_path, crops):
     """Version 5.24 writes a folder with the original's names and without periods."""
     transformers = pytest.importorskip("transformers", minversion="5.10")

@@ -44,6 +44,7 @@ def both(name, shape):
     return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind, size", [("sapiens", size) for size in SAPIENS] + [("sapiens2", size) for size in SAPIENS2]
 )

@@ -57,6 +57,7 @@ def damaged_jpegs(monkeypatch):
     return importlib.import_module("benchmarks.damaged_jpegs")
 
 
+@pytest.mark.slow
 def test_whole_ones_of_three_encoders_are_never_refused(damaged_jpegs, tmp_path):
     assert damaged_jpegs.refused_whole(random.Random(1), 1, tmp_path) == []
 

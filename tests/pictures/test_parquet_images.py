@@ -131,6 +131,7 @@ def test_a_table_that_changes_is_not_read_on(tmp_path):
         source.read(1)
 
 
+@pytest.mark.slow
 def test_a_large_row_group_is_read_piece_by_piece(tmp_path):
     noise = np.random.default_rng(0).bytes(1 << 20)
     path = write(tmp_path / "a.parquet", [noise] * 2 + [noise[row:] for row in range(150)], pa.binary(), 1000)

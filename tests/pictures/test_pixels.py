@@ -104,6 +104,7 @@ def test_a_size_that_the_pixels_do_not_have_is_refused(tmp_path):
         read(tmp_path, bytes(data))
 
 
+@pytest.mark.slow
 def test_a_png_that_announces_gigabytes_costs_no_memory(tmp_path):
     data = bytearray(encoded("PNG"))
     place = data.find(b"IDAT") - 4

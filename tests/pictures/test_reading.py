@@ -114,6 +114,7 @@ def test_what_is_no_picture_gives_a_sentence(tmp_path):
             read_image(str(tmp_path / name))
 
 
+@pytest.mark.slow
 def test_a_bomb_costs_no_memory(tmp_path):
     Image.new("1", (16_000, 10_000)).save(tmp_path / "bomb.png")
     gc.collect()
@@ -140,6 +141,7 @@ def test_files_of_no_size_are_not_opened():
         read_image("/proc/self/environ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 def test_a_lack_of_memory_is_no_damage(tmp_path, suffix):
     """In a process whose memory is limited."""

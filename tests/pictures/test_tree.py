@@ -92,6 +92,7 @@ def test_a_path_of_over_4096_characters_is_a_failure(tmp_path):
         remove_nest(tmp_path / ("n" * 200))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["", "/**/*.jpg"])
 def test_1100_folders_in_each_other(tmp_path, way):
     fill(tmp_path, "a.jpg", "z/b.jpg")

@@ -73,6 +73,7 @@ def test_a_folder_of_a_bucket(photos, images):
     assert open_again(images)("a.png", "s3://bucket/photos/a.png").pixels[0, 0, 0] == 1
 
 
+@pytest.mark.slow
 def test_what_a_run_has_left_in_a_bucket_is_no_picture(photos):
     left = ["out/run.json", "out/records/store.json", "out/overlays/a.png.jpg", "out/sheets/sheet-001.jpg"]
     beside = ["records/store.json", "run.json", "overlays/a.png.jpg", "openpose/a.png.png"]
@@ -92,6 +93,7 @@ def test_what_a_run_has_left_in_a_bucket_is_no_picture(photos):
             remote.remove(f"s3://bucket/photos/{name}")
 
 
+@pytest.mark.slow
 def test_a_run_among_the_tars_changes_nothing(line, tmp_path):
     disk = tmp_path / "set"
     for place in ("s3://bucket/set", str(disk)):
@@ -116,6 +118,7 @@ def test_a_list_file_with_a_url_a_line(photos, tmp_path):
     assert "secret" not in source.pictures().path(1)
 
 
+@pytest.mark.slow
 def test_what_is_told_ahead_waits_together(photos):
     source = open_source("s3://bucket/photos/*.png")
     photos.seconds = 0.2
@@ -147,6 +150,7 @@ def test_shards_are_those_of_the_disk(line, tmp_path, kind, room):
     assert open_again(f"s3://bucket/{kind}/1.{kind}")(source.pictures().names[3], path).pixels[0, 0, 0] == 11
 
 
+@pytest.mark.slow
 def test_some_tars_come_and_go(line):
     for shard in range(3):
         remote.put(f"s3://bucket/some/{shard}.tar", tar_of({"0.png": png(shard)}))
@@ -209,6 +213,7 @@ def test_what_cannot_be_opened_is_said_at_once(photos, images, said):
         open_source(images)
 
 
+@pytest.mark.slow
 def test_a_busy_store_loses_nothing(line):
     names = [f"{number:02d}.png" for number in range(60)]
     for number, name in enumerate(names):
@@ -220,6 +225,7 @@ def test_a_busy_store_loses_nothing(line):
     assert remote.retries() > before
 
 
+@pytest.mark.slow
 def test_files_left_behind_go(tmp_path, monkeypatch):
     left = tmp_path / "sapiens_pl_scratch_old"
     left.mkdir()

@@ -82,6 +82,7 @@ def test_times_are_those_that_were_written(tmp_path):
     np.testing.assert_allclose(frames.seconds, (np.array(VARIABLE) - VARIABLE[0]) / 30000, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("ffprobe") is None, reason="there is no ffprobe to compare with")
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if "AVI" not in kind and "bare" not in kind])
 def test_times_are_those_of_ffprobe_to_the_unit(kind, tmp_path):

@@ -43,6 +43,7 @@ def shades(source) -> list[int]:
     return [int(source.read(index).pixels[0, 0, 0]) for index in range(len(source.pictures().names))]
 
 
+@pytest.mark.slow
 def test_of_a_list_each_that_cannot_be_had_costs_only_itself(web, tmp_path):
     names = ["a.png", "loop.png", "silent.png", "half.png", "stalls.png", "none.png", "z.png"]
     web.files = {f"/{name}": png(number) for number, name in enumerate(names) if name != "none.png"}
@@ -66,6 +67,7 @@ def test_of_a_list_each_that_cannot_be_had_costs_only_itself(web, tmp_path):
     assert web.asked.count("GET /half.png") == 3 and web.asked.count("GET /silent.png") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "said"), [("loop", IN_CIRCLES), ("silent", NEVER), ("half", CUT_OFF)])
 def test_what_stands_alone_and_cannot_be_had_is_said_before_the_run(web, name, said):
     web.files[f"/{name}.pth"] = b"weights"
@@ -88,6 +90,7 @@ def test_a_large_file_comes_in_pieces_where_the_server_knows_them(web, tmp_path,
     assert web.asked.count("GET /big.tar") == (1 + 3 if ranges else 1 + 1)  # one asks whether it knows them
 
 
+@pytest.mark.slow
 def test_half_of_a_large_file_is_not_taken_for_the_whole(web, tmp_path):
     web.files["/half.tar"] = os.urandom(9 << 20)
     with pytest.raises(RemoteError, match=CUT_OFF):
@@ -100,6 +103,7 @@ def test_a_folder_of_a_server_that_shows_its_links(web):
     assert list(source.pictures().names) == ["a.png", "b c/x.png"] and shades(source) == [1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["half", "stalls"])
 def test_a_folder_of_which_a_part_cannot_be_listed_is_not_taken_for_the_whole(web, part):
     web.files = {"/d/a.png": png(1), f"/d/{part}/x.png": png(2)}
@@ -107,6 +111,7 @@ def test_a_folder_of_which_a_part_cannot_be_listed_is_not_taken_for_the_whole(we
         open_source(f"{web.url}/d/")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "said"),
     [
@@ -120,6 +125,7 @@ def test_a_folder_that_a_server_does_not_show_is_refused(web, folder, said):
         open_source(f"{web.url}/{folder}")
 
 
+@pytest.mark.slow
 def test_a_worker_s_store_gives_up_before_the_worker_is_killed(web, monkeypatch):
     monkeypatch.setenv("SAPIENS_REMOTE_SECONDS", "1000")
     watch = WorkerWatch(1, read_timeout=0.5 / SHARE_FOR_STORES)

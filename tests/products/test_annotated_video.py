@@ -160,6 +160,7 @@ def test_sound_that_mp4_does_not_hold_is_left_out_and_said(tmp_path, caplog):
     assert "walk.mkv" in caplog.text and "pcm_s16le" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_bytes(tmp_path):
     clip = make_clip(tmp_path / "walk.mp4", 40, audio=True)
     one, other = annotated(film_of(clip), tmp_path / "1.mp4"), annotated(film_of(clip), tmp_path / "2.mp4")

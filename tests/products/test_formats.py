@@ -107,6 +107,7 @@ def average_precision(truth: CocoApi, results_file, sigmas) -> float:
     return evaluation.stats[0]
 
 
+@pytest.mark.slow
 def test_pycocotools_finds_the_annotations_own_keypoints_perfect(tmp_path):
     results = list(annotations_as_results("test_coco.json", {"keypoints": 17}))
     write_all(tmp_path, results, "json,coco")

@@ -53,6 +53,7 @@ def changed(folder: RunFolder) -> dict[str, int]:
     return {name: (folder.path / name).stat().st_mtime_ns for name in files_of(folder)}
 
 
+@pytest.mark.slow
 def test_everything_is_made_once_and_only_what_is_missing_again(run):
     made = make_of_run(run, settings(f"output.formats=[{ALL}]"))
     assert made.counts == {"json": 4, "openpose": 4, "overlay": 4, "parquet": 1, "coco": 1, "csv": 1}
@@ -67,6 +68,7 @@ def test_everything_is_made_once_and_only_what_is_missing_again(run):
     assert files_of(run) == content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b'{"meta_info": {"dataset', bytes(900), None])
 def test_files_that_are_empty_or_cut_short_are_made_again_and_that_is_said(run, caplog, content):
     cfg = settings("output.formats=[json,openpose,overlay,openpose_json]")
@@ -83,6 +85,7 @@ def test_files_that_are_empty_or_cut_short_are_made_again_and_that_is_said(run, 
     assert not make_of_run(run, cfg).counts
 
 
+@pytest.mark.slow
 def test_another_threshold_makes_the_drawings_again_and_nothing_else(run):
     make_of_run(run, settings(f"output.formats=[{ALL}]"))
     before, content = changed(run), files_of(run)
@@ -110,6 +113,7 @@ def test_tables_follow_the_records_and_are_the_same_whoever_has_recorded(run, al
     assert files_of(ranks) == files_of(run)
 
 
+@pytest.mark.slow
 def test_what_one_product_cannot_do_is_a_line_and_is_not_tried_again_until_that_is_asked_for(run, album, tmp_path):
     gone, long, odd = "gone.jpg", "long.png", "x" * 251 + ".png"
     cv2.imwrite(str(tmp_path / long), np.zeros((2, MAX_SIDE + 1, 3), np.uint8))
@@ -138,6 +142,7 @@ def test_what_one_product_cannot_do_is_a_line_and_is_not_tried_again_until_that_
     assert (run.path / "overlays" / f"{gone}.jpg").is_file()
 
 
+@pytest.mark.slow
 def test_poses_are_not_drawn_on_another_picture_that_has_the_name_now(run, album, tmp_path):
     cv2.imwrite(str(tmp_path / "photographs" / "a.jpg"), np.zeros((640, 480, 3), np.uint8))
     made = make_of_run(run, settings("output.formats=[overlay]"))
@@ -146,6 +151,7 @@ def test_poses_are_not_drawn_on_another_picture_that_has_the_name_now(run, album
     assert "is another picture now, of 480x640 px; its poses were found in one of 640x480" in made.failures[0].message
 
 
+@pytest.mark.slow
 def test_foreign_files_stay_and_a_folder_in_a_files_place_is_said_before_anything_is_made(run):
     for name in ("overlays/notes.jpg", "overlays/.hidden.jpg", "parquet/notes.txt", "parquet/poses-00009.parquet"):
         (run.path / name).parent.mkdir(exist_ok=True)
@@ -170,6 +176,7 @@ def test_a_place_that_takes_no_files_ends_it_in_a_sentence(run):
             make_of_run(run, settings(f"output.formats=[{format}]"))
 
 
+@pytest.mark.slow
 def test_products_of_pictures_that_are_to_be_done_again_go_and_starting_over_removes_all(run):
     cfg = settings(f"output.formats=[{ALL}]")
     make_of_run(run, cfg)
@@ -180,6 +187,7 @@ def test_products_of_pictures_that_are_to_be_done_again_go_and_starting_over_rem
     assert not files_of(run) and (run.path / "mine.txt").exists() and not (run.path / ".products").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_keypoints", [17, 133, 308, 5])
 def test_every_product_of_every_set(tmp_path, num_keypoints):
     path = tmp_path / "a.jpg"
@@ -198,6 +206,7 @@ def test_every_product_of_every_set(tmp_path, num_keypoints):
                 make_of_run(run, settings(f"output.formats=[json,{name}]"))
 
 
+@pytest.mark.slow
 def test_a_stop_leaves_the_rest_for_the_next_time(run):
     cfg = settings(f"output.formats=[{ALL}]")
     stopped = make_of_run(run, cfg, stopped=lambda: True)

@@ -43,6 +43,7 @@ def of_colour(canvas, colour):
     return np.abs(canvas.astype(int) - colour).max(axis=2) < 50
 
 
+@pytest.mark.slow
 def test_what_is_drawn_grows_with_the_picture():
     shares = []
     for side in (200, 1000, 8000):
@@ -103,6 +104,7 @@ def test_a_canvas_of_another_size_than_the_picture():
     assert ((half != GREY).any(axis=2) & (whole != GREY).any(axis=2)).mean() > 0.5 * share(half)
 
 
+@pytest.mark.slow
 def test_settings_of_overlays(tmp_path):
     for settings, words in (
         ({"labels": 1}, "output.overlay_labels=1 must be true or false"),

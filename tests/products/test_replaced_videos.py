@@ -18,6 +18,7 @@ from sapiens_pl.products.second_read import PictureReader
 pytest.importorskip("av")
 
 
+@pytest.mark.slow
 def test_frames_of_another_rate_are_not_taken_for_those_in_which_poses_were_found(tmp_path):
     path = tmp_path / "walk.mp4"
     make_clip(path, 8, fps=25)

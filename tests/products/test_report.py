@@ -135,6 +135,7 @@ def test_every_planted_fault_is_in_the_table_worst_first_with_its_reason(run):
     assert rest == sorted(rest)
 
 
+@pytest.mark.slow
 def test_it_is_made_anew_where_what_it_tells_of_the_run_has_changed(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"status": "running", "folder": {"videos": 2}}))
     make_records(tmp_path, [picture(tmp_path, "a.jpg", [standing()])])
@@ -149,6 +150,7 @@ def test_it_is_made_anew_where_what_it_tells_of_the_run_has_changed(tmp_path):
     assert "not counted yet" not in (tmp_path / "report.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_same_records_and_photographs_give_the_same_bytes(run):
     before = {name: (run / name).read_bytes() for name in Report.outputs}
     for name in before:
@@ -157,6 +159,7 @@ def test_the_same_records_and_photographs_give_the_same_bytes(run):
     assert {name: (run / name).read_bytes() for name in before} == before
 
 
+@pytest.mark.slow
 def test_photographs_that_are_gone_are_told_and_the_skeleton_stays(tmp_path):
     kept = picture(tmp_path, "kept.jpg", [standing()])
     gone = picture(tmp_path, "gone.jpg", [standing()])._replace(path=str(tmp_path / "gone.png"))
@@ -169,6 +172,7 @@ def test_photographs_that_are_gone_are_told_and_the_skeleton_stays(tmp_path):
     assert [entry["name"] for entry in entries if "image" in entry] == ["kept.jpg"]
 
 
+@pytest.mark.slow
 def test_the_page_stays_small_whatever_the_pictures_are(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (700, 700, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "noise.jpg"), noise)
@@ -182,6 +186,7 @@ def test_the_page_stays_small_whatever_the_pictures_are(tmp_path):
     assert (tmp_path / "report.html").stat().st_size < 5e6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_keypoints", [5, 17, 133, 308])
 def test_any_keypoint_set(tmp_path, num_keypoints):
     results = [pose_result(f"{at}.jpg", 3, num_keypoints) for at in range(5)]
@@ -201,6 +206,7 @@ def test_a_run_of_nothing_and_one_of_nobody(tmp_path):
         assert worst(tmp_path / name) == []
 
 
+@pytest.mark.slow
 def test_a_keypoint_that_leaves_its_track_for_a_frame_is_found(tmp_path):
     def frame(index: int, moved: float = 0.0, **changes):
         pose = standing(100 + 3 * index)

@@ -38,6 +38,7 @@ def num_pictures(sheet):
     return sum(int(np.abs(corner.astype(int) - 250).max() > 8) for corner in corners)
 
 
+@pytest.mark.slow
 def test_pages_of_forty_eight(tmp_path):
     results = [pose_result(f"{number:03}.jpg", number % 3) for number in range(100)]
     pages = made(tmp_path / "all", results)
@@ -100,6 +101,7 @@ def test_an_empty_run_and_odd_names_have_a_sheet_too(tmp_path):
     assert made(tmp_path / "sizes", shapes, lambda result: sizes[int(result.name[0])])
 
 
+@pytest.mark.slow
 def test_it_is_made_of_a_run_and_again_with_other_settings(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), GREY)
     results = [pose_result(f"{number}.png", 1, path=str(tmp_path / "a.png")) for number in range(60)]

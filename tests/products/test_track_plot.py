@@ -35,6 +35,7 @@ BEST, WORST, BRIDGED = (37, 231, 253), (84, 1, 68), (191, 191, 191)
 """Viridis at 1 and 0, and grey."""
 
 
+@pytest.mark.slow
 def test_spans_have_the_colour_of_their_scores_for_as_long_as_they_last(tmp_path):
     half = [frame(index, [1, 2] if index < 50 else [1]) for index in range(100)]
     whole = [frame(index, [1, 2]) for index in range(100)]
@@ -43,6 +44,7 @@ def test_spans_have_the_colour_of_their_scores_for_as_long_as_they_last(tmp_path
     assert share_of(picture(tmp_path, [frame(index, [1], 0.0) for index in range(100)]), WORST) > 0.1
 
 
+@pytest.mark.slow
 def test_who_is_bridged_is_grey_there(tmp_path):
     results = [frame(index, [1]) for index in range(100)]
     plain = share_of(picture(tmp_path, [smoothed(result) for result in results]), BRIDGED)
@@ -56,6 +58,7 @@ def bridging(result):
     return result._replace(smoothed=full.smoothed)
 
 
+@pytest.mark.slow
 def test_the_same_tracks_give_the_same_bytes_and_long_and_odd_videos_a_picture(tmp_path):
     results = [frame(index, [1 + index // 20, 9]) for index in range(100)]
     picture(tmp_path, results)

@@ -35,6 +35,7 @@ def done(count):
     return [result for frame in FRAMES[:count] for result in frame if not result.image_failed]
 
 
+@pytest.mark.slow
 def test_cut_at_any_byte_whole_frames_survive(tmp_path, journal, caplog):
     path, ends = journal
     content = path.read_bytes()

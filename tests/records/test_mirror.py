@@ -41,6 +41,7 @@ URL = "s3://bucket/run"
 def line(s3_server: Line, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Line]:
     s3_server.lead(monkeypatch, SAPIENS_REMOTE_TRIES="3")
     monkeypatch.setattr(claims, "BEAT_SECONDS", 0.3)
+    monkeypatch.setattr(claims, "_LOOK_SECONDS", 0.05)
     monkeypatch.setattr(claims, "STALE_SECONDS", 30.0)  # a busy machine may let nobody beat for seconds
     for entry in remote.list_below("s3://bucket/"):
         remote.remove(entry.url)
@@ -76,6 +77,7 @@ def keys(*, but: str = "") -> list[str]:
     return [key for key in found if not (but and key.startswith(but))]
 
 
+@pytest.mark.slow
 def test_records_come_back_on_another_machine_and_are_continued_there(line, tmp_path):
     results = [pose_result(f"{name}.jpg", 2) for name in "abc"]
     first = on_machine(tmp_path / "first")
@@ -92,6 +94,7 @@ def test_records_come_back_on_another_machine_and_are_continued_there(line, tmp_
     assert len(parts) == 4 and all("journal" not in key and ".lock" not in key for key in keys())
 
 
+@pytest.mark.slow
 def test_what_is_emptied_is_empty_at_once_however_slow_the_store(line, tmp_path):
     first = on_machine(tmp_path / "first")
     record(first, [pose_result("a.jpg", 2)])
@@ -123,6 +126,7 @@ def test_of_parts_only_what_is_read_is_fetched(line, tmp_path):
     end(second)
 
 
+@pytest.mark.slow
 def test_a_killed_run_loses_no_part_with_its_machine_and_no_journal_without(line, tmp_path):
     folder = on_machine(tmp_path / "first")
     record(folder, [pose_result("a.jpg")])
@@ -141,6 +145,7 @@ def test_a_killed_run_loses_no_part_with_its_machine_and_no_journal_without(line
         assert [*Records.read(found).names()] == ["a.jpg", "b.jpg", "c.jpg"]
 
 
+@pytest.mark.slow
 def test_a_second_run_is_refused_in_one_sentence(line, tmp_path):
     first, second = on_machine(tmp_path / "first"), on_machine(tmp_path / "second")
     first.lock.acquire()
@@ -156,6 +161,7 @@ def test_a_second_run_is_refused_in_one_sentence(line, tmp_path):
     assert keys() == []
 
 
+@pytest.mark.slow
 def test_shards_of_one_number_stand_side_by_side(line, tmp_path):
     shards = [on_machine(tmp_path / str(shard), shard, 2) for shard in range(2)]
     for shard in shards:
@@ -169,6 +175,7 @@ def test_shards_of_one_number_stand_side_by_side(line, tmp_path):
         end(shard)
 
 
+@pytest.mark.slow
 def test_a_place_whose_owner_gives_no_sign_of_life_is_taken_over(line, tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "STALE_SECONDS", 1.0)
     remote.put(f"{URL}/.lock/0of1-7", b'{"machine": "elsewhere", "process": 1}')
@@ -178,6 +185,7 @@ def test_a_place_whose_owner_gives_no_sign_of_life_is_taken_over(line, tmp_path,
     end(folder)
 
 
+@pytest.mark.slow
 def test_the_place_of_a_dead_process_of_this_machine_is_taken_at_once(line, tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "STALE_SECONDS", 1e6)
     script = (
@@ -202,6 +210,7 @@ def test_who_has_lost_his_place_is_told(line, tmp_path):
     end(folder)
 
 
+@pytest.mark.slow
 def test_what_a_store_refuses_is_told_with_the_folder_and_goes_up_the_next_time(line, tmp_path):
     folder, told = on_machine(tmp_path), []
     folder.mirror.failed = told.append
@@ -220,6 +229,7 @@ def test_what_a_store_refuses_is_told_with_the_folder_and_goes_up_the_next_time(
     assert not again.path.exists()
 
 
+@pytest.mark.slow
 def test_records_here_of_a_run_that_is_no_longer_there_are_dropped(line, tmp_path):
     folder = on_machine(tmp_path)
     record(folder, [pose_result("a.jpg")])
@@ -238,6 +248,7 @@ def report(shard: int) -> Report:
     return Report(shard, 2, 0, 1, COMPLETE, when, images_listed=2, images_dealt=1, plan="same")
 
 
+@pytest.mark.slow
 def test_of_shards_on_two_machines_the_last_closes_for_all(line, tmp_path):
     shards = [on_machine(tmp_path / str(shard), shard, 2) for shard in range(2)]
     accounts = []
@@ -256,6 +267,7 @@ def test_of_shards_on_two_machines_the_last_closes_for_all(line, tmp_path):
         end(shard)
 
 
+@pytest.mark.slow
 def test_products_go_up_leave_this_machine_and_are_known_by_their_names(line, tmp_path):
     folder = on_machine(tmp_path)
     record(folder, [pose_result("a.jpg"), pose_result("sub/b.jpg")])
@@ -302,6 +314,7 @@ def test_no_permission_to_write_is_told_at_once(line, tmp_path):
         on_machine(tmp_path).lock.acquire()
 
 
+@pytest.mark.slow
 def test_no_credentials_are_told_at_once(tmp_path):
     script = (
         "from sapiens_pl.records.run_folder import RunFolder\n"

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from properties import any_text, given, st
 from records.made_up import check_all_equal, make_records, pose_result
 
@@ -50,6 +51,7 @@ def results(draw):
     )
 
 
+@pytest.mark.slow
 @given(st.lists(results(), min_size=1, max_size=3, unique_by=lambda result: result.name))
 def test_what_is_recorded_is_read_back_bit_for_bit(made):
     with tempfile.TemporaryDirectory() as folder:

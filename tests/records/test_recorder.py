@@ -44,6 +44,7 @@ def test_a_damaged_part_is_set_aside_and_costs_its_own_pictures(tmp_path, caplog
     assert len(files_of(tmp_path, "people")) == len(files_of(tmp_path, "pictures")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pictures", "people"])
 def test_a_changed_byte_that_nobody_has_looked_for_is_a_sentence_or_harmless(tmp_path, kind):
     make_records(tmp_path, RESULTS)

@@ -104,6 +104,7 @@ def test_a_changed_picture_counts_however_parts_are_merged(tmp_path, store):
         assert labels(tmp_path) == ["00000"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_kills_at_any_file_operation_leave_every_picture_once(tmp_path, store, seed, monkeypatch):
     """A kill is an error that no one catches, at some step of writing; the run is begun again each time."""

@@ -167,6 +167,7 @@ def test_settings_of_a_dry_run_that_cannot_be_meant(predict, tmp_path):
     assert run.code == 2 and "omit -m" in run.err and not (tmp_path / "sweep").exists(), run.err
 
 
+@pytest.mark.slow
 def test_operations_are_counted_from_a_files_shapes_where_nobody_says_them():
     with initialize_config_dir(config_folder(), version_base="1.3"):
         told = network_facts(compose("predict", ["model=sapiens_0.3b_17", "model.flip_test=true"]))

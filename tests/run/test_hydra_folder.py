@@ -20,6 +20,7 @@ def hydras(*overrides):
         return compose("predict", [*overrides], return_hydra_config=True).hydra
 
 
+@pytest.mark.slow
 def test_hydras_folder_follows_output_dir(tmp_path):
     assert hydras("output.dir=runs/x").run.dir == "runs/x"
     assert hydras("output.dir=runs/${data.batch_size}").run.dir == "runs/8"

@@ -27,6 +27,7 @@ def settings(tmp_path):
     return settings
 
 
+@pytest.mark.slow
 def test_tracking_and_smoothing_are_as_given_or_as_the_run_had_them(settings):
     cfg = settings()
     assert cfg.tracking.max_lost_seconds == 1.0 and "Unsmoothed" in cfg.smoothing._target_

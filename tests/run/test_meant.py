@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from hydra import compose, initialize_config_dir
+from slowness import a_third
 
 from sapiens_pl.core.configs import config_folder
 from sapiens_pl.run.command import hydra_sentence
@@ -43,7 +44,7 @@ MEANT = {
 }
 
 
-@pytest.mark.parametrize("argument", MEANT)
+@pytest.mark.parametrize("argument", a_third(MEANT))
 def test_what_was_meant(monkeypatch, argument):
     monkeypatch.setattr(sys, "argv", ["predict", "data.batch_size=2", argument])
     with initialize_config_dir(config_folder(), version_base="1.3"), pytest.raises(Exception) as refused:

@@ -7,6 +7,7 @@ import errno
 import pytest
 from composed import composed
 from conftest import COCO
+from slowness import a_third
 
 from sapiens_pl.core import errors
 from sapiens_pl.predict import run_job
@@ -58,7 +59,7 @@ def outcome(overrides, capsys) -> tuple[int, str]:
     return code, capsys.readouterr().err
 
 
-@pytest.mark.parametrize("override, words", REFUSED.items())
+@pytest.mark.parametrize("override, words", a_third(REFUSED.items()))
 def test_a_setting_that_cannot_work_is_one_sentence(mini, tmp_path, capsys, override, words):
     key = override.partition("=")[0]
     usual = [f"data.images={COCO}", "boxes=whole_image", "data.num_workers=0", f"output.dir={tmp_path}", *mini]

@@ -7,6 +7,7 @@ import pytest
 from composed import composed
 from products.made import run_folder
 from records.made_up import pose_result
+from slowness import a_third
 from tracking.walkers import COCO_17, walk, without
 
 from sapiens_pl.core.errors import ConfigError
@@ -62,7 +63,7 @@ def same(found, expected) -> None:
             np.testing.assert_array_equal(value, wanted)
 
 
-@pytest.mark.parametrize("smoothing", ["none", "one_euro", "savitzky_golay"])
+@pytest.mark.parametrize("smoothing", a_third(["savitzky_golay", "none", "one_euro"]))
 def test_ids_and_smoothed_poses_depend_on_no_batches_ranks_or_order(tmp_path, results, smoothing):
     record(tmp_path / "one", results, 1000)
     expected = told(tmp_path / "one", f"smoothing={smoothing}")
@@ -96,6 +97,7 @@ def test_frames_that_are_named_are_smoothed_with_those_that_are_not(tmp_path, re
         same([one.smoothed], [whole[one.name].smoothed])
 
 
+@pytest.mark.slow
 def test_products_of_a_run_with_videos_follow_the_settings_and_others_stay(tmp_path, results):
     def made(folder, *overrides):
         cfg = settings("output.formats=[csv]", *overrides)
