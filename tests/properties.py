@@ -29,8 +29,8 @@ __all__ = ["any_text", "given", "positions", "st"]
 any_text = st.text(
     st.characters(exclude_categories=["Cs"]) | st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF), min_size=1
 ).filter(lambda text: text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape") == text)
-"""Whatever a file can be called: all of Unicode, and bytes that are not UTF-8, as `os.fsdecode` gives them: never bytes that together
-would be UTF-8.
+"""Whatever a file can be called: all of Unicode, and bytes that are not UTF-8, as `os.fsdecode` gives them (never
+bytes that together would be UTF-8).
 """
 
 
