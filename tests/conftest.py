@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from multiprocessing.process import BaseProcess as Process
 from pathlib import Path
 
@@ -32,6 +33,15 @@ def people() -> dict[str, np.ndarray]:
     rows = json.loads((GOLDEN / "crops.json").read_text())
     images = sorted({row["image"] for row in rows})
     return {image: np.array([row["box_xyxy"] for row in rows if row["image"] == image]) for image in images}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    gc.disable()  # what is imported stays; to look through it again and again would take a quarter of the time
+    result = yield
+    gc.freeze()
+    gc.enable()
+    return result
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
