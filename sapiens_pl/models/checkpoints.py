@@ -43,6 +43,7 @@ def load_network(
     num_keypoints: int | None = None,
     crop: CropSettings | None = None,
     keypoint_set: str | Path | KeypointSet | None = None,
+    generation: str | None = None,
 ) -> SapiensNetwork:
     """Builds the network that a Sapiens or Sapiens2 pose checkpoint belongs to.
 
@@ -59,6 +60,7 @@ def load_network(
         crop: how its crops are cut and normalised; None for what its generation was trained with.
         keypoint_set: what its keypoints are: a set, the name of one of ours, or the path of a YAML; None for the one
             that the file's metadata names, else ours of that number, else numbers for names.
+        generation: `sapiens2` if the checkpoint must be one of Sapiens2; None takes either.
 
     Raises:
         CheckpointError: the file is missing, damaged or of another network; the sentence says
@@ -81,6 +83,11 @@ def load_network(
             f"{path} describes no network that can be built here ({said}); download it again, or give another "
             "checkpoint."
         ) from None
+    if generation == "sapiens2" and not isinstance(network, Sapiens2Pose):
+        raise CheckpointError(
+            f"{path} holds Sapiens v1, and model=sapiens2 cuts crops as Sapiens2 was trained; choose model=sapiens, "
+            "which takes either."
+        )
     if num_keypoints not in (None, network.shape.num_keypoints):
         raise CheckpointError(
             f"{path} has {network.shape.num_keypoints} keypoints, but model.keypoints={num_keypoints}; give the "

@@ -19,6 +19,7 @@ from sapiens_pl import PoseEstimator
 from sapiens_pl.convert import convert
 from sapiens_pl.core.errors import CheckpointError, ConfigError
 from sapiens_pl.core.geometry import SAPIENS2_CROPS
+from sapiens_pl.demo import CHECKPOINT
 from sapiens_pl.models.checkpoints import load_network
 from sapiens_pl.models.sapiens2 import Sapiens2Shape, rotary_periods
 from sapiens_pl.models.sapiens2_config import CONFIG_KEY
@@ -268,6 +269,8 @@ def test_the_api_and_the_command_take_a_folder(tmp_path, predict, people):
     assert again.code == 0 and "4 done" in again.out
     other = predict(*options, "model=sapiens2", "model.input_hw=[64,48]", "model.crop.box_padding=1.1")
     assert other.code == 2 and "made with model.crop=" in other.err
+    first = predict(*options, "model=sapiens2", f"model.checkpoint={CHECKPOINT}", folder="first")
+    assert first.code == 2 and "holds Sapiens v1, and model=sapiens2 cuts crops as Sapiens2 was trained" in first.err
 
 
 def test_the_crop_settings_reach_the_crops(predict, tmp_path):
