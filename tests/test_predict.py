@@ -250,6 +250,18 @@ def test_nothing_readable_is_exit_code_1(predict, tmp_path):
     run = predict(f"data.images={folder}", "boxes=whole_image", "data.num_workers=0")
     assert run.code == 1 and "Nothing could be read" in run.out and "Traceback" not in run.err
     assert run.failures[0]["error"] == "UnreadableImageError" and run.info["status"] == "failed"
+    assert f"every image failed. The first: {run.failures[0]['message']}" in run.out
+
+
+def test_nobody_posed_is_exit_code_1(predict, mini, tmp_path):
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps({"000000000785.jpg": [[9000, 9000, 9100, 9100]]}))
+    given = [*mini, f"data.images={COCO}", "boxes=json", f"boxes.file={boxes}", "data.num_workers=0"]
+    run = predict(*given)
+    assert run.code == 1 and run.info["status"] == "failed"
+    assert "Nobody could be posed: every box failed. The first: Box 0 of" in run.out
+    boxes.write_text(json.dumps({}))
+    assert predict(*given, folder="empty").code == 0
 
 
 def test_half_precision_runs_find_the_same_figures(predict):

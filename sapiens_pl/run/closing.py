@@ -26,6 +26,7 @@ from sapiens_pl.core.terminal import printable
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.inference.module import PoseModule
 from sapiens_pl.products.of_run import make_of_run
+from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.writer import PoseWriter, RunCounts
 from sapiens_pl.run.account import (
     COMPLETE,
@@ -224,7 +225,7 @@ def print_summary(run: Run, account: Account) -> None:
     if run.stop.reason:
         print(printable(run.stop.reason))
     elif nothing_came_out(account, folder) and not _is_anything_missing(counts):
-        print("Nothing could be read: every image failed.")
+        print(printable(_why_nothing_came_out(account, folder)))
     elif account.status == INTERRUPTED and not _is_anything_missing(counts):
         print("Not everything is made of the records yet; run the same command again to continue.")
     elif counts.shards_not_reached:
@@ -234,6 +235,13 @@ def print_summary(run: Run, account: Account) -> None:
         print(f"{what} were not reached; run the same command again to continue.")
     elif counts.images_not_reached:
         print(f"{counts.images_not_reached} images were not reached; run the same command again to continue.")
+
+
+def _why_nothing_came_out(account: Account, folder: RunFolder) -> str:
+    done = account.folder is not None and account.folder.done
+    what = "Nobody could be posed: every box failed." if done else "Nothing could be read: every image failed."
+    first = next((failure.message for failure in folder.failures.everything() if failure.product is None), None)
+    return what if first is None else f"{what} The first: {first}"
 
 
 def versions() -> dict[str, str]:

@@ -126,10 +126,11 @@ def count_folder(folder: RunFolder) -> FolderCounts:
 
 
 def nothing_came_out(account: Account, folder: RunFolder) -> bool:
-    """True if there were images to do, and not one has a result, of this run or an earlier one."""
+    """True if there were images to do, and not one has a result, or nobody as every box failed; earlier runs count."""
     if account.counts is None or not account.counts.images_planned:
         return False
-    return not (account.folder or count_folder(folder)).done
+    there = account.folder or count_folder(folder)
+    return not there.done or bool(account.counts.boxes_failed and not there.people)
 
 
 def summed(reports: list[Report], earlier: Account) -> Account:
