@@ -94,10 +94,14 @@ class OpenedRun:
         return self.results()
 
     def __getitem__(self, name: str) -> PoseResult:
-        """The result of one picture that is done, by its name; raises KeyError if there is none."""
+        """The result of one picture that is done, by its name; raises KeyError if there is none.
+
+        Of a picture that failed, the error says why.
+        """
         result = next(self._found.results([name]), None)
         if result is None:
-            raise KeyError(name)
+            messages = self.pictures([name])["message"].to_pylist()
+            raise KeyError(f"{name} has no result: {messages[0]}" if messages and messages[0] else name)
         return result
 
     @cached_property

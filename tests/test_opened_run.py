@@ -45,6 +45,8 @@ def test_results_come_back_as_they_were(run, results):
     for name in ("nowhere.jpg", "val/e.jpg"):
         with pytest.raises(KeyError, match=name):
             run[name]
+    with pytest.raises(KeyError, match=r"val/e.jpg has no result: val/e.jpg is broken; look at it\."):
+        run["val/e.jpg"]
 
 
 def test_pictures_as_a_table(run):

@@ -275,7 +275,18 @@ def _find_columns(path: str, header: Sequence[str], format: str | None) -> _Colu
     taken = {image, *(where[name] for name in names), score, identity, track, video, moment}
     classes = {name: column for name, column in by_name.items() if column is not None and column not in taken}
     box = tuple(where[name] for name in names)
+    _refuse_repeated(path, header, [*box, *(column for column in (image, score, identity) if column is not None)])
     return _Columns(kind, image, box, score, identity, by_id, classes, track, video, moment, frame is None)
+
+
+def _refuse_repeated(path: str, header: Sequence[str], columns: Sequence[int]) -> None:
+    """Raises ConfigError if a column has a name that another one has too."""
+    names = [name.strip().lower() for name in header]
+    repeated = next((names[column] for column in columns if names.count(names[column]) > 1), None)
+    if repeated is not None:
+        raise ConfigError(
+            f"{path} has several columns {repeated}, so it is not clear which one counts; rename the others."
+        )
 
 
 def _first_of(where: dict[str, int], names: Sequence[str]) -> int | None:

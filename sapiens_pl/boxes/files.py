@@ -52,9 +52,13 @@ def existing_file(file: str | None, key: str = "boxes.file") -> str:
     if is_url(file):
         return str(local_copy(file))
     path = os.path.expanduser(str(file))
-    if not os.path.isfile(path):
-        raise ConfigError(f"{key}={file} does not exist; give the file with the boxes.")
-    return path
+    if os.path.isfile(path):
+        return path
+    if os.path.isdir(path):
+        raise ConfigError(f"{key}={file} is a folder; name the file in it (boxes=yolo reads folders of label files).")
+    if os.path.exists(path):
+        raise ConfigError(f"{key}={file} is a pipe or a device, which is not read; save what it gives as a file.")
+    raise ConfigError(f"{key}={file} does not exist; correct the name.")
 
 
 def filled_text(path: str) -> str:

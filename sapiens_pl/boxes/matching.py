@@ -17,7 +17,7 @@ from sapiens_pl.boxes.image_finder import ImageFinder, NoImage, either
 from sapiens_pl.boxes.other_format import check_format
 from sapiens_pl.boxes.rules import BoxRules, Ruled, strict_error
 from sapiens_pl.boxes.table import BoxRow, BoxTable, table_of
-from sapiens_pl.boxes.units import check_inverted, check_units, check_usable, note_high_scores
+from sapiens_pl.boxes.units import check_inverted, check_units, check_usable, note_high_scores, note_ids
 from sapiens_pl.boxes.video_frames import NOT_CHOSEN, VideoFrames
 from sapiens_pl.core.columns import NO_IMAGE_ID, Names, whole_pictures
 from sapiens_pl.core.errors import BoxError, ConfigError
@@ -120,6 +120,7 @@ def assign_boxes(source: Pictures, listing: BoxListing, rules: BoxRules) -> Boxe
     check_inverted(listing.file, ruled.failures, table.num_rows, rules)
     check_usable(listing.file, ruled.failures, table.num_rows)
     note_high_scores(listing.file, ruled.boxes.bbox_scores)
+    note_ids(listing.file, table.unread_ids, ruled.boxes, source.names)
     if ruled.num_left_out:
         log.info("%s: %s.", listing.file, rules.left_out_sentence(ruled.num_left_out, table.num_rows))
     if listing.image_ids is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,13 +32,24 @@ class BoxRow(NamedTuple):
     number: int = 0
 
 
+class UnreadIds(NamedTuple):
+    """How many ids are no whole numbers, and the first of them as a text."""
+
+    num: int = 0
+    first: str = ""
+
+    def plus(self, other: UnreadIds) -> UnreadIds:
+        return UnreadIds(self.num + other.num, self.first or other.first)
+
+
 class BoxTable(NamedTuple):
     """Rows as their file gives them, in its order.
 
     `names` are the file's names for its pictures, those without a row too; `whose` (N,) int64 says which of them a
     row's is. `boxes` (N, 4) float64 are numbers in the file's own format, `scores` (N,) float64, NaN for none; `ids`
     (N,) int64, where `has_id` (N,) bool; `numbers` (N,) int64 are the rows' or lines' own. `odd` has, by position,
-    the rows that cannot be told by such numbers: they are not boxes, and are named as they stand.
+    the rows that cannot be told by such numbers: they are not boxes, and are named as they stand. `unread_ids` are of
+    the whole file.
     """
 
     names: Names
@@ -48,6 +60,7 @@ class BoxTable(NamedTuple):
     has_id: np.ndarray
     numbers: np.ndarray
     odd: dict[int, BoxRow]
+    unread_ids: UnreadIds = UnreadIds()
 
     @property
     def num_rows(self) -> int:
@@ -61,7 +74,7 @@ class BoxTable(NamedTuple):
             odd = {new[old]: row for old, row in odd.items() if old in new}
         columns = (self.whose, self.boxes, self.scores, self.ids, self.has_id, self.numbers)
         whose, boxes, scores, ids, has_id, numbers = (column[positions] for column in columns)
-        return BoxTable(self.names, whose, boxes, scores, ids, has_id, numbers, odd)
+        return BoxTable(self.names, whose, boxes, scores, ids, has_id, numbers, odd, self.unread_ids)
 
     def row(self, position: int) -> BoxRow:
         """One row, for a sentence."""
@@ -91,6 +104,7 @@ def table_of(rows: Sequence[BoxRow], names: Iterable[str] = ()) -> BoxTable:
     boxes, scores = np.full((len(rows), 4), np.nan), np.full(len(rows), np.nan)
     ids, has_id = np.zeros(len(rows), np.int64), np.zeros(len(rows), bool)
     odd: dict[int, BoxRow] = {}
+    unread = UnreadIds()
     for position, row in enumerate(rows):
         box, score, identity = four_numbers(row.bbox), number(row.score), whole_number(row.instance_id)
         if box is not None:
@@ -99,10 +113,12 @@ def table_of(rows: Sequence[BoxRow], names: Iterable[str] = ()) -> BoxTable:
             scores[position] = score
         if identity is not None:
             ids[position], has_id[position] = identity, True
+        elif row.instance_id not in (None, ""):
+            unread = unread.plus(UnreadIds(1, str(row.instance_id)))
         if box is None or not all(map(math.isfinite, box)) or not (score is None or math.isfinite(score)):
             odd[position] = row
     numbers = np.fromiter((row.number for row in rows), np.int64, len(rows))
-    return BoxTable(Names.of(places), whose, boxes, scores, ids, has_id, numbers, odd)
+    return BoxTable(Names.of(places), whose, boxes, scores, ids, has_id, numbers, odd, unread)
 
 
 def joined(tables: Sequence[BoxTable]) -> BoxTable:
@@ -121,6 +137,7 @@ def joined(tables: Sequence[BoxTable]) -> BoxTable:
         np.concatenate([table.has_id for table in tables]),
         np.concatenate([table.numbers for table in tables]),
         odd,
+        reduce(UnreadIds.plus, (table.unread_ids for table in tables)),
     )
 
 

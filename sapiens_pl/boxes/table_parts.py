@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sapiens_pl.boxes.classes import ClassColumn, class_id
-from sapiens_pl.boxes.table import BoxRow, BoxTable, table_of
+from sapiens_pl.boxes.table import BoxRow, BoxTable, UnreadIds, table_of
 from sapiens_pl.core.columns import Names, encoded, names_of_arrow
 
 
@@ -32,6 +32,7 @@ class TablePart(NamedTuple):
     classes: dict[str, Any]
     odd: dict[int, BoxRow]
     moments: np.ndarray | None = None
+    unread_ids: UnreadIds = UnreadIds()
 
 
 def part_of_rows(
@@ -51,7 +52,8 @@ def part_of_rows(
     images = _dictionary([*(row.image for row in rows), *nobody])
     by_name = {name: _dictionary(values) for name, values in classes.items()}
     columns = table.boxes, table.scores, table.ids, table.has_id, table.numbers
-    return TablePart(images, *columns, by_name, table.odd, None if moments is None else np.array(moments, np.float64))
+    of_frames = None if moments is None else np.array(moments, np.float64)
+    return TablePart(images, *columns, by_name, table.odd, of_frames, table.unread_ids)
 
 
 class TableBuilder:
@@ -70,6 +72,7 @@ class TableBuilder:
         self._odd: dict[int, BoxRow] = {}
         self._counts: list[int] = []
         self._moments: list[np.ndarray] = []
+        self._unread_ids = UnreadIds()
 
     def add(self, part: TablePart) -> None:
         """The next rows."""
@@ -78,6 +81,7 @@ class TableBuilder:
         self._images.append(part.images)
         self._classes.append(part.classes)
         self._counts.append(len(part.numbers))
+        self._unread_ids = self._unread_ids.plus(part.unread_ids)
         if part.moments is not None:
             self._moments.append(part.moments)
         for name in ("boxes", "scores", "ids", "has_id", "numbers"):
@@ -98,7 +102,7 @@ class TableBuilder:
             whose = whose[np.concatenate(rows)]
         columns = (self._boxes, self._scores, self._ids, self._has_id, self._numbers)
         boxes, scores, ids, has_id, numbers = (column[:count] for column in columns)
-        table = BoxTable(names, whose, boxes, scores, ids, has_id, numbers, self._odd)
+        table = BoxTable(names, whose, boxes, scores, ids, has_id, numbers, self._odd, self._unread_ids)
         by_name = {name: [classes[name] for classes in self._classes] for name in self._classes[0]}
         return table, {name: _class_column(parts) for name, parts in by_name.items()}
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from sapiens_pl.boxes.rules import INVERTED, BoxRules
-from sapiens_pl.boxes.table import BoxTable
+from sapiens_pl.boxes.table import BoxTable, UnreadIds
+from sapiens_pl.core.columns import BoxColumns, Names
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import Failure
 
@@ -20,6 +21,8 @@ _MOST_OF = 3
 """Of fewer boxes "most" or "all" says nothing."""
 _SLACK = 1.02
 """Boxes of detectors may reach a little over the edge."""
+_SHOWN = 60
+"""How many characters of a file's text are quoted in a sentence."""
 _BEYOND = 2.0
 """No part of an image's width or height is so large, not even of a person who stands half outside."""
 
@@ -94,6 +97,27 @@ def note_high_scores(path: str, scores: np.ndarray) -> None:
         log.warning(
             "%s: %d of %d scores are above 1 (up to %g); thresholds and the poses' scores take them as they are.",
             path, (scores > 1).sum(), len(scores), highest,
+        )  # fmt: skip
+
+
+def note_ids(path: str, unread: UnreadIds, boxes: BoxColumns, names: Names) -> None:
+    """Says which ids of people cannot be kept, and which do not tell the people of a picture apart."""
+    if unread.num:
+        log.warning(
+            "%s: %d ids are no whole numbers (%s the first), so these people have others here.",
+            path, unread.num, unread.first[:_SHOWN],
+        )  # fmt: skip
+    if boxes.has_given_id is None or not boxes.has_given_id.any():
+        return
+    whose = np.repeat(np.arange(len(names)), boxes.num_boxes)
+    order = np.lexsort((boxes.instance_ids, whose))
+    ids, whose = boxes.instance_ids[order], whose[order]
+    alike = np.flatnonzero((ids[1:] == ids[:-1]) & (whose[1:] == whose[:-1]))
+    if len(alike):
+        log.warning(
+            "%s: %d people have the id of another one in the same picture (%d in %s the first); ids do not tell these "
+            "apart.",
+            path, len(alike), ids[alike[0]], names[int(whose[alike[0]])],
         )  # fmt: skip
 
 

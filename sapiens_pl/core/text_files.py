@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from sapiens_pl.core.errors import ConfigError
+from sapiens_pl.core.packed import packing_of
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -33,7 +34,10 @@ def open_text(path: str, newline: str | None = None) -> Iterator[TextIO]:
     encoding = "utf-8"
     try:
         with open(path, "rb") as file:
-            encoding = _encoding(file.peek(4)[:4])
+            start = file.peek(8)[:8]
+            if (kind := packing_of(start)) is not None:
+                raise ConfigError(f"{path} is packed ({kind}); unpack it and give the file that is in it.")
+            encoding = _encoding(start[:4])
             errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
             yield io.TextIOWrapper(file, encoding, errors, newline)
     except UnicodeError as error:

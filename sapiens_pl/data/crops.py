@@ -99,5 +99,5 @@ def _shows_nobody(task: ImageTask, box_index: int, image_wh: tuple[int, int], is
     if is_inside:
         message = f"Box {instance_id} of {where} is no larger than a point; correct the box file."
     else:
-        message = f"Box {instance_id} of {where} lies fully outside its {width}x{height} px; correct the box file."
+        message = f"Box {instance_id} of {where} lies fully outside its {width}x{height} px; correct the box."
     return Failure(task.name, instance_id, BoxError.__name__, message)

@@ -107,7 +107,7 @@ def _heads(path: Path, embed_dim: int, num_heads: int | None) -> int:
     if heads is None:
         raise CheckpointError(
             f"{path} has an embedding of {embed_dim}, which is not a published size, and does not say how "
-            "many attention heads it has; set model.num_heads."
+            "many attention heads it has; set model.num_heads (of convert --num-heads)."
         )
     if heads < 1 or embed_dim % heads:
         raise CheckpointError(
@@ -118,7 +118,9 @@ def _heads(path: Path, embed_dim: int, num_heads: int | None) -> int:
 
 def _positive_int(path: Path, text: str) -> int:
     if not re.fullmatch(r"0*[1-9][0-9]{0,5}", text):
-        raise CheckpointError(f"{path} gives num_heads={text[:20]!r} in its metadata; set model.num_heads.")
+        raise CheckpointError(
+            f"{path} gives num_heads={text[:20]!r} in its metadata; set model.num_heads (of convert --num-heads)."
+        )
     return int(text)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sapiens_pl.core.errors import CheckpointError
 from sapiens_pl.core.local_copies import local_copy
+from sapiens_pl.core.packed import packing_of
 from sapiens_pl.core.remote import is_url
 from sapiens_pl.core.wording import one_line
 from sapiens_pl.models.archive import LEGACY_MAGIC, read_archive
@@ -37,8 +38,6 @@ _SAFETENSORS_DTYPES = {
 }
 _DOWNLOAD_AGAIN = "download it again"
 _MAX_HEADER_BYTES = 16 * 2**20
-_PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc": "7z"}
-"""Kinds of packed files by their first bytes."""
 _COARSEST_CLOCK_NS = 2_000_000_000
 """Resolution of a file system: changes closer than this may have the same time."""
 _DIGESTS: dict[tuple[int, ...], str] = {}
@@ -73,9 +72,8 @@ def read_tensors(path: Path, setting: str = "model.checkpoint") -> tuple[dict[st
             ) from None
         said = one_line(error, 150)
         raise CheckpointError(f"{path} is damaged or incomplete: {said}; {_DOWNLOAD_AGAIN}.") from None
-    for begin, kind in _PACKED.items():
-        if start.startswith(begin):
-            raise CheckpointError(f"{path} is packed ({kind}); unpack it and give the file that is in it.")
+    if (kind := packing_of(start)) is not None:
+        raise CheckpointError(f"{path} is packed ({kind}); unpack it and give the file that is in it.")
     if start[257:262] == b"ustar":
         raise CheckpointError(
             f"{path} is a tar file, which only PyTorch before 0.2 wrote (or one that holds the checkpoint: then unpack "

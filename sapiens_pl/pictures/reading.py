@@ -79,7 +79,9 @@ def _read_patiently(read: Callable[[], bytes]) -> bytes:
         try:
             return read()
         except (FileNotFoundError, NotADirectoryError):
-            raise MissingImageError("does not exist; check the list or the box file.") from None
+            raise MissingImageError(
+                "does not exist, or is a link to nowhere; correct the name, or put the file there."
+            ) from None
         except (OSError, ValueError) as error:
             if pause is None or getattr(error, "errno", None) not in _PASSING:
                 reason = getattr(error, "strerror", None) or error

@@ -9,9 +9,12 @@ import cv2
 import numpy as np
 
 from sapiens_pl.core.keypoints import PART_SIZES, numbered_set
+from sapiens_pl.core.settings import check, either, number, whole_number
 from sapiens_pl.core.structures import PoseResult
 from sapiens_pl.data.python_images import checked_image, load_image
 from sapiens_pl.products.overlay import draw_poses
+
+_SETTINGS = {"score_threshold": number(), "max_side": either(whole_number(1), None)}
 
 
 def draw_result(
@@ -23,6 +26,7 @@ def draw_result(
     max_side: int | None = None,
 ) -> np.ndarray:
     """See `PoseResult.draw`."""
+    check(_SETTINGS, {"score_threshold": score_threshold, "max_side": max_side})
     pixels = _pixels(result, image)
     if max_side is not None and max(pixels.shape[:2]) > max_side:
         scale = max_side / max(pixels.shape[:2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sapiens_pl.core.not_counted_lines import not_counted_lines
 from sapiens_pl.core.terminal import printable
+from sapiens_pl.core.wording import counted
 from sapiens_pl.run.account import Account, Counts, FolderCounts, Report, Work
 
 
@@ -13,14 +14,14 @@ def summary_table(account: Account) -> str:
     rows = [
         ("images done", str(counts.images_done)),
         ("images failed", str(counts.images_failed)),
-        *([("not there yet", f"{counts.images_absent} images")] if counts.images_absent else []),
+        *([("not there yet", counted(counts.images_absent, "image", "images"))] if counts.images_absent else []),
         ("before this run", f"{counts.images_done_before} done, {counts.images_failed_before} failed"),
         *_of_videos(account.folder),
         ("people", str(counts.people)),
         ("boxes failed", str(counts.boxes_failed)),
     ]
     if counts.drawings_left_out:
-        rows.append(("drawings", f"{counts.drawings_left_out} left out; failures.jsonl says why"))
+        rows.append(("files not made", f"{counts.drawings_left_out} of formats; failures.jsonl says why"))
     rows += [(name, printable(value)) for name, value in not_counted_lines(account.not_counted)]
     if work is not None:
         rows += _of_work(work, earlier=not counts.images_planned)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 
 import numpy as np
 import pytest
@@ -283,3 +285,31 @@ def test_every_form_says_the_same_of_the_same_people(tmp_path):
 def test_a_box_that_a_second_name_of_its_picture_repeats_counts_once(tmp_path):
     text = json.dumps({"A.JPG": [BOX, BOX], "a.jpg": [BOX, [5, 5, 9, 9]]})
     assert boxes_of(JsonBoxes, tmp_path, text, "a.jpg") == ({"a.jpg": [BOX, BOX, [5, 5, 9, 9]]}, [])
+
+
+def test_ids_that_cannot_be_kept_or_tell_nobody_apart_are_said(tmp_path, caplog):
+    ids = ["5", "5", "anna", "1.5", "", "99999999999999999999", "7.0"]
+    rows = "".join(f"a.jpg,{identity},{place},0,99,99\n" for place, identity in enumerate(ids))
+    boxes_of(CsvBoxes, tmp_path, f"image,id,x1,y1,x2,y2\n{rows}")
+    assert "3 ids are no whole numbers (anna the first), so these people have others here" in caplog.text
+    assert "2 people have the id of another one in the same picture (5 in a.jpg the first)" in caplog.text
+    caplog.clear()
+    boxes_of(JsonBoxes, tmp_path, [{"image": "a.jpg", "bboxes": [[0, 0, 9, 9]] * 2, "ids": ["b", 0]}])
+    assert "1 ids are no whole numbers (b the first)" in caplog.text and "(0 in a.jpg the first)" in caplog.text
+    caplog.clear()
+    boxes_of(JsonBoxes, tmp_path, [{"image": "a.jpg", "bboxes": [[0, 0, 9, 9]] * 2, "ids": [3, None]}])
+    assert not caplog.text
+
+
+def test_what_is_no_box_file_is_said(tmp_path):
+    with pytest.raises(ConfigError, match="is a folder; name the file in it"):
+        JsonBoxes(str(tmp_path))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="is a pipe or a device"):
+        JsonBoxes(str(tmp_path / "pipe"))
+    (tmp_path / "boxes.csv").write_bytes(gzip.compress(b"image,x1,y1,x2,y2\n"))
+    with pytest.raises(ConfigError, match=r"boxes.csv is packed \(gzip\); unpack it"):
+        CsvBoxes(str(tmp_path / "boxes.csv"))
+    (tmp_path / "boxes.csv").write_text("image,x1,y1,x2,y2,X1\na.jpg,1,2,30,40,5\n")
+    with pytest.raises(ConfigError, match="has several columns x1, so it is not clear which one counts"):
+        CsvBoxes(str(tmp_path / "boxes.csv"))

@@ -133,7 +133,7 @@ def test_a_run_goes_on_without_the_overlay_of_a_picture_that_can_no_longer_be_re
     assert (line["image"], line["product"], line["error"]) == ("05_stuck.jpg", "overlay", "ReadTimeoutError")
     assert "overlays/05_stuck.jpg.jpg is not made: " in line["message"] and "within 4 s" in line["message"]
     assert run.info["counts"]["drawings_left_out"] == 1 and run.info["counts"]["images_failed"] == 0
-    assert "1 left out; failures.jsonl says why" in run.out
+    assert "files not made  1 of formats; failures.jsonl says why" in run.out
     # The same command does not try it again, until it is told to.
     same = predict(*mini, *on(pictures), "data.num_workers=1")
     assert same.code == 0 and same.failures == [line] and len(overlays(same)) == 11, same.err

@@ -51,6 +51,9 @@ def test_what_cannot_be_drawn(result, tmp_path):
         result.draw(parts=["face"])
     with pytest.raises(TypeError, match="image 0 is int 5"):
         result.draw(5)
+    for option in ({"max_side": 0}, {"score_threshold": "high"}):
+        with pytest.raises(ValueError, match=f"{next(iter(option))}=.* must be a"):
+            result.draw(**option)
     gone = result._replace(path=str(tmp_path / "gone.png"))
     with pytest.raises(MissingImageError):
         gone.draw()
