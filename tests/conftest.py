@@ -117,7 +117,7 @@ class Started:
         while not condition():
             if self.code is not None or time.monotonic() > end:
                 self._process.kill()
-                raise AssertionError(f"waited in vain (exit code {self.code}):\n{self._text('err')}")
+                raise AssertionError(f"waited in vain (exit code {self.code}):\n{self.text('err')}")
             time.sleep(0.01)
 
     def finish(self, timeout: float = 240) -> Run:
@@ -125,11 +125,12 @@ class Started:
         while self.code is None:
             if time.monotonic() > end:
                 self._process.kill()
-                raise AssertionError(f"still running after {timeout} s:\n{self._text('err')}")
+                raise AssertionError(f"still running after {timeout} s:\n{self.text('err')}")
             time.sleep(0.01)
-        return Run(self.code, self._text("out"), self._text("err"), self.folder)
+        return Run(self.code, self.text("out"), self.text("err"), self.folder)
 
-    def _text(self, stream: str) -> str:
+    def text(self, stream: str) -> str:
+        """What it has printed so far to its `out` or `err`."""
         path = self._output.with_suffix(f".{stream}")
         return path.read_text(errors="replace") if path.exists() else ""  # killed before it could say a word
 

@@ -65,6 +65,20 @@ def in_a_fork(function: Callable[..., Any], *given: Any, timeout: float = 300) -
     return result
 
 
+def command_from_a_fork(arguments: list[str], working: Path, output: Path) -> int:
+    """Runs a command to its end, for a function that runs `in_a_fork`, and gives its exit code.
+
+    Args:
+        output: what it prints goes there as for `fork_command`.
+    """
+    given = (arguments, working, output, "", "sapiens_pl.predict", dict(os.environ))
+    process = multiprocessing.get_context("fork").Process(target=_command, args=given)
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
 def _answer(answers: Connection, function: Callable[..., Any], given: tuple[Any, ...]) -> None:
     multiprocessing.set_start_method("fork", force=True)
     try:

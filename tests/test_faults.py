@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import Started, check_same, hungry
-from forked import fork_command
+from conftest import Run, Started, check_same, hungry
+from forked import command_from_a_fork, fork_command, in_a_fork
+from mounts import change_disk, mount_disk
 
 from sapiens_pl.core.devices import is_out_of_memory
 from sapiens_pl.core.errors import DeviceMemoryError
@@ -86,7 +84,7 @@ def test_a_worker_that_dies_or_hangs_costs_nothing(start, pictures, mini, expect
 SLOW_READ = """
 import time, sapiens_pl.pictures.folder as m
 read = m.read_image
-m.read_image = lambda *given: (time.sleep(0.1), read(*given))[1]
+m.read_image = lambda *given: (time.sleep(0.05), read(*given))[1]
 """
 
 
@@ -98,7 +96,7 @@ def test_pictures_that_crash_or_block_their_reader_are_recorded_and_the_rest_goe
     whole = (pictures / "00.jpg").read_bytes()
     for name, ending in (("05_killer.jpg", KILLER), ("17_sticky.jpg", STICKY), ("40_killer.jpg", KILLER)):
         (images / name).write_bytes(whole + ending)
-    run = predict(*mini, *on(images), "data.num_workers=2", "data.read_timeout=3", inject=BAD_DECODER)
+    run = predict(*mini, *on(images), "data.num_workers=2", "data.read_timeout=2", inject=BAD_DECODER)
     assert run.code == 0 and "Traceback" not in run.err, run.err
     assert {row["image"]: row["error"] for row in run.failures} == {
         "05_killer.jpg": "ReaderDiedError",
@@ -245,7 +243,7 @@ from sapiens_pl.inference.module import PoseModule
 step = PoseModule.predict_step
 def slow_step(self, batch, batch_idx=0):
     if os.environ.get("LOCAL_RANK", "0") == "{rank}":
-        time.sleep(0.5)
+        time.sleep(0.2)
         if batch_idx == 6:
             {end}
     return step(self, batch)
@@ -292,56 +290,67 @@ def test_two_ranks_with_one_image_left(predict, pictures, mini, expected, tmp_pa
 # The disk
 
 
-def in_a_namespace(script, timeout=240):
-    """Runs a shell script that may mount; skips where the system does not let us."""
-    if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
-        pytest.skip("this system does not allow mount namespaces")
-    return subprocess.run(["unshare", "-rm", "bash", "-c", script], capture_output=True, text=True, timeout=timeout)
+def run_on_a_small_disk(overrides, folder):
+    """Exit codes of the command without enough room, once more, and with room; and how many results fitted."""
+    disk = folder / "disk"
+    disk.mkdir()
+    try:
+        mount_disk(disk, "size=200k")
+    except PermissionError as error:
+        return str(error)
+    arguments = [*overrides, f"hydra.run.dir={disk / 'run'}"]
+    codes = [command_from_a_fork(arguments, folder, folder / name) for name in ("first", "still")]
+    fitted = [json.loads(path.read_text()) for path in (disk / "run" / "predictions").rglob("*.json")]
+    change_disk(disk, "size=20m")
+    codes.append(command_from_a_fork(arguments, folder, folder / "larger"))
+    shutil.copytree(disk / "run", folder / "run")
+    return codes, len(fitted)
 
 
 @pytest.mark.slow
 def test_a_full_disk_stops_the_run_and_a_larger_one_lets_it_go_on(pictures, mini, expected, tmp_path):
-    overrides = shlex.join([*mini, *on(pictures), "data.num_workers=1"])
-    command = f"{sys.executable} -m sapiens_pl.predict {overrides} hydra.run.dir=disk/run"
-    script = f"""
-        cd {tmp_path} && mkdir disk && mount -t tmpfs -o size=200k tmpfs disk || exit 99
-        {command} 2>first.err; echo $? >first.code
-        {command} 2>still.err; echo $? >still.code
-        find disk/run/predictions -type f | xargs python3 -c 'import json, sys
-for path in sys.argv[1:]: json.load(open(path))' && find disk/run/predictions -type f | wc -l >first.count
-        mount -o remount,size=20m disk
-        {command} 2>second.err; echo $? >second.code
-        cp -r disk/run second
-    """
-    process = in_a_namespace(script)
-    assert (tmp_path / "first.code").read_text().strip() == "1", process.stderr
-    sentence = (tmp_path / "first.err").read_text().strip().splitlines()[-1]
-    assert sentence.startswith("error: ") and "No space left on device" in sentence and "make room" in sentence
-    assert "Traceback" not in (tmp_path / "first.err").read_text()
-    assert (tmp_path / "still.code").read_text().strip() in "12" and "Traceback" not in (
-        tmp_path / "still.err"
-    ).read_text()
-    assert 0 < int((tmp_path / "first.count").read_text()) < 60
-    assert (tmp_path / "second.code").read_text().strip() == "0", (tmp_path / "second.err").read_text()
-    results = {path.stem: json.loads(path.read_text()) for path in sorted((tmp_path / "second/predictions").iterdir())}
-    check_same(results, expected, 100)
+    result = in_a_fork(run_on_a_small_disk, [*mini, *on(pictures), "data.num_workers=1"], tmp_path)
+    if isinstance(result, str):
+        pytest.skip(result)
+    (first, still, larger), fitted = result
+    said = {name: (tmp_path / f"{name}.err").read_text() for name in ("first", "still", "larger")}
+    sentence = said["first"].strip().splitlines()[-1]
+    assert first == 1 and sentence.startswith("error: "), said
+    assert "No space left on device" in sentence and "make room" in sentence
+    assert still in (1, 2) and "Traceback" not in said["first"] + said["still"], said
+    assert 0 < fitted < 60 and larger == 0, said
+    check_same(Run(larger, "", "", tmp_path / "run").results, expected, 100)
+
+
+def run_on_a_read_only_disk(overrides, folder):
+    """Exit codes of the command whose Hydra folder, and whose results, are to lie on it."""
+    disk = folder / "disk"
+    disk.mkdir()
+    try:
+        mount_disk(disk, "size=200k")
+    except PermissionError as error:
+        return str(error)
+    (disk / "run" / "predictions").mkdir(parents=True)
+    change_disk(disk, "ro")
+    return [
+        command_from_a_fork([*overrides, *where], folder, folder / name)
+        for name, *where in (
+            ("hydra", f"hydra.run.dir={disk / 'other'}"),
+            ("run", f"hydra.run.dir={folder / 'elsewhere'}", f"output.dir={disk / 'run'}"),
+        )
+    ]
 
 
 @pytest.mark.slow
 def test_a_read_only_folder_is_refused_in_a_sentence(pictures, mini, tmp_path):
-    overrides = shlex.join([*mini, *on(pictures)])
-    script = f"""
-        cd {tmp_path} && mkdir -p disk && mount -t tmpfs tmpfs disk && mkdir -p disk/run/predictions || exit 99
-        mount -o remount,ro disk
-        {sys.executable} -m sapiens_pl.predict {overrides} hydra.run.dir=disk/other 2>hydra.err; echo $? >hydra.code
-        {sys.executable} -m sapiens_pl.predict {overrides} hydra.run.dir=elsewhere output.dir=disk/run
-    """
-    process = in_a_namespace(script)
-    complaint = (tmp_path / "hydra.err").read_text()
-    assert (tmp_path / "hydra.code").read_text().strip() == "2" and complaint.count("\n") == 1
-    assert complaint.startswith("error: ") and "disk/other cannot be used (Read-only file system)" in complaint
-    assert process.returncode == 2 and "Traceback" not in process.stderr
-    assert process.stderr.startswith("error: output.dir=") and "Read-only file system" in process.stderr
+    codes = in_a_fork(run_on_a_read_only_disk, [*mini, *on(pictures)], tmp_path)
+    if isinstance(codes, str):
+        pytest.skip(codes)
+    of_hydra, of_run = ((tmp_path / f"{name}.err").read_text() for name in ("hydra", "run"))
+    assert codes == [2, 2] and of_hydra.count("\n") == 1, of_hydra + of_run
+    assert of_hydra.startswith("error: ") and "disk/other cannot be used (Read-only file system)" in of_hydra
+    assert of_run.startswith("error: output.dir=") and "Read-only file system" in of_run, of_run
+    assert "Traceback" not in of_run
 
 
 def test_a_folder_that_vanishes_stops_the_run(start, pictures, mini, expected, tmp_path):

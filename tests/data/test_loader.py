@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from forked import in_a_fork
+from mounts import mount_disk
 from pictures_in_memory import dataset_of_arrays
 from torch.utils.data import get_worker_info
 
@@ -25,7 +24,6 @@ from sapiens_pl.data.packing import pack_batches
 from sapiens_pl.data.transport import Means, fitting
 from sapiens_pl.detection.data import ImageCutter
 
-CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 NUM_IMAGES = 24
 
 
@@ -47,19 +45,10 @@ def read_all(loader) -> tuple[list[int], list[str]]:
     return values, failed
 
 
-def mount_shared_memory(options: str) -> None:
-    """Another /dev/shm for this process and its children."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNS) and libc.unshare(CLONE_NEWNS | CLONE_NEWUSER):
-        raise PermissionError("no mount namespaces here")
-    subprocess.run(["mount", "--make-rprivate", "/"], check=True, capture_output=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", "/dev/shm"], check=True, capture_output=True)
-
-
 def read_with_little_shared_memory(options):
     try:
-        mount_shared_memory(options)
-    except (PermissionError, subprocess.CalledProcessError) as error:
+        mount_disk("/dev/shm", options)
+    except PermissionError as error:
         return str(error)
     large = {"batch_size": 16, "input_hw": (1024, 768), "num_images": 48}
     crops = PictureLoader(dataset_of(**large), num_workers=2)
