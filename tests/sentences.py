@@ -42,10 +42,18 @@ def sentences(package: Path) -> dict[str, str]:
 
 def _module(file: Path, package: Path) -> Module:
     tree = ast.parse(file.read_text("utf-8"))
-    defined = [node for node in ast.walk(tree) if isinstance(node, (ast.ClassDef, ast.FunctionDef))]
-    classes = [node for node in defined if isinstance(node, ast.ClassDef)]
-    functions = [node for node in defined if isinstance(node, ast.FunctionDef)]
+    statements = [*_statements(tree)]
+    classes = [node for node in statements if isinstance(node, ast.ClassDef)]
+    functions = [node for node in statements if isinstance(node, ast.FunctionDef)]
     return Module(file.relative_to(package).as_posix(), tree, classes, functions, dict(_assigned(tree.body)))
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """All below, without a look at their expressions."""
+    for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for child in getattr(node, field, None) or []:
+            yield child
+            yield from _statements(child)
 
 
 def _assigned(statements: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:

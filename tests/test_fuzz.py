@@ -51,7 +51,7 @@ def test_the_fuzz_sees_what_it_looks_for(tmp_path, monkeypatch):
     monkeypatch.setitem(KINDS, "odd", kind)
     monkeypatch.setattr(fuzzing, "HANG_SECONDS", 0.5)
     monkeypatch.setattr(fuzzing, "mutated", lambda rng, content, other: content)
-    account = fuzzing.fuzz("odd", 6, 0, tmp_path)
+    account = fuzzing.fuzz("odd", 3, 0, tmp_path)
     said = " ".join(account.complaints)
     for words in ("ValueError: 'no sentence'", f"ends with {-signal.SIGKILL}", "it hangs", "two\\nlines"):
         assert words in said
