@@ -100,7 +100,7 @@ def view_of(pick: Pick) -> View:
 def _jpeg(pixels: np.ndarray, view: View, most: int) -> bytes:
     """Of the largest side and quality that takes no more than that many bytes, or the smallest."""
     data = b""
-    for side in _SIDES:
+    for side in dict.fromkeys(min(side, max(view.width, view.height)) for side in _SIDES):
         shown = _shown(pixels, view, side)
         for quality in _QUALITIES:
             ok, encoded = cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -112,7 +112,7 @@ def _jpeg(pixels: np.ndarray, view: View, most: int) -> bytes:
     return data
 
 
-def _shown(pixels: np.ndarray, view: View, side: int) -> np.ndarray:
+def _shown(pixels: np.ndarray, view: View, side: float) -> np.ndarray:
     """The view at that longer side, or at its own if that is less; grey beyond the picture."""
     scale = min(1.0, side / max(view.width, view.height))
     wide, high = (max(1, round(length * scale)) for length in (view.width, view.height))

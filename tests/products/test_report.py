@@ -174,12 +174,12 @@ def test_photographs_that_are_gone_are_told_and_the_skeleton_stays(tmp_path):
 
 @pytest.mark.slow
 def test_the_page_stays_small_whatever_the_pictures_are(tmp_path):
-    noise = np.random.default_rng(0).integers(0, 255, (700, 700, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 255, (400, 400, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "noise.jpg"), noise)
-    results = [pose_result(f"{at}.jpg", 60, 308, seed=at, image_wh=(700, 700)) for at in range(12)]
+    results = [pose_result(f"{at}.jpg", 60, 308, seed=at, image_wh=(400, 400)) for at in range(12)]
     for result in results:
-        result.keypoints[:] /= 8
-        result.bboxes[:] = (100, 100, 600, 600)
+        result.keypoints[:] /= 14
+        result.bboxes[:] = (50, 50, 350, 350)
     make_records(tmp_path, [each._replace(path=str(tmp_path / "noise.jpg")) for each in results], 308)
     made(tmp_path)
     assert sum("image" in entry for entry in data_of(tmp_path)["entries"]) > 60

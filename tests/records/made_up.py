@@ -51,7 +51,8 @@ def check_equal(found: PoseResult, expected: PoseResult) -> None:
     for name, one, other in zip(PoseResult._fields, found, expected):
         if isinstance(other, np.ndarray):
             assert one.dtype == other.dtype and one.shape == other.shape, name
-            np.testing.assert_array_equal(one, other, err_msg=name)
+            if one.tobytes() != other.tobytes():  # looked at first, for it is ten times as quick
+                np.testing.assert_array_equal(one, other, err_msg=name)
         else:
             assert one == other and type(one) is type(other), name
 
