@@ -6,6 +6,7 @@ Legend: F frames that can be shown, in their order; N packets, in the order that
 from __future__ import annotations
 
 import os
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from sapiens_pl.pictures.video_end import how_it_ends, why_not_opened
 
 KEYFRAME, CORRUPT = 1, 2
 NO_TIME = -(2**63)
+_MICROSECONDS = 1_000_000
 _SHOWN_FROM_KEYFRAMES = ("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vp8", "vp9", "av1", "vc1")
 """Codecs whose decoders return nothing before the first keyframe."""
 
@@ -91,8 +93,18 @@ def opened(path: str) -> Any:
     """The file's container, of PyAV."""
     import av
 
-    # Metadata in other encodings must not cost the video.
-    return av.open(f"file:{path}", metadata_errors="replace")
+    # Metadata in other encodings must not cost the video; from version 19 on PyAV sees to that itself.
+    before = int(av.__version__.partition(".")[0]) < 19
+    options: dict[str, Any] = {"metadata_errors": "replace"} if before else {}
+    return av.open(f"file:{path}", **options)
+
+
+def start_of(container: Any) -> Fraction:
+    """When a container begins, seconds: it says so in whole microseconds, its streams exactly."""
+    said = Fraction(container.start_time or 0, _MICROSECONDS)
+    timed = [stream for stream in container.streams if stream.start_time is not None and stream.time_base]
+    begins = (stream.start_time * stream.time_base for stream in timed)
+    return next((begin for begin in begins if abs(begin - said) < Fraction(1, _MICROSECONDS)), said)
 
 
 def video_stream(container: Any) -> Any:
@@ -191,10 +203,9 @@ def _table(
     packet = shown[np.argsort(order[shown], kind="stable")]
     frame = np.full(len(hidden), -1, np.int64)
     frame[packet] = np.arange(len(packet))
-    begin = 0.0 if container.start_time is None else container.start_time / 1_000_000
     return VideoTable(
         pts=packets.pts[packet],
-        seconds=packets.pts[packet] * float(stream.time_base) - begin,
+        seconds=packets.pts[packet] * float(stream.time_base) - float(start_of(container)),
         packet=packet,
         frame=frame,
         start=start,

@@ -16,7 +16,7 @@ import numpy as np
 from sapiens_pl.core.columns import encoded
 from sapiens_pl.pictures.video_table import VideoTable, scan
 
-_FORM = 2
+_FORM = 3
 """To be raised when the form of the tables, or how they are made, changes."""
 _LEAST_PACKETS = 500
 """Shorter videos are scanned again as fast."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from sapiens_pl.core.errors import MissingImageError
 from sapiens_pl.core.structures import PoseResult
-from sapiens_pl.pictures.video_table import opened, video_stream
+from sapiens_pl.pictures.video_table import opened, start_of, video_stream
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class FilmSource:
         self.unit = Fraction(1, time_base.denominator)
         self.rate: Fraction = self._stream.average_rate or Fraction(25)
         self._ticks = time_base.numerator
-        self._start = Fraction(self._container.start_time or 0, _MICROSECONDS)
+        self._start = start_of(self._container)
         self._copies: dict[int, Any] = {}
         self._last_dts: dict[int, int] = {}
         self._end = self._end_of_sound = 0
