@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import filecmp
 import hashlib
 import os
 import posixpath
@@ -18,7 +19,8 @@ def local_copy(url: str) -> Path:
     """A file of the same name on the disk, with the same bytes: fetched, or as it was fetched before.
 
     It is kept in `~/.cache/sapiens_pl/remote` (or below `$XDG_CACHE_HOME`) as long as its store says that it is the
-    same, by ETag, size or time; a file of which the store says nothing is fetched each time.
+    same, by ETag, size or time; a file of which the store says nothing is fetched each time, and replaces the copy if
+    its bytes are others: a network may be reading it.
 
     Raises:
         ConfigError: for every error, as nothing has started yet.
@@ -46,12 +48,16 @@ def _local_copy(url: str) -> Path:
         if entry.stamp and path.is_file():
             return path
         for old in folder.glob("*/*"):
-            old.unlink()  # a process that has it open can still read it
+            if old != path:
+                old.unlink()  # a process that has it open can still read it
         path.parent.mkdir(exist_ok=True)
         temporary = path.with_name(f".{path.name}")
         with watched(f"fetching {path.name}", "B", entry.num_bytes, lambda: temporary.stat().st_size, patient=True):
             fetch(url, temporary, entry)
-        os.replace(temporary, path)
+        if path.is_file() and filecmp.cmp(temporary, path, shallow=False):
+            temporary.unlink()
+        else:
+            os.replace(temporary, path)
     return path
 
 

@@ -96,6 +96,10 @@ def judged(error: Exception, url: str, done: str = "read") -> Verdict:
         return Verdict(
             RemoteError(f"{where} cannot be {done}, as {_protocol(url)}:// does not support that; give another URL.")
         )
+    if status in (405, 501):
+        return Verdict(
+            RemoteError(f"{where} cannot be {done}, as this server does not support that; give another URL.")
+        )
     said = _said(root, kind, code, status)
     if status in (401, 403) or isinstance(root, PermissionError):
         remedy = "" if _protocol(url) in _WEB else f" ({_credentials(url)})"

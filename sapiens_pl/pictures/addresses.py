@@ -18,7 +18,7 @@ from sapiens_pl.pictures.braces import expand_braces
 from sapiens_pl.pictures.looks import entry_of, listing
 from sapiens_pl.pictures.run_folders import without_runs
 
-_LISTS = (".txt", ".lst", ".list")
+LISTS = (".txt", ".lst", ".list")
 _WEB = ("http", "https")
 
 
@@ -57,7 +57,7 @@ def list_addresses(images: str, wanted: Callable[[str], bool], kind: str) -> Add
 def is_list_of_urls(images: str) -> bool:
     """Whether this is a list file on the disk whose first line is a URL."""
     path = os.path.expanduser(images)
-    if is_url(images) or not images.lower().endswith(_LISTS) or not os.path.isfile(path):
+    if is_url(images) or not images.lower().endswith(LISTS) or not os.path.isfile(path):
         return False
     with open_text(path) as file:
         return is_url(next((line.strip().strip("\"'") for line in file if line.strip()), ""))

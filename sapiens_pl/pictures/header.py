@@ -35,7 +35,6 @@ _FOREIGN = {
     b"#?R": "Radiance HDR",
     b"%PDF": "PDF",
     b"8BPS": "Photoshop",
-    b"<": "a web page or XML",
 }
 _READ_PHOTOMETRICS = (0, 1, 2, 3, 5, 6)
 """TIFF's grey (two), RGB, palette, CMYK and YCbCr; the rest is Lab, raw sensors and masks."""
@@ -101,6 +100,8 @@ def _format(data: bytes) -> str:
                 raise UnreadableImageError(f"is HEIC, and {reason}; or convert it to JPEG or PNG.")
             return "HEIF"
         raise UnreadableImageError("is a video or a kind of HEIF that is not read here; convert it to JPEG or PNG.")
+    if data.startswith(b"<"):
+        raise UnreadableImageError("is a web page or XML in a picture's place; fetch the picture itself.")
     for signature, name in _FOREIGN.items():
         if data.startswith(signature):
             raise UnreadableImageError(f"is {name}, which is not read here; convert it to JPEG or PNG.")

@@ -11,7 +11,7 @@ from sapiens_pl.core.plan import Pictures
 from sapiens_pl.core.remote import hidden, reading
 from sapiens_pl.core.structures import LoadedImage
 from sapiens_pl.pictures import MAX_MEGAPIXELS
-from sapiens_pl.pictures.addresses import Addresses, list_addresses
+from sapiens_pl.pictures.addresses import LISTS, Addresses, list_addresses
 from sapiens_pl.pictures.ahead import Ahead, Request
 from sapiens_pl.pictures.left_out import is_video, looks_like_picture, not_read_here
 from sapiens_pl.pictures.looks import known_size
@@ -42,6 +42,11 @@ class UrlPictures:
         only = self._found.urls[0]
         if len(self._found.urls) == 1 and is_video(_bare(only)):
             raise ConfigError(f"data.images={hidden(only)} {_VIDEO.why}.")
+        if len(self._found.urls) == 1 and _bare(only).lower().endswith(LISTS):
+            raise ConfigError(
+                f"data.images={hidden(only)} is a list, and lists are not read from URLs; fetch it to a disk, and give "
+                "its path."
+            )
         self._urls = Names.of(self._found.urls)
         self._ahead = Ahead()
         self._pictures = _pictures(self._found, self._left_out)

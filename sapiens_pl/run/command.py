@@ -47,6 +47,8 @@ def sentence_of(error: BaseException) -> str:
             "command runs, in a folder of PYTHONPATH, or install it."
         )
     remedy = "; install the launcher: pip install 'sapiens_pl[slurm]'" if "submitit" in str(error) else ""
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's, of devices that are not there
+        remedy = " sapiens-pl doctor says which devices PyTorch can use; trainer.accelerator=auto takes them."
     return f"the configuration cannot be used: {' '.join(str(error).split())}{remedy}"
 
 

@@ -136,6 +136,8 @@ def no_text(key: str, value: Any) -> str:
     given = (argument.partition("=") for argument in reversed(sys.argv[1:]))  # of several, the last counts
     raw = next((text for name, _, text in given if name.lstrip("+") == key), str(value))
     kind = _kind(value)
+    if key == "data.images" and kind == "list":
+        return f"{key}={raw} is a list; several paths stand in a text file (.txt), a path a line: name that"
     return f"{key}={raw} is not text but a {kind} for Hydra; quote the value for Hydra too: {quoted(key, raw)}"
 
 

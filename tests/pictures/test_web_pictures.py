@@ -164,3 +164,23 @@ def test_what_is_not_there_by_url_is_refused(root):
         open_source(f"{root}/")
     with pytest.raises(ConfigError, match=f"{root}/a.png is not there; correct the name"):
         open_source(f"{root}/a.png")
+
+
+def test_a_file_of_which_the_server_says_nothing_keeps_its_copy_while_its_bytes_are_the_same(web):
+    web.files = {"/w.pth": b"weights"}
+    copy = local_copy(f"{web.url}/w.pth")
+    before = copy.stat()
+    assert local_copy(f"{web.url}/w.pth") == copy and os.path.samestat(copy.stat(), before)
+    web.files = {"/w.pth": b"others!"}
+    assert local_copy(f"{web.url}/w.pth").read_bytes() == b"others!"
+
+
+def test_a_list_is_not_read_from_a_server(web):
+    web.files = {"/list.txt": b"a.png"}
+    with pytest.raises(ConfigError, match=r"list.txt is a list, and lists are not read from URLs; fetch it to a disk"):
+        open_source(f"{web.url}/list.txt")
+
+
+def test_a_server_that_takes_no_files_is_no_place_for_results(web):
+    with pytest.raises(RemoteError, match=r"cannot be written, as this server does not support that; give another URL"):
+        remote.put(f"{web.url}/x", b"x")
