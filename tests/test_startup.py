@@ -51,6 +51,7 @@ CASES = {
     "models": ("sapiens_pl.models.__main__", [], 0, "sapiens_1b_308"),
     "collect": ("sapiens_pl.collect", ["nowhere"], 2, "holds no run.json"),
     "evaluate": (EVALUATE, ["predictions=nowhere", "annotations=x"], 2, "is not an output folder of a run"),
+    "evaluate, a run without its key": (EVALUATE, ["run"], 2, "of evaluate predictions=outputs/my_run"),
     "evaluate, a mistyped key": (EVALUATE, ["prediction=nowhere"], 2, "did you mean predictions?"),
 }  # fmt: skip
 

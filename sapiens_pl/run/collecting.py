@@ -10,17 +10,18 @@ from sapiens_pl.core.bar import Bar
 from sapiens_pl.core.errors import ConfigError, SapiensError
 from sapiens_pl.core.logs import note
 from sapiens_pl.core.terminal import printable
+from sapiens_pl.core.wording import counted
 from sapiens_pl.detection.record import DetectionRecord
 from sapiens_pl.products.of_run import make_of_run
 from sapiens_pl.records.at_hand import at_hand, shown
 from sapiens_pl.records.members import any_at_work
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.store import refuse_first_edition
-from sapiens_pl.run.account import COMPLETE, MERGING, Account
+from sapiens_pl.run.account import COMPLETE, MERGING, RUNNING, Account
 from sapiens_pl.run.command import complain
 from sapiens_pl.run.make_settings import make_settings
 from sapiens_pl.run.run_log import held_back, logged_in
-from sapiens_pl.run.summing import count_tracks, finish, sum_up
+from sapiens_pl.run.summing import count_folder, count_tracks, finish, sum_up
 from sapiens_pl.run.table import summary_table
 from sapiens_pl.tracking.of_records import TrackingOfRun
 
@@ -54,7 +55,10 @@ def _put_together(address: str | Path, with_files: bool) -> int:
         return complain(str(error), 2 if isinstance(error, ConfigError) else 1)
     print(f"{table}\n" if table else "", end="")
     print(f"  {'status':<16}{account.status or 'unknown'}\n  {'results':<16}{printable(folder.address)}")
-    if at_work:
+    if account.status == RUNNING and not at_work:
+        done = counted(count_folder(folder).done, "image", "images")
+        print(f"No process is at work: the run was killed, with {done} done; the same command as before continues it.")
+    elif at_work:
         print("The run is still at work; files that hold all of it are written at its end.")
     return 0 if account.status == COMPLETE else 1
 

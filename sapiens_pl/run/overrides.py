@@ -117,7 +117,10 @@ def unreadable_override(arguments: Sequence[str] | None = None, choices: bool = 
 
 def _sentence(key: str, sign: str, value: str) -> str:
     if not sign:
-        return f"{key} is not a setting; write KEY=VALUE without blanks around =, for instance data.images=photos/"
+        return (
+            f"{key} is not a setting; write KEY=VALUE without blanks around =, for instance data.images=photos/ "
+            "(of evaluate predictions=outputs/my_run)"
+        )
     if not _can_be_read(f"{key}=x"):
         return f"{key} is not a name of a setting; see conf/ for those there are."
     return f"{key}={value} is not text in Hydra's grammar; quote the value for Hydra too: {quoted(key, value)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from records.made_up import make_records, pose_result
 
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.not_counted import FilesNotCounted, NotCounted, RowsNotCounted, Some
@@ -13,6 +14,7 @@ from sapiens_pl.run import lives
 from sapiens_pl.run.account import (
     COMPLETE,
     POSING,
+    RUNNING,
     VERSION,
     Account,
     Counts,
@@ -68,6 +70,13 @@ def test_a_damaged_report_is_none(folder, content, capsys):
     assert [report.rank for report in read_reports(folder)] == [0]
     assert progress_of(read_lives(folder))[:4] == progress_of([])[:4]
     assert put_together(folder.path) == 1 and "incomplete" in capsys.readouterr().out
+
+
+def test_a_killed_run_is_told_from_one_that_is_at_work(folder, capsys):
+    make_records(folder.path, [pose_result("a.jpg")])
+    write_account(folder, Account(status=RUNNING))
+    assert put_together(folder.path, with_files=False) == 1
+    assert "No process is at work: the run was killed, with 1 image done; the same" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
