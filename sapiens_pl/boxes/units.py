@@ -12,6 +12,7 @@ from sapiens_pl.boxes.table import BoxTable, UnreadIds
 from sapiens_pl.core.columns import BoxColumns, Names
 from sapiens_pl.core.errors import ConfigError
 from sapiens_pl.core.structures import Failure
+from sapiens_pl.core.terminal import printable
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ def note_ids(path: str, unread: UnreadIds, boxes: BoxColumns, names: Names) -> N
     if unread.num:
         log.warning(
             "%s: %d ids are no whole numbers (%s the first), so these people have others here.",
-            path, unread.num, unread.first[:_SHOWN],
+            path, unread.num, printable(unread.first[:_SHOWN]),
         )  # fmt: skip
     if boxes.has_given_id is None or not boxes.has_given_id.any():
         return
@@ -117,7 +118,7 @@ def note_ids(path: str, unread: UnreadIds, boxes: BoxColumns, names: Names) -> N
         log.warning(
             "%s: %d people have the id of another one in the same picture (%d in %s the first); ids do not tell these "
             "apart.",
-            path, len(alike), ids[alike[0]], names[int(whose[alike[0]])],
+            path, len(alike), ids[alike[0]], printable(names[int(whose[alike[0]])]),
         )  # fmt: skip
 
 

@@ -299,6 +299,9 @@ def test_ids_that_cannot_be_kept_or_tell_nobody_apart_are_said(tmp_path, caplog)
     caplog.clear()
     boxes_of(JsonBoxes, tmp_path, [{"image": "a.jpg", "bboxes": [[0, 0, 9, 9]] * 2, "ids": [3, None]}])
     assert not caplog.text
+    caplog.clear()
+    boxes_of(CsvBoxes, tmp_path, "image,id,x1,y1,x2,y2\na.jpg,\x1b[31m,0,0,99,99\n")
+    assert r"(\x1b[31m the first)" in caplog.text  # it commands no terminal
 
 
 def test_what_is_no_box_file_is_said(tmp_path):
