@@ -29,6 +29,7 @@ def completed(line):
     return cli("-sc", "query=bash", line=line).stdout.split()
 
 
+@pytest.mark.slow
 def test_the_version_and_the_list_of_commands():
     assert cli("--version").stdout.split() == ["sapiens_pl", __version__]
     told, alone = cli("--help"), cli()
@@ -69,6 +70,7 @@ def test_commands_settings_and_choices_are_completed():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_take_the_script(shell):
     told = cli("completion", shell)
@@ -96,6 +98,7 @@ def test_fish_completes_files_only_where_there_is_no_choice(tmp_path):
         assert ran.stdout.split() == completed, ran.stderr
 
 
+@pytest.mark.slow
 def test_help_offers_no_file_that_others_build_on():
     told = cli("predict", "--help").stdout.partition("Groups and their choices")[2]
     assert "boxes: auto, coco" in told and "products: coco, " in told and not re.search(r"[ ,]_\w", told)

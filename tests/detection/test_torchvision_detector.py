@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import cache
 
 import cv2
 import numpy as np
@@ -33,6 +34,7 @@ def images() -> list[np.ndarray]:
     return [cv2.resize(photographs[index % len(photographs)], size) for index, size in enumerate(SIZES)]
 
 
+@cache
 def random_network(name: str) -> torch.nn.Module:
     """With weights so large that there are boxes of several classes."""
     torch.manual_seed(0)
