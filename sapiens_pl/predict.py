@@ -27,6 +27,7 @@ from sapiens_pl.run.command import (
     complain,
     disk_error,
     disk_sentence,
+    folder_sentence,
     hydra_sentence,
     sentence_of,
     take_arguments,
@@ -133,7 +134,7 @@ def main() -> None:
         complaint = array_complaint(error)
         disk = disk_error(error)
         if complaint is None and disk is not None:  # Hydra cannot make its run folder, or the log in it
-            complaint = disk_sentence(disk), EXIT_BAD_CONFIG
+            complaint = folder_sentence(disk), EXIT_BAD_CONFIG
         if complaint is None and not begun:  # it cannot put the configuration together
             complaint = hydra_sentence(error), EXIT_BAD_CONFIG
         if complaint is None:

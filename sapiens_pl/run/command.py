@@ -72,6 +72,13 @@ def disk_sentence(error: OSError) -> str:
     return f"{where} cannot be used ({error.strerror or error}); fix that and run the same command again."
 
 
+def folder_sentence(error: OSError) -> str:
+    """The same for a run's folder, which cannot be made."""
+    if error.filename is None:
+        return disk_sentence(error)
+    return f"{error.filename} cannot be used ({error.strerror or error}); choose another output.dir."
+
+
 def take_arguments() -> None:
     """Puts the command's arguments into an order that Hydra takes; ends the command if there is none."""
     try:

@@ -77,3 +77,9 @@ def test_a_refused_command_leaves_no_folder_that_it_was_to_make(forked, tmp_path
     place.mkdir(parents=True)
     assert forked("predict", "data.images=nowhere", "model=demo", named, working=working).code == 2
     assert place.is_dir() and not [*place.iterdir()]
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_what_to_do(forked, tmp_path):
+    (tmp_path / "file").touch()
+    refused = forked("predict", "model=demo", "output.dir=file/run")
+    assert refused.code == 2 and "file/run cannot be used (Not a directory); choose another output.dir." in refused.err
