@@ -108,10 +108,9 @@ def test_results_depend_neither_on_batches_nor_workers_nor_broken_neighbours(pre
     for name, result in reference.results.items():
         assert (np.abs(keypoints_of(result) - original[f"{name}|0|kpts"].reshape(-1, 2)).max(axis=1) < 0.1).all()
 
-    for batch_size, workers in ((3, 2), (8, 0), (64, 2)):
-        run = predict(*clean, f"data.batch_size={batch_size}", f"data.num_workers={workers}", folder=f"b{batch_size}")
-        assert run.code == 0, run.err
-        check_same(run.results, reference.results)
+    run = predict(*clean, "data.batch_size=64", "data.num_workers=2", folder="all")
+    assert run.code == 0, run.err
+    check_same(run.results, reference.results)
 
     mixed = tiny_on(photographs / "mixed", photographs / "mixed.json")
     run = predict(*mixed, "data.batch_size=3", "data.num_workers=2", folder="mixed")

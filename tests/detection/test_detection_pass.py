@@ -6,15 +6,14 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import check_same, hungry
+from conftest import Started, check_same, hungry
+from forked import fork_command
 from safetensors.torch import save_file
 
 from sapiens_pl.detection.fcos_small import fcos_small
@@ -51,8 +50,9 @@ def settings(tmp_path_factory, mini) -> list[str]:
 def finished(settings, tmp_path_factory) -> Path:
     """The folder of a run by one process."""
     folder = tmp_path_factory.mktemp("finished")
-    command = [sys.executable, "-m", "sapiens_pl.predict", *settings, "data.num_workers=1", f"hydra.run.dir={folder}"]
-    subprocess.run(command, check=True, cwd=folder)
+    arguments = [*settings, "data.num_workers=1", f"hydra.run.dir={folder}"]
+    run = Started(fork_command(arguments, folder, folder / "output"), folder / "output", folder).finish()
+    assert run.code == 0, run.err
     return folder
 
 
@@ -166,33 +166,29 @@ def test_a_run_that_ends_while_it_detects_goes_on_where_it_was(start, predict, s
     assert again.info["status"] == "complete"
 
 
-def test_two_ranks_of_lightning_do_not_wait_for_each_other(predict, settings, alone):
-    slow = SLOW_DETECTION.format(seconds="1.0 if __import__('os').environ.get('LOCAL_RANK') == '1' else 0")
-    note = """
+PATIENT_RANK = """
 import os, time
+from pathlib import Path
+from sapiens_pl.detection.module import DetectionModule
 from sapiens_pl.inference.module import PoseModule
-pose_step = PoseModule.predict_step
-def timed(*given):
-    print("pose", os.environ.get("LOCAL_RANK", "0"), time.time(), flush=True)
-    return pose_step(*given)
-PoseModule.predict_step = timed
-from sapiens_pl.detection.writer import DetectionWriter
-end = DetectionWriter.on_predict_end
-def timed_end(self, trainer, module):
-    print("detected", trainer.global_rank, time.time(), flush=True)
-    return end(self, trainer, module)
-DetectionWriter.on_predict_end = timed_end
+posed, rank, look = Path({posed!r}), os.environ.get("LOCAL_RANK", "0"), DetectionModule.predict_step
+def patient(*given):
+    end = time.monotonic() + 60
+    while rank == "1" and not posed.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    return look(*given)
+DetectionModule.predict_step = patient
+PoseModule.on_predict_end = lambda self: posed.write_text(posed.read_text() + rank if posed.exists() else rank)
 """
+
+
+def test_two_ranks_of_lightning_do_not_wait_for_each_other(predict, settings, alone, tmp_path):
+    """Of which the second one looks at nothing before the first one has all its poses."""
     two = ["trainer.devices=2", "trainer.strategy=ddp", "data.num_workers=1"]
-    run = predict(*settings, *two, inject=slow + note)
+    run = predict(*settings, *two, inject=PATIENT_RANK.format(posed=str(tmp_path / "posed")), timeout=50)
     assert run.code == 0, run.err
     check_equal(run, alone)
-    times: dict = {}
-    for line in run.out.splitlines():
-        if line.startswith(("pose ", "detected ")):
-            what, rank, when = line.split()
-            times.setdefault((what, rank), []).append(float(when))
-    assert max(times["pose", "0"]) < times["detected", "1"][0]  # rank 0 has all its poses before rank 1 has its boxes
+    assert (tmp_path / "posed").read_text() == "01"
     assert run.info["processes_ended"] == 2 and run.info["detection"]["images"] == NUM_IMAGES + NUM_BROKEN
 
 

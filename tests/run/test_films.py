@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import Run, Started
+from forked import fork_command
 from safetensors.torch import save_file
 
 from benchmarks.film import COUNTING
@@ -23,7 +25,7 @@ from sapiens_pl.records.reading import Records
 
 pytest.importorskip("av")
 
-NUM_FRAMES, KEYFRAMES_EVERY = 300, 25
+NUM_FRAMES, KEYFRAMES_EVERY = 225, 25
 NUM_SHORT, NUM_PHOTOGRAPHS = 40, 3
 TABLES = ("parquet/*", "keypoints.csv", "predictions/**/*.json")
 ONE_BY_ONE = "data.batch_size=1"
@@ -82,13 +84,23 @@ def wait_for(run, num_done: int) -> None:
     run.wait_until(lambda: run.count() > num_done)
 
 
-@pytest.fixture
-def alone(predict, films, request):
-    """What one process makes of it, undisturbed, with the overrides that a test is marked with."""
-    run = predict(*films, "data.num_workers=0", *getattr(request, "param", ()), folder="alone")
+def undisturbed(folder: Path, *overrides: str) -> Run:
+    arguments = [*overrides, "data.num_workers=0", f"hydra.run.dir={folder}"]
+    run = Started(fork_command(arguments, folder, folder / "output"), folder / "output", folder).finish()
     assert run.code == 0, run.err
     assert len(Records.read(run.folder)) == NUM_FRAMES + NUM_SHORT + NUM_PHOTOGRAPHS
     return run
+
+
+@pytest.fixture(scope="module")
+def alone(films, tmp_path_factory) -> Run:
+    """What one process makes of it, undisturbed."""
+    return undisturbed(tmp_path_factory.mktemp("alone"), *films)
+
+
+@pytest.fixture(scope="module")
+def alone_one_by_one(films, tmp_path_factory) -> Run:
+    return undisturbed(tmp_path_factory.mktemp("one_by_one"), *films, ONE_BY_ONE)
 
 
 @pytest.mark.parametrize("num_workers", [1, 2, 4])
@@ -99,8 +111,7 @@ def test_workers_decode_each_frame_once_and_come_to_the_same(predict, films, alo
     assert NUM_FRAMES + NUM_SHORT <= count.stat().st_size <= 1.3 * (NUM_FRAMES + NUM_SHORT)
 
 
-@pytest.mark.parametrize("alone", [[ONE_BY_ONE]], indirect=True, ids=["one by one"])
-def test_a_run_that_is_killed_again_and_again_comes_to_the_same(start, predict, films, alone, tmp_path):
+def test_a_run_that_is_killed_again_and_again_comes_to_the_same(start, predict, films, alone_one_by_one, tmp_path):
     rng, count, goal = random.Random(3), tmp_path / "count", 0
     settings, inject = [*films, ONE_BY_ONE, "data.num_workers=2"], COUNTING.format(file=str(count))
     for _ in range(4):
@@ -109,20 +120,19 @@ def test_a_run_that_is_killed_again_and_again_comes_to_the_same(start, predict, 
         wait_for(run, goal)
         goal = run.count()
         run.kill()
-    check_same_tables(predict(*settings, inject=inject), alone)
+    check_same_tables(predict(*settings, inject=inject), alone_one_by_one)
     lost = 5 * 2 * (KEYFRAMES_EVERY + NUM_SHORT)  # by each start and each of its workers the stretch in hand
     in_flight = 4 * 2 * 3  # and the frames of batches that were not written
     assert count.stat().st_size <= 1.3 * (NUM_FRAMES + NUM_SHORT) + lost + in_flight
 
 
-@pytest.mark.parametrize("alone", [[ONE_BY_ONE]], indirect=True, ids=["one by one"])
-def test_two_ranks_and_three_shards_come_to_the_same(start, predict, films, alone):
+def test_two_ranks_and_three_shards_come_to_the_same(start, predict, films, alone_one_by_one):
     films, two = [*films, ONE_BY_ONE], ["trainer.devices=2", "trainer.strategy=ddp", "data.num_workers=1"]
-    check_same_tables(predict(*films, *two, folder="ranks"), alone)
+    check_same_tables(predict(*films, *two, folder="ranks"), alone_one_by_one)
     three = [*films, "data.num_workers=1", "data.num_shards=3"]
     runs = [shard.finish() for shard in [start(*three, f"data.shard={shard}", folder="shards") for shard in range(3)]]
     assert [run.code for run in runs] == [0, 0, 0], runs[0].err
-    check_same_tables(runs[0], alone)
+    check_same_tables(runs[0], alone_one_by_one)
     frames = [process["counts"]["images_planned"] for process in runs[0].info["processes"]]
     assert len(frames) == 3 and max(frames) <= 1.3 * min(frames)  # one film is everybody's
 
