@@ -197,11 +197,14 @@ def predict(start):
 
 @pytest.fixture
 def forked(tmp_path):
-    """Runs another command than `predict`, or one elsewhere, to its end; the folder of its `Run` is where it works."""
+    """Runs another command than `predict`, or one elsewhere, to its end; the folder of its `Run` is where it works.
 
-    def run(module: str, *arguments: object, working: Path = tmp_path) -> Run:
+    `inject` is code to run before it.
+    """
+
+    def run(module: str, *arguments: object, working: Path = tmp_path, inject: str = "") -> Run:
         output = tmp_path / f"output_of_{module}"
-        process = fork_command([*map(str, arguments)], working, output, module=f"sapiens_pl.{module}")
+        process = fork_command([*map(str, arguments)], working, output, inject, module=f"sapiens_pl.{module}")
         return Started(process, output, working).finish()
 
     return run

@@ -34,7 +34,7 @@ PIXEL = 800 / 48
 
 
 @pytest.fixture
-def page(tmp_path, predict):
+def page(tmp_path, predict, forked):
     """Runs those commands of the page that have a word in them, in a folder with its files; gives their outputs."""
     folder = tmp_path / "elsewhere"
     for name, text in FILES.items():
@@ -54,15 +54,20 @@ def page(tmp_path, predict):
                 run = predict(*words[3:], inject="import sys; sys.path.insert(0, '')")
                 assert run.code == 0, run.err
             else:
-                shell(folder, *words[1:])
+                shell(forked, folder, *words[1:])
         (output,) = {text.partition("=")[2] for words in chosen for text in words if text.startswith("output.dir=")}
         return folder / output
 
     return page
 
 
-def shell(folder: Path, *words: str) -> str:
+def shell(forked, folder: Path, *words: str) -> str:
     """`python WORDS` as somebody who has installed the package would type it."""
+    if words[0] == "-m" and words[1].startswith("sapiens_pl."):
+        inject = "import sys; sys.path.insert(0, '')"  # as `python -m` does
+        run = forked(words[1].removeprefix("sapiens_pl."), *words[2:], working=folder, inject=inject)
+        assert run.code == 0, run.out + run.err
+        return run.out
     path = os.environ | {"PYTHONPATH": str(Path(sapiens_pl.__file__).parents[1])}
     done = subprocess.run([sys.executable, *words], cwd=folder, env=path, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -108,7 +113,7 @@ def test_a_format_is_made_during_the_run_and_again_with_other_settings(page):
     assert f"--config-dir={output.parents[1] / 'my_conf'}" in command and "+products" not in command
 
 
-def test_a_source_reads_pictures_during_the_run_and_for_overlays_later(page):
+def test_a_source_reads_pictures_during_the_run_and_for_overlays_later(page, forked):
     output = page("zip")
     names = [path.relative_to(output / "predictions").as_posix() for path in (output / "predictions").rglob("*.json")]
     pictures = [path for path in demo.IMAGES.rglob("*") if path.is_file()]
@@ -117,7 +122,7 @@ def test_a_source_reads_pictures_during_the_run_and_for_overlays_later(page):
     drawn = cv2.imread(str(output / "overlays" / "photos" / "one.jpg.jpg"))
     assert drawn.shape == cv2.imread(str(demo.IMAGES / "one.jpg")).shape
     shutil.rmtree(output / "overlays")
-    assert "7 made" in shell(output.parents[1], "-m", "sapiens_pl.make", str(output), "formats=[overlay]")
+    assert "7 made" in shell(forked, output.parents[1], "-m", "sapiens_pl.make", str(output), "formats=[overlay]")
 
 
 def test_a_network_runs_by_the_command_and_in_python(page, monkeypatch, capsys):

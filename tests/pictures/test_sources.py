@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -192,16 +190,20 @@ def overlays(folder):
     return {path.relative_to(top).as_posix(): path.read_bytes() for path in top.rglob("*.jpg")}
 
 
-def make(folder, code, *settings):
-    """The command on another day and from another folder."""
-    return subprocess.run(
-        [sys.executable, "-m", "sapiens_pl.make", folder, "formats=[overlay]", *settings],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(code), str(PACKAGE)])},
-        cwd="/", capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
+@pytest.fixture
+def make(forked, tmp_path):
+    """The command on another day and from another folder, where a module's folder is on the path."""
+
+    def make(folder, code, *settings):
+        inject = (
+            f"import sys; sys.path = [{str(code)!r}, *(path for path in sys.path if {str(tmp_path)!r} not in path)]"
+        )
+        return forked("make", folder, "formats=[overlay]", *settings, working="/", inject=inject)
+
+    return make
 
 
-def test_overlays_are_drawn_on_pictures_that_are_no_files_during_the_run_and_later(predict, mini, archive):
+def test_overlays_are_drawn_on_pictures_that_are_no_files_during_the_run_and_later(predict, make, mini, archive):
     files, code = archive.parent / "files", archive.parent / "code"
     asked = [*mini, "boxes=whole_image", "data.num_workers=1", "output.overlay=true"]
     of_files = predict(*asked, f"data.images={files}", folder="of_files")
@@ -220,7 +222,7 @@ def test_overlays_are_drawn_on_pictures_that_are_no_files_during_the_run_and_lat
     del content["e.png"]
     pack(archive, content)
     made = make(run.folder, code)
-    assert made.returncode == 0 and "2 made, 3 could not be made" in made.stdout, made.stdout + made.stderr
+    assert made.code == 0 and "2 made, 3 could not be made" in made.out, made.out + made.err
     assert overlays(run.folder) == {name: expected[name] for name in ("a.png.jpg", "b/ü.png.jpg")}
     said = {row["image"]: row["message"] for row in run.failures}
     assert set(said) == {"c.png", "d.png", "e.png"}
@@ -229,9 +231,9 @@ def test_overlays_are_drawn_on_pictures_that_are_no_files_during_the_run_and_lat
 
     pack(archive, {name: (files / name).read_bytes() for name in NAMES})
     without = make(run.folder, archive.parent)  # where the class is not
-    assert without.returncode == 1 and f"{source} is not a class that can be loaded" in without.stdout, without.stderr
-    assert make(run.folder, code).returncode == 0 and overlays(run.folder) == expected and not run.failures
-    assert make(of_files.folder, archive.parent, "overlay_score_threshold=0.9").returncode == 0  # of files as before
+    assert without.code == 1 and f"{source} is not a class that can be loaded" in without.out, without.err
+    assert make(run.folder, code).code == 0 and overlays(run.folder) == expected and not run.failures
+    assert make(of_files.folder, archive.parent, "overlay_score_threshold=0.9").code == 0  # of files as before
 
 
 @pytest.mark.slow

@@ -6,8 +6,6 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import duckdb
 import numpy as np
@@ -314,20 +312,19 @@ def test_a_killed_run_and_two_shards_give_the_same_tables_as_one_run(predict, st
     assert first == [row.split(",")[:4] for row in rows[1]]
 
 
-def test_collect_by_hand_writes_the_tables_of_what_there_is(start, mini, figures, tmp_path):
+def test_collect_by_hand_writes_the_tables_of_what_there_is(start, forked, mini, figures, tmp_path):
     settings = [*figures, *mini, "data.num_workers=1", "output.formats=[json,coco]"]
     running = start(*settings, inject=f"GATE = {str(tmp_path / 'gate')!r}{WAITING_STEP}")
     running.wait_until(lambda: running.count() >= 3)
-    command = [sys.executable, "-m", "sapiens_pl.collect", str(running.folder)]
-    at_work = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert at_work.returncode == 1 and "still at work" in at_work.stdout, at_work.stderr
+    at_work = forked("collect", running.folder)
+    assert at_work.code == 1 and "still at work" in at_work.out, at_work.err
     assert not (running.folder / "coco_keypoints.json").exists()
     running.send_signal(signal.SIGTERM)
     (tmp_path / "gate").touch()
     stopped = running.finish()
     assert stopped.code == 143 and not (running.folder / "coco_keypoints.json").exists()
-    by_hand = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert by_hand.returncode == 1 and "interrupted" in by_hand.stdout, by_hand.stderr
+    by_hand = forked("collect", running.folder)
+    assert by_hand.code == 1 and "interrupted" in by_hand.out, by_hand.err
     images = json.loads((running.folder / "coco_images.json").read_text())["images"]
     assert [image["file_name"] for image in images] == list(stopped.results) and 3 <= len(images) < 40
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -37,7 +34,7 @@ def times(run) -> dict[str, int]:
     return {name: (run.folder / name).stat().st_mtime_ns for name in products(run)}
 
 
-def test_a_finished_run_gets_whatever_is_asked_for_later(predict, mini, figures):
+def test_a_finished_run_gets_whatever_is_asked_for_later(predict, forked, mini, figures):
     settings = [*figures, *mini]
     whole = predict(*settings, f"output.formats={ALL}", folder="whole")
     assert whole.code == 0 and len(products(whole)) == 7 * 4 + 1 + 2 + 1 + 1, whole.err
@@ -66,9 +63,8 @@ def test_a_finished_run_gets_whatever_is_asked_for_later(predict, mini, figures)
 
     for name in ("overlays/5.jpg.jpg", "keypoints.csv", "openpose_json/0.jpg_keypoints.json"):
         (more.folder / name).unlink()
-    command = [sys.executable, "-m", "sapiens_pl.make", more.folder, f"formats={ALL}", "overlay_score_threshold=0.3"]
-    by_hand = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert by_hand.returncode == 0, by_hand.stderr
+    by_hand = forked("make", more.folder, f"formats={ALL}", "overlay_score_threshold=0.3")
+    assert by_hand.code == 0, by_hand.err
     assert products(more) == products(whole)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -51,14 +49,17 @@ def contents(run: Path) -> dict[str, bytes]:
     return {name: content for name, (content, _) in products(run).items()}
 
 
-def make(run: Path, *settings: str) -> str:
-    command = [sys.executable, "-m", "sapiens_pl.make", run, f"formats=[{FORMATS}]", *settings]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def make(forked):
+    def make(run: Path, *settings: str) -> str:
+        done = forked("make", run, f"formats=[{FORMATS}]", *settings)
+        assert done.code == 0, done.err
+        return done.out
+
+    return make
 
 
-def test_every_product_of_a_film_and_others_later_from_the_same_records(predict, mini, film):
+def test_every_product_of_a_film_and_others_later_from_the_same_records(predict, make, mini, film):
     settings = [*film, *mini, f"output.formats=[{FORMATS}]", "smoothing=savitzky_golay"]
     run = predict(*settings)
     assert run.code == 0 and not run.failures, run.err
