@@ -37,7 +37,8 @@ def described_set(source: str, description: Any, dataset_name: str = "custom") -
     try:
         return _checked_set(description, dataset_name)
     except _Unusable as error:
-        raise ConfigError(f"{source} {error}.") from None
+        end = "" if str(error).endswith("?") else "."
+        raise ConfigError(f"{source} {error}{end}") from None
 
 
 def _checked_set(description: Any, dataset_name: str) -> KeypointSet:

@@ -208,7 +208,9 @@ class PoseModule(L.LightningModule):
 
     def _decode(self, crops: Tensor, size: int) -> tuple[HostCopy, tuple[int, int]]:
         """One pass over the crops, filled up with black ones to `size`."""
-        heatmaps = self(_filled_up(crops, size))[: len(crops)]
+        heatmaps = self(_filled_up(crops, size))
+        _check_form(heatmaps, max(size, len(crops)))
+        heatmaps = heatmaps[: len(crops)]
         if heatmaps.shape[1] != self.num_keypoints:
             raise ConfigError(
                 f"The network makes {heatmaps.shape[1]} heatmaps a crop, but its keypoint set has {self.num_keypoints} "
@@ -224,6 +226,17 @@ class PoseModule(L.LightningModule):
             f"A single crop of {crops.shape[3]}x{crops.shape[2]} px does not fit into the memory of {crops.device} "
             f"beside {weights / GIB:.2f} GiB of weights ({memory_in_numbers(crops.device)}; it said: {complaint}); "
             "use a smaller model, trainer.precision=bf16-true, or a device with more memory."
+        )
+
+
+def _check_form(heatmaps: Any, num_crops: int) -> None:
+    """Raises ConfigError for what a network of one's own may give in place of heatmaps."""
+    shape = tuple(heatmaps.shape) if isinstance(heatmaps, Tensor) else ()
+    if len(shape) != 4 or shape[0] != num_crops or min(shape[2:]) < 2:
+        given = f"a tensor of the shape {shape}" if shape else type(heatmaps).__name__
+        raise ConfigError(
+            f"The network gives {given} for {num_crops} crops, not heatmaps of the shape (B, K, h, w) with h and w of "
+            "at least 2; correct it."
         )
 
 

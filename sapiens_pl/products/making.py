@@ -154,9 +154,10 @@ class Products:
         return Turns(self._photographs)
 
     def outdated(self, failures: Iterable[Failure], done: Done) -> set[tuple[str, str | None]]:
-        """Failures of videos and products that were made of other records or with other settings."""
+        """Failures of videos and products that were made of other records or with other settings; and all of the whole
+        run, which is tried again whenever it is missing."""
         of_videos = {files.name: files for files in self.of_videos}
-        return {
+        return {("", files.name) for files in self.of_run} | {
             (failure.image, failure.product)
             for failure in failures
             if failure.product in of_videos
@@ -207,7 +208,10 @@ def make_missing(
         bar.say(files.name)
         with suppress(MakingStopped):  # it stays missing, and is made next time
             if not stopped():
-                made.add(files.name, files.make(records, done.state, products.photograph, facts))
+                failure = files.make(records, done.state, products.photograph, facts)
+                made.add(files.name, failure)
+                if failure is not None:
+                    note(failure)
                 bar.step()
     return made._replace(num_left=num_missing - made.counts.total() - len(made.failures))
 

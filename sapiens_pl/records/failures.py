@@ -91,7 +91,7 @@ class FailureList:
             yield from _failures(lines)
 
     def settle(self, forgotten: Callable[[Failure], bool] = lambda failure: False) -> None:
-        """Writes the list again. Of products, the lines of pictures that are done are kept.
+        """Writes the list again. Of products, the lines of pictures that are done and of the whole run are kept.
 
         Args:
             forgotten: which lines of products are dropped, as these are tried again or have been made.
@@ -106,7 +106,7 @@ class FailureList:
             products = [failure for failure in self.of_products() if not forgotten(failure)]
             found = self._in_turn(partial(_failures_and_done, among={failure.image for failure in products}))
             done = {name for _, names in found for name in names}
-            products = [failure for failure in products if failure.image in done]
+            products = [failure for failure in products if failure.image in done or not failure.image]
             others = [row for file in sorted(self._others.parent.glob("others*.jsonl")) for row in read_failures(file)]
             everything = [*(failure for failures, _ in found for failure in failures), *others, *products]
             lines = dict.fromkeys(map(_line, sorted(everything, key=_order)))

@@ -100,7 +100,7 @@ def _close_whole_run(run: Run, account: Account) -> int:
             account = finish(run.folder, account, make)
         if not run.stop():
             account = count_tracks(run.folder, account, tracking)
-        if account.status == INTERRUPTED:  # all pictures are done, but not all products
+        if account.status != COMPLETE:  # all pictures are done, but not all products
             exit_code = run.stop.exit_code or EXIT_FAILED
     print_summary(run, account)
     annotations = (account.terms.config or {}).get("annotations")

@@ -72,5 +72,5 @@ def _told(output: str, formats: list[str], made: Made) -> list[str]:
         not_made = f", {failed[name]} could not be made" if failed[name] else ""
         lines.append(f"  {name:<20}{made.counts[name]} made{not_made}")
     lines.append(f"  {'results':<20}{printable(output)}")
-    lines += [printable(f"{failure.image}: {failure.message}") for failure in made.failures[:_NAMED]]
+    lines += [printable(f"{failure.image or output}: {failure.message}") for failure in made.failures[:_NAMED]]
     return lines

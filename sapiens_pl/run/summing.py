@@ -8,6 +8,8 @@ from typing import Any
 
 from sapiens_pl.core.errors import ConfigError, write_error
 from sapiens_pl.core.not_counted import sum_of
+from sapiens_pl.core.terminal import printable
+from sapiens_pl.pictures.left_out import is_video
 from sapiens_pl.products.making import Made
 from sapiens_pl.records.run_folder import RunFolder
 from sapiens_pl.records.schema import ABSENT, DONE
@@ -32,6 +34,8 @@ from sapiens_pl.run.account import (
 )
 from sapiens_pl.run.lives import progress_of, read_lives
 from sapiens_pl.tracking.of_records import TrackingOfRun
+
+_MOST_TOLD = 5
 
 
 def sum_up(folder: RunFolder) -> Account:
@@ -81,11 +85,19 @@ def closes(folder: RunFolder, account: Account) -> bool:
 
 
 def finish(folder: RunFolder, account: Account, make: Callable[[], Made]) -> Account:
-    """Makes the missing products; only then is the run complete."""
+    """Makes the missing products; only then is the run complete.
+
+    What could not be made of the whole run, or of a video, is printed; without the former the run has failed.
+    """
     with folder.merging():
-        status = INTERRUPTED if make().num_left else COMPLETE
+        made = make()
+    not_made = [failure for failure in made.failures if not failure.image]
+    for failure in [*not_made, *(each for each in made.failures if is_video(each.image))][:_MOST_TOLD]:
+        print(printable(f"Not made: {failure.message}"))
+    status = INTERRUPTED if made.num_left else FAILED if not_made else COMPLETE
     progress = account.progress and account.progress._replace(state=status)
-    account = account._replace(status=status, progress=progress)
+    error = not_made[0].message if not_made else None
+    account = account._replace(status=status, progress=progress, error=error)
     with folder.summing():
         write_account(folder, account)
     return account

@@ -246,3 +246,20 @@ def test_results_that_the_device_still_owes_are_written_whatever_ends_the_run(
     run = predict(*settings, inject=LATE.format(end=end))
     assert run.code == code, run.err
     assert list(run.results) == [f"{index:02d}.png" for index in range(3 * batches)]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (lambda crops: None, "gives NoneType for 3 crops"),
+        (lambda crops: (crops,), "gives tuple for 3 crops"),
+        (lambda crops: crops[:, 0, 0], r"gives a tensor of the shape \(3, 48\) for 3 crops"),
+        (lambda crops: crops[:1], r"gives a tensor of the shape \(1, 3, 64, 48\) for 3 crops"),
+        (lambda crops: crops[:, :, :1, :1], r"gives a tensor of the shape \(3, 3, 1, 1\) for 3 crops"),
+    ],
+)
+def test_what_is_no_heatmaps_is_a_sentence(given, said):
+    module = PoseModule(network())
+    module.network.forward = given
+    with pytest.raises(ConfigError, match=f"The network {said}.*, not heatmaps of the shape"):
+        module.predict_step(batch_of(3))

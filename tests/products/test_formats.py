@@ -335,3 +335,22 @@ def test_formats_that_cannot_be_are_refused_before_the_run(predict, mini):
         unknown.err
     )
     assert unknown.err.count("\n") == 1 and not unknown.results
+
+
+def test_a_file_of_the_whole_run_that_cannot_be_made_is_said_and_tried_again(predict, mini):
+    settings = [*mini, f"data.images={COCO}", "boxes=whole_image", "data.num_workers=0", "output.formats=[csv,coco]"]
+    broken = """
+from sapiens_pl.products.csv_table import CsvTable
+def write(self, records, folder):
+    raise ValueError("no such column")
+CsvTable.write = write
+"""
+    for _ in range(2):
+        run = predict(*settings, inject=broken)
+        assert run.code == 1 and "Not made: keypoints.csv is not made: no such column" in run.out
+        assert run.info["status"] == "failed" and run.info["error"] == "keypoints.csv is not made: no such column"
+        (line,) = run.failures
+        assert (line["image"], line["product"]) == ("", "csv") and (run.folder / "coco_keypoints.json").exists()
+    again = predict(*settings)
+    assert again.code == 0 and again.info["status"] == "complete" and "error" not in again.info
+    assert not again.failures and (again.folder / "keypoints.csv").exists()
