@@ -70,6 +70,12 @@ class Members:
             fcntl.lockf(self._handle, fcntl.LOCK_SH)
         self._id = os.pread(self._handle, _ID_BYTES, 0) if run_id is None else _padded(run_id)
 
+    def forget(self) -> None:
+        """Removes the file, and its folder if nothing else is in it; for a run that is alone and has been refused."""
+        with suppress(OSError):
+            self._path.unlink()
+            self._path.parent.rmdir()
+
     def is_over(self) -> bool:
         """True for a member when another run has begun."""
         return self._handle is not None and os.pread(self._handle, _ID_BYTES, 0) != self._id

@@ -53,6 +53,9 @@ def _put_together(address: str | Path, with_files: bool) -> int:
                 note(f"{table}\nstatus {account.status or 'unknown'}")
     except SapiensError as error:
         return complain(str(error), 2 if isinstance(error, ConfigError) else 1)
+    progress = account.progress
+    if not table and progress is not None:  # no process has ended yet
+        table = f"  {progress.state:<16}{progress.images_done} of {progress.images_planned} images done"
     print(f"{table}\n" if table else "", end="")
     print(f"  {'status':<16}{account.status or 'unknown'}\n  {'results':<16}{printable(folder.address)}")
     if account.status == RUNNING and not at_work:

@@ -53,10 +53,12 @@ def open_run(cfg: DictConfig, demo: Demo) -> Iterator[Run]:
         ConfigError: another run is writing in the folder, or it cannot be written.
     """
     run = Run(cfg, demo)
+    is_alone = False
     with run.stop.listening():
         try:
             if run.is_first:
                 run.folder.lock.acquire()
+                is_alone = run.folder.lock.only_one
             with run.processes.at_work():
                 yield run
                 run.folder.outlet.wait()
@@ -68,6 +70,8 @@ def open_run(cfg: DictConfig, demo: Demo) -> Iterator[Run]:
             raise
         finally:
             run.folder.close()
+            if is_alone and not (run.folder.run_file.exists() or run.folder.records.exists()):
+                run.folder.members.forget()  # it was refused
             run.folder.lock.release()
 
 

@@ -20,6 +20,7 @@ from sapiens_pl.run.account import (
     Counts,
     Live,
     Memory,
+    Progress,
     Report,
     Terms,
     Work,
@@ -74,9 +75,11 @@ def test_a_damaged_report_is_none(folder, content, capsys):
 
 def test_a_killed_run_is_told_from_one_that_is_at_work(folder, capsys):
     make_records(folder.path, [pose_result("a.jpg")])
-    write_account(folder, Account(status=RUNNING))
+    write_account(folder, Account(status=RUNNING, progress=Progress(POSING, 5, 1)))
     assert put_together(folder.path, with_files=False) == 1
-    assert "No process is at work: the run was killed, with 1 image done; the same" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "posing          1 of 5 images done" in said
+    assert "No process is at work: the run was killed, with 1 image done; the same" in said
 
 
 @pytest.mark.parametrize(

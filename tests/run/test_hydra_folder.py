@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import COCO
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -71,8 +72,10 @@ def test_a_refused_command_leaves_nothing(tmp_path):
 def test_a_refused_command_leaves_no_folder_that_it_was_to_make(forked, tmp_path, named):
     working = tmp_path / "working"
     working.mkdir()
-    assert forked("predict", "data.images=nowhere", "model=demo", named, working=working).code == 2
-    assert not [*working.iterdir()]
+    late = [f"data.images={COCO}", "boxes=detector", "boxes.model=none"]  # the folder is locked by then
+    for refused in (["data.images=nowhere"], late):
+        assert forked("predict", *refused, "model=demo", named, working=working).code == 2
+        assert not [*working.iterdir()]
     place = working / named.partition("=")[2]
     place.mkdir(parents=True)
     assert forked("predict", "data.images=nowhere", "model=demo", named, working=working).code == 2
