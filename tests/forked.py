@@ -113,9 +113,7 @@ def _command(
         os.dup2(os.open(output.with_suffix(f".{stream}"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     if not any(text.startswith(_CAN_CHANGE_THE_MODE) for text in arguments):
         setattr(Hydra, "get_mode", lambda *given, **options: None)  # noqa: B010
-    start = Start(arguments, working, variables)
-    if (rank := ranks_in_waiting(arguments)) is not None:
-        start = rank
+    start = ranks_in_waiting(arguments) or Start(arguments, working, variables)
     os.environ.clear()
     os.environ.update(start.variables)
     _let_lightning_look_for_its_rank()

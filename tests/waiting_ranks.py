@@ -48,7 +48,7 @@ def ranks_in_waiting(arguments: list[str]) -> Start | None:
 
 
 def rank_of(pid: int) -> str:
-    """ "rank 1" for a rank that Lightning has started within a forked command, else something else."""
+    """A process's name, which is "rank 1" for one that Lightning has started within a forked command."""
     return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
