@@ -17,7 +17,7 @@ from benchmarks import fuzz as fuzzing
 from benchmarks.fuzz_samples import KINDS, Kind
 from sapiens_pl.core.errors import CheckpointError
 
-TRIALS = {"pose": 75, "detector": 25, "detector_folder": 15, "boxes": 200, "pictures": 150}
+TRIALS = {"pose": 50, "detector": 25, "detector_folder": 15, "boxes": 150, "pictures": 100}
 
 
 @pytest.mark.parametrize("name", KINDS)

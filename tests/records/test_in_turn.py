@@ -59,7 +59,7 @@ def check(run, shards=None):
     assert failures == list(records.failures())
 
 
-@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 12))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 12))])
 def test_counts_and_failures_are_those_of_all_records(seed, tmp_path, store, monkeypatch):
     rng = random.Random(seed)
     monkeypatch.setattr(recorder, "MAX_PICTURES", rng.choice([20, 10_000]))

@@ -111,6 +111,7 @@ def test_what_is_emptied_is_empty_at_once_however_slow_the_store(line, tmp_path)
         line.seconds = 0.0
 
 
+@pytest.mark.slow
 def test_of_parts_only_what_is_read_is_fetched(line, tmp_path):
     first = on_machine(tmp_path / "first")
     record(first, [pose_result("a.jpg", 2)])

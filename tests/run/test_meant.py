@@ -53,6 +53,7 @@ def test_what_was_meant(monkeypatch, argument):
     assert MEANT[argument] in sentence and sentence.count("\n") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("argument", ["data.batchsize=4", "boxes.file=x", "nonsense=2"])
 def test_what_was_meant_is_told_under_a_debugger_too(monkeypatch, argument):
     monkeypatch.setenv("OC_CAUSE", "1")  # what OmegaConf does by itself where Python is traced
