@@ -15,7 +15,7 @@ lint:
 test:
     pytest
 
-# Tests that start no processes of their own
+# Tests that take less than a third of a second each
 test-fast:
     pytest -m "not slow"
 
