@@ -59,6 +59,8 @@ class Mirror(Outlet):
         self.failed: Callable[[str], None] = lambda sentence: None
         self._error: WriteError | None = None
         self._copies = Copies(url, folder)
+        self._gone: set[str] = set()
+        """Parts that were removed here, and may be there until their turn has come."""
         self._own_progress: dict[str, bool] = {}
         """Whether what was last written is shown, by name."""
         self._progress_at = -math.inf
@@ -77,11 +79,15 @@ class Mirror(Outlet):
                 return
             self._progress_at, self._own_progress[name] = time.monotonic(), True
         if is_shown(name):
+            self._gone.discard(name)
             self._lanes.ask(_lane(name), name, _PUT)
 
     def remove(self, path: Path) -> None:
         name = self._copies.name(path)
         if is_shown(name):
+            if is_part(name):
+                self._gone.add(name)
+                self._copies.known.pop(name, None)
             self._lanes.ask(_lane(name), name, _REMOVE)
 
     def put_first(self, path: Path) -> bool:
@@ -108,6 +114,9 @@ class Mirror(Outlet):
             raise FileNotFoundError(str(path)) from None
         except SapiensError as error:
             raise self._sentence(error) from None
+        if name in self._gone:  # meanwhile
+            path.unlink(missing_ok=True)
+            raise FileNotFoundError(str(path))
 
     def elsewhere(self, folder: Path) -> Collection[str]:
         top = f"{self._copies.name(folder)}/"
@@ -152,8 +161,11 @@ class Mirror(Outlet):
             if not self._lanes.is_asked(name):
                 self._copies.known.pop(name, None)
                 (self.folder / name).unlink(missing_ok=True)
+        others = {
+            each: entry for each, entry in found.items() if not (self._lanes.is_asked(each) or each in self._gone)
+        }
         with self._as_sentence():
-            self._copies.take_over({name: entry for name, entry in found.items() if not self._lanes.is_asked(name)})
+            self._copies.take_over(others)
 
     def arrive(self) -> None:
         """Fetches what is at the URL, before a run begins and while no other process uses the folder.

@@ -24,6 +24,7 @@ from sapiens_pl.products.picture_files import PictureFiles
 from sapiens_pl.records import claims
 from sapiens_pl.records.at_hand import at_hand
 from sapiens_pl.records.clearing import empty_folder
+from sapiens_pl.records.outlet import remove
 from sapiens_pl.records.reading import Records
 from sapiens_pl.records.recorder import Recorder
 from sapiens_pl.records.run_folder import RunFolder
@@ -75,6 +76,24 @@ def end(folder: RunFolder) -> None:
 def keys(*, but: str = "") -> list[str]:
     found = [entry.url.removeprefix(f"{URL}/") for entry in remote.list_below(f"{URL}/")]
     return [key for key in found if not (but and key.startswith(but))]
+
+
+def test_a_part_that_is_being_removed_there_is_not_fetched_again(line, tmp_path):
+    first = on_machine(tmp_path / "first")
+    record(first, [pose_result("a.jpg", 1)])
+    end(first)
+    second = on_machine(tmp_path / "second")
+    second.lock.acquire()
+    (part,) = (file.path for file in store_files(second.records) if file.kind == "pictures")
+    line.spoil = lambda number, method, path: time.sleep(0.3) if method != "GET" else None
+    second.outlet.put(second.records / "store.json")  # so that the removal waits
+    remove(part)
+    assert part not in [file.path for file in store_files(second.records)]
+    second.outlet.fetch(part)
+    assert not part.exists()
+    second.outlet.wait()
+    assert f"records/{part.name}" not in keys()
+    end(second)
 
 
 @pytest.mark.slow
