@@ -7,6 +7,7 @@ huggingface_hub locks it, shows the bar, and resumes a broken connection.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from sapiens_pl.core.errors import CheckpointError
 from sapiens_pl.models.transformers_folder import SETTINGS_FILES, choose_transformers_weights
 
 _ANSWER_SECONDS = 10.0
+_TRIES = 4
 _KINDS = (".safetensors", "_torchscript.pt2", ".pth", "_bfloat16.pt2")
 """Of several files that fit, the first kind is taken: safetensors before pickles, float32 before less."""
 
@@ -71,7 +73,7 @@ def choose_files(names: Sequence[str], pattern: str) -> list[str]:
 
 
 def _download(repository: str, pattern: str, licence: str | None) -> Path:
-    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub import HfApi
 
     try:
         info = HfApi().model_info(repository, timeout=_ANSWER_SECONDS, files_metadata=True)
@@ -83,13 +85,24 @@ def _download(repository: str, pattern: str, licence: str | None) -> Path:
         sizes = {sibling.rfilename: sibling.size for sibling in info.siblings or ()}
         size, so_far = sizes.get(chosen[-1]), partial(_so_far, repository)
         with watched(f"downloading {chosen[-1]}", "B", size, so_far, shown=not has_terminal()):
-            paths = [Path(hf_hub_download(repository, name, etag_timeout=_ANSWER_SECONDS)) for name in chosen]
+            paths = [_fetched(repository, name) for name in chosen]
     except CheckpointError:
         raise
     except Exception as error:  # huggingface_hub's own, its HTTP library's (which differs by version), the disk's
         raise CheckpointError(_why_not(repository, pattern, error)) from None
     snapshot = paths[0].parents[chosen[0].count("/")]
     return _location(snapshot, chosen)
+
+
+def _fetched(repository: str, name: str) -> Path:
+    """One file; a connection that breaks is taken up where it was (before 2.0 huggingface_hub does not by itself)."""
+    from httpx import RemoteProtocolError
+    from huggingface_hub import hf_hub_download
+
+    for _ in range(_TRIES):
+        with suppress(RemoteProtocolError):
+            return Path(hf_hub_download(repository, name, etag_timeout=_ANSWER_SECONDS))
+    return Path(hf_hub_download(repository, name, etag_timeout=_ANSWER_SECONDS))
 
 
 def _so_far(repository: str) -> int:
