@@ -21,7 +21,7 @@ test-fast:
 
 # Which lines the tests run, also in processes of their own; what stands behind goes to pytest: `just coverage tests/boxes`
 coverage *options:
-    pytest --cov --cov-report=term --cov-report=html {{options}}
+    COVERAGE_FILE="$PWD/.coverage" pytest --cov --cov-report=term --cov-report=html {{options}}
 
 # The site of docs/, in build/site (pip install -e '.[docs]')
 docs:

@@ -49,9 +49,9 @@ def test_the_fuzz_sees_what_it_looks_for(tmp_path, monkeypatch):
 
     kind = Kind(lambda folder: {str(digit): str(digit).encode() for digit in range(5)}, read)
     monkeypatch.setitem(KINDS, "odd", kind)
-    monkeypatch.setattr(fuzzing, "HANG_SECONDS", 0.5)
+    monkeypatch.setattr(fuzzing, "HANG_SECONDS", 1.5)
     monkeypatch.setattr(fuzzing, "mutated", lambda rng, content, other: content)
-    account = fuzzing.fuzz("odd", 3, 0, tmp_path)
+    account = fuzzing.fuzz("odd", 9, 0, tmp_path)
     said = " ".join(account.complaints)
     for words in ("ValueError: 'no sentence'", f"ends with {-signal.SIGKILL}", "it hangs", "two\\nlines"):
         assert words in said
