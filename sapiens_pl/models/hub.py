@@ -7,7 +7,6 @@ huggingface_hub locks it, shows the bar, and resumes a broken connection.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
@@ -96,12 +95,14 @@ def _download(repository: str, pattern: str, licence: str | None) -> Path:
 
 def _fetched(repository: str, name: str) -> Path:
     """One file; a connection that breaks is taken up where it was (before 2.0 huggingface_hub does not by itself)."""
-    from httpx import RemoteProtocolError
     from huggingface_hub import hf_hub_download
 
     for _ in range(_TRIES):
-        with suppress(RemoteProtocolError):
+        try:
             return Path(hf_hub_download(repository, name, etag_timeout=_ANSWER_SECONDS))
+        except Exception as error:
+            if type(error).__name__ != "RemoteProtocolError":  # of httpx, which not every version needs
+                raise
     return Path(hf_hub_download(repository, name, etag_timeout=_ANSWER_SECONDS))
 
 
